@@ -1,0 +1,166 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+)
+
+// Implementations wrap these with %w, and callers test for them with
+// errors.Is. ErrUnavailable is the only one that a caller may retry.
+var (
+	// ErrNotFound means that no such target or approval exists, or that the
+	// member may not know of it.
+	ErrNotFound = errors.New("backend: not found")
+	// ErrDenied means that policy, or an approver, said no. See DeniedError.
+	ErrDenied = errors.New("backend: denied")
+	// ErrHeld means that an approval is needed first. See HeldError and Asker.
+	ErrHeld = errors.New("backend: held for approval")
+	// ErrConfirm means that the same request opens once the member confirmed
+	// it. See ConfirmError and OpenRequest.Confirmed.
+	ErrConfirm = errors.New("backend: confirmation needed")
+	// ErrDecided means that an approval was decided or ran out before this
+	// decision came.
+	ErrDecided = errors.New("backend: already decided")
+	// ErrExpired means that nobody decided an approval in time.
+	ErrExpired = errors.New("backend: approval expired")
+	// ErrUnavailable means that the backend can't tell right now.
+	ErrUnavailable = errors.New("backend: temporarily unavailable")
+	// ErrClosed means that Close was called on the backend or the terminal.
+	ErrClosed = errors.New("backend: closed")
+)
+
+// A Backend lists targets and opens terminals. All methods are safe for
+// concurrent use and return within one second of ctx being done.
+type Backend interface {
+	// Targets yields the targets in the order of their TargetID, bytewise.
+	// It may stop early with one error, which is then the last pair.
+	Targets(ctx context.Context) iter.Seq2[Target, error]
+
+	// Open starts a terminal. ctx bounds the opening, not the terminal's
+	// life. It returns an error that wraps ErrNotFound, ErrDenied, ErrHeld
+	// (nothing was started and nobody was asked), ErrConfirm,
+	// ErrUnavailable or ErrClosed where one of them fits.
+	Open(ctx context.Context, req OpenRequest) (Terminal, error)
+
+	// Close ends every terminal that the backend opened. It is idempotent.
+	Close() error
+}
+
+// A Terminal is one program on a target: a login shell or a command, with or
+// without a PTY. One goroutine may read while another writes; the other
+// methods are safe at any time.
+//
+// Not to read is flow control: the program is made to wait.
+type Terminal interface {
+	// Read returns output: of the PTY, or stdout where there is none. It
+	// returns io.EOF after the program's end, when all output was read.
+	// Write sends input. Close ends the program and unblocks Read and Write;
+	// it is idempotent.
+	io.ReadWriteCloser
+
+	// Resize tells the PTY its size in cells. Zero in either is an error;
+	// without a PTY nothing happens.
+	Resize(cols, rows uint16) error
+
+	// Wait returns how the program ended, once it did. The error is not nil
+	// where that is not known, for example after the link was lost.
+	// Read to io.EOF first: a program that waits for a reader does not end.
+	Wait() (Exit, error)
+
+	// Assurance says what is known to protect this terminal now. It may
+	// change during a terminal's life and must not block.
+	Assurance() Assurance
+}
+
+// These are the optional capabilities of a Terminal. Find them with
+// TerminalAs.
+type (
+	// A StderrTerminal has stderr apart from stdout. Stderr returns nil
+	// where the terminal has a PTY. It must be read beside stdout.
+	StderrTerminal interface{ Stderr() io.Reader }
+	// A HalfCloser can end the input and go on reading the output.
+	HalfCloser interface{ CloseWrite() error }
+	// A Signaler sends a signal, named without SIG as in RFC 4254, 6.10:
+	// HUP, INT, QUIT, KILL, TERM, USR1, USR2. Another name is an error that
+	// wraps errors.ErrUnsupported.
+	Signaler interface{ Signal(name string) error }
+	// A TerminalUnwrapper is a decorator of a Terminal.
+	TerminalUnwrapper interface{ Unwrap() Terminal }
+)
+
+// These are the optional capabilities of a Backend. Find them with As, never
+// with a bare type assertion: a decorator would hide them.
+type (
+	// An Evaluator answers "would Open be allowed?" without side effects.
+	// An unknown target is an error that wraps ErrNotFound.
+	Evaluator interface {
+		Evaluate(ctx context.Context, req OpenRequest) (Verdict, error)
+	}
+
+	// A BatchEvaluator evaluates many requests at once. The answer has as
+	// many verdicts as there are requests, in the same order; the verdict of
+	// an unknown target is a Deny with a reason.
+	BatchEvaluator interface {
+		EvaluateBatch(ctx context.Context, reqs []OpenRequest) ([]Verdict, error)
+	}
+
+	// An Approver shows and decides what waits for approval.
+	Approver interface {
+		// Pending yields the approvals that this member may see, oldest
+		// first: those of others that wait and the member's own. It may
+		// also yield such as ended a short time ago; State says so.
+		Pending(ctx context.Context) iter.Seq2[Approval, error]
+		// Decide answers one approval. It returns an error that wraps
+		// ErrDecided where somebody was faster or the time ran out,
+		// ErrDenied where the member may not decide, and ErrNotFound.
+		Decide(ctx context.Context, id ApprovalID, d Decision) error
+	}
+
+	// An Asker asks for the approval that a held request needs.
+	Asker interface {
+		// Ask files the request with its Reason and returns at once.
+		Ask(ctx context.Context, req OpenRequest) (ApprovalID, error)
+		// Await returns nil when the approval was granted. Open with the
+		// same request and OpenRequest.Approval set then succeeds, once. It
+		// returns an error that wraps ErrDenied, ErrExpired or ErrNotFound,
+		// or ctx's error.
+		Await(ctx context.Context, id ApprovalID) error
+	}
+
+	// An Unwrapper is a decorator of a Backend.
+	Unwrapper interface{ Unwrap() Backend }
+)
+
+// As finds a capability of b: in b itself, else in what it decorates.
+func As[T any](b Backend) (T, bool) {
+	for b != nil {
+		if t, ok := b.(T); ok {
+			return t, true
+		}
+		u, ok := b.(Unwrapper)
+		if !ok {
+			break
+		}
+		b = u.Unwrap()
+	}
+	var none T
+	return none, false
+}
+
+// TerminalAs finds a capability of t: in t itself, else in what it decorates.
+func TerminalAs[T any](t Terminal) (T, bool) {
+	for t != nil {
+		if c, ok := t.(T); ok {
+			return c, true
+		}
+		u, ok := t.(TerminalUnwrapper)
+		if !ok {
+			break
+		}
+		t = u.Unwrap()
+	}
+	var none T
+	return none, false
+}

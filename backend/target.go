@@ -1,0 +1,129 @@
+package backend
+
+import "time"
+
+// A TargetID names a target within one backend. It is stable, unique, not
+// empty, and opaque to everybody else.
+type TargetID string
+
+// A State says whether a target can be reached. The zero value is Unknown.
+type State uint8
+
+// The states of a target.
+const (
+	Unknown State = iota
+	Offline
+	Online
+)
+
+// String returns the word that is shown to a person.
+func (s State) String() string {
+	switch s {
+	case Online:
+		return "online"
+	case Offline:
+		return "offline"
+	}
+	return "unknown"
+}
+
+// A Target is what a terminal is opened on.
+type Target struct {
+	ID     TargetID
+	Name   string            // for people; need not be unique
+	Tags   map[string]string // such as env=prod; not to be changed by readers
+	State  State
+	Detail map[string]string // shown in the details: os, version, last seen
+}
+
+// A Kind is what Open starts.
+type Kind string
+
+// The kinds of an OpenRequest.
+const (
+	KindShell Kind = "shell" // a login shell; Argv is empty
+	KindExec  Kind = "exec"  // Argv, without a shell in between
+)
+
+// An OpenRequest asks for a terminal, for a verdict, or for an approval.
+type OpenRequest struct {
+	Target TargetID
+	Kind   Kind
+	Argv   []string // for KindExec; not empty, first element is the program
+	As     string   // user on the target; empty means the target's login user
+
+	TTY        bool // KindShell always has a PTY, whatever this says
+	Cols, Rows uint16
+	Term       string // such as xterm-256color
+
+	Reason    string     // why, in the member's words; for Ask and the audit log
+	Confirmed bool       // the member confirmed a Confirm verdict
+	Approval  ApprovalID // the granted approval that Open is to use
+}
+
+// An Exit is how a program ended.
+type Exit struct {
+	Code   int    // the program's own code, 0-255; 128+n for signal n
+	Signal string // without SIG, such as TERM; empty where none ended it
+	Reason string // why TucDesk ended it; empty where the program ended by itself
+}
+
+// An Assurance is what is known to protect a terminal. The zero value is
+// shown as "no policy, not recorded": a field that is not set promises
+// nothing.
+type Assurance struct {
+	E2EE      bool   // end-to-end encrypted to Peer
+	Peer      string // fingerprint of the other end's identity
+	Path      string // how the bytes travel: "relay", "direct" or empty
+	Gate      string // how commands inside are gated; empty means not at all
+	Recording string // recording state; empty means not recorded
+	Policy    bool   // a policy allowed this terminal
+}
+
+// An ApprovalID names an approval within one backend.
+type ApprovalID string
+
+// An ApprovalState says where an approval stands.
+type ApprovalState string
+
+// The states of an Approval.
+const (
+	ApprovalWaiting  ApprovalState = "waiting"
+	ApprovalApproved ApprovalState = "approved"
+	ApprovalDenied   ApprovalState = "denied"
+	ApprovalExpired  ApprovalState = "expired"
+	ApprovalUsed     ApprovalState = "used"
+)
+
+// An Approval is a request that waits for people, with all that an approver
+// needs to see. Its text comes from the requester and is to be cleaned before
+// it is drawn.
+type Approval struct {
+	ID       ApprovalID
+	Target   string // the target's name
+	Operator string // who asks
+	Kind     string // shell, exec, ...
+	Argv     []string
+	Env      []string // as KEY=value
+	Stdin    string   // what the command reads, in words; empty means nothing known
+	Cwd      string
+	As       string
+	Tier     string // critical, high, medium, default or empty
+	Reason   string // in the operator's words
+	State    ApprovalState
+
+	Asked    time.Time
+	AskUntil time.Time // afterwards nobody can decide any more
+
+	Mine      bool   // asked by this member
+	CanDecide bool   // this member may decide now
+	WhyNot    string // why CanDecide is false
+	Approved  int    // how many approved so far
+	Quorum    int    // how many must
+}
+
+// A Decision is a person's answer to an Approval.
+type Decision struct {
+	Approve bool
+	Reason  string // required for a refusal
+}
