@@ -1,0 +1,291 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit codes of [Main].
+const (
+	exitOK     = 0
+	exitFailed = 1 // the service failed, or did not stop in time
+	exitUsage  = 2 // wrong flags or configuration; nothing was started
+)
+
+// Main runs the program and returns its exit code: 0 after a clean stop, 1
+// when the service failed or did not stop in time, 2 for wrong flags or
+// configuration. SIGINT and SIGTERM stop the service; a second one ends the
+// process at once.
+func Main(c Command) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	// Back to the default action, so that a second signal kills.
+	context.AfterFunc(ctx, cancel)
+	return run(ctx, c, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+}
+
+// errUsage marks errors that happened before anything was started.
+var errUsage = errors.New("daemon: usage")
+
+func run(ctx context.Context, c Command, args, environ []string, stdout, stderr io.Writer) int {
+	root, err := newRoot(c, environ, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", c.Name, err)
+		return exitUsage
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err = root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	text := strings.TrimPrefix(err.Error(), errUsage.Error()+"\n")
+	fmt.Fprintf(stderr, "%s: %s\n", c.Name, text)
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// newRoot builds the command line. Flags are kept as text and applied last, so
+// that they win over file and environment.
+func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, error) {
+	cfg, err := newConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	prefix := strings.ToUpper(strings.ReplaceAll(c.Name, "-", "_")) + "_"
+	var file string
+	var check bool
+	root := &cobra.Command{
+		Use:   c.Name,
+		Short: c.Doc,
+		Long: c.Doc + "\n\nSettings come from the defaults, then the file of --config, then the environment (" +
+			prefix + "KEY), then flags.\nFlags name the keys of the file: log_level is --log-level.",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.Flags().StringVar(&file, "config", lookup(environ, prefix+"CONFIG"), "configuration file (YAML)")
+	root.Flags().BoolVar(&check, "check-config", false, "check the configuration and exit")
+	var given []flagValue
+	for _, f := range cfg.all() {
+		v := flagValue{field: f, text: new(string)}
+		flag := root.Flags().VarPF(v, f.flag(), "", f.doc)
+		flag.DefValue = f.text()
+		if v.Type() == "bool" {
+			flag.NoOptDefVal = "true"
+		}
+		given = append(given, v)
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := load(cfg, file, prefix, environ, cmd.Flags(), given); err != nil {
+			return usage(err)
+		}
+		p, err := prepare(c, cfg, stderr)
+		if err != nil {
+			return usage(err)
+		}
+		if check {
+			fmt.Fprintln(cmd.OutOrStdout(), "configuration ok")
+			return nil
+		}
+		return p.serve(cmd.Context())
+	}
+	root.AddCommand(versionCommand(c.Name))
+	root.AddCommand(c.Commands...)
+	return root, nil
+}
+
+func versionCommand(name string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print which build this is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(Version())
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), name, Version())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+// flagValue is a flag that only keeps its text.
+type flagValue struct {
+	field field
+	text  *string
+}
+
+func (v flagValue) String() string {
+	if v.text == nil { // pflag asks a zero value
+		return ""
+	}
+	return *v.text
+}
+func (v flagValue) Set(text string) error { *v.text = text; return nil }
+func (v flagValue) Type() string {
+	switch v.field.value.Interface().(type) {
+	case bool:
+		return "bool"
+	case time.Duration:
+		return "duration"
+	case []string:
+		return "list"
+	}
+	if v.field.value.CanInt() || v.field.value.CanUint() {
+		return "int"
+	}
+	return "string"
+}
+
+// load applies file, environment and flags to cfg, in this order.
+func load(cfg *config, file, prefix string, environ []string, flags *pflag.FlagSet, given []flagValue) error {
+	if file != "" {
+		if err := cfg.readFile(file); err != nil {
+			return err
+		}
+	}
+	if err := cfg.readEnv(prefix, environ); err != nil {
+		return err
+	}
+	for _, v := range given {
+		name := v.field.flag()
+		if !flags.Changed(name) {
+			continue
+		}
+		if err := v.field.set(*v.text); err != nil {
+			return &ConfigError{Source: "--" + name, Reason: err.Error()}
+		}
+	}
+	return nil
+}
+
+// process is a program that is configured and not yet started.
+type process struct {
+	settings
+	name    string
+	env     Env
+	service Service
+}
+
+func prepare(c Command, cfg *config, stderr io.Writer) (*process, error) {
+	logger, err := newLogger(cfg.settings, stderr)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.StopTimeout <= 0 {
+		return nil, &ConfigError{Source: "stop_timeout", Reason: "must be more than zero"}
+	}
+	if cfg.AdminListen != "" {
+		if err := checkAdmin(cfg.AdminListen, cfg.InsecureAdmin); err != nil {
+			return nil, err
+		}
+	}
+	doc, err := cfg.document()
+	if err != nil {
+		return nil, err
+	}
+	env := NewEnv(logger)
+	env.Registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if c.New == nil {
+		return nil, fmt.Errorf("daemon: %s has no service", c.Name)
+	}
+	service, err := c.New(doc, env)
+	if err != nil {
+		return nil, err
+	}
+	return &process{settings: cfg.settings, name: c.Name, env: env, service: service}, nil
+}
+
+// ErrStuck means that a service had not stopped when its time was over.
+var ErrStuck = errors.New("daemon: service did not stop in time")
+
+// serve runs the service until ctx is done, plus at most the stop time-out.
+func (p *process) serve(ctx context.Context) error {
+	logger := p.env.Logger
+	var h health
+	if p.AdminListen != "" {
+		stop, err := serveAdmin(p.AdminListen, h.handler(p.env.Registry), logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	logger.Info("starting", "program", p.name, "version", Version().Version)
+	done := make(chan error, 1)
+	go func() {
+		done <- p.service.Run(ctx, func() {
+			h.ready.Store(true)
+			logger.Info("ready", "program", p.name)
+		})
+	}()
+	select {
+	case err := <-done:
+		h.ready.Store(false)
+		if err == nil && ctx.Err() == nil {
+			err = ErrEnded
+		}
+		return err
+	case <-ctx.Done():
+	}
+	h.ready.Store(false)
+	logger.Info("stopping", "program", p.name, "within", p.StopTimeout)
+	late := time.NewTimer(p.StopTimeout)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("%w (%v)", ErrStuck, p.StopTimeout)
+	}
+}
+
+func newLogger(s settings, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return nil, &ConfigError{Source: "log_level", Reason: fmt.Sprintf("%q is not debug, info, warn or error", s.LogLevel)}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch s.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, &ConfigError{Source: "log_format", Reason: fmt.Sprintf("%q is not text or json", s.LogFormat)}
+}
+
+// usage marks err as one that stopped the program before it started anything.
+func usage(err error) error { return errors.Join(errUsage, err) }
+
+// lookup finds a variable in a list of "NAME=value".
+func lookup(environ []string, name string) string {
+	for _, kv := range environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
