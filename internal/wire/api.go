@@ -1,0 +1,322 @@
+package wire
+
+import (
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+)
+
+// Limits of the HTTP interfaces. Both ends keep them.
+const (
+	MaxBody       = 512 << 10 // bytes of a request body
+	MaxAnswer     = 4 << 20   // bytes of an answer, other than an export
+	MaxSealed     = 256 << 10 // bytes of one sealed blob
+	MaxStatements = 128       // roster statements in one page or one append
+	MaxEntries    = 128       // audit entries in one page
+	MaxPost       = 16        // audit entries in one POST /v1/entries
+	MaxAgents     = 1000      // agents in one page, or in one registry question
+	MaxApprovals  = 100       // approvals in one page
+	MaxSessions   = 100       // sessions in one page
+	MaxWait       = 20        // seconds that GET /v1/approvals/{id} may be asked to wait
+)
+
+// Headers of our own; Authorization and DPoP are RFC 9449's.
+const (
+	HeaderRequest   = "TucDesk-Request" // signed request of an agent or a server, base64url
+	HeaderDPoP      = "DPoP"
+	HeaderDPoPNonce = "DPoP-Nonce"
+)
+
+// A Head names a roster statement. Its Go conversion to roster.Head is direct.
+type Head struct {
+	Seq  uint64        `json:"seq"`
+	Hash envelope.Hash `json:"hash"`
+}
+
+// An Actor is where the chain of a device's proofs, or of an agent's entries,
+// stands: the number and hash of the last one that apid has recorded. Zero
+// means none. The next proof carries ActorSeq Seq+1 and ActorPrev Hash.
+type Actor struct {
+	Seq  uint64        `json:"seq"`
+	Hash envelope.Hash `json:"hash"`
+}
+
+// ServerInfo answers GET /v1/server, which asks nobody who they are. A founder's
+// admin signs these keys into the roster; everybody else reads them there.
+type ServerInfo struct {
+	URL        string      `json:"url"`
+	Rendezvous string      `json:"rendezvous"`
+	Relays     []string    `json:"relays"`
+	Keys       []ServerKey `json:"keys"`
+}
+
+// A ServerKey is a public key of a server, by purpose: "grant", "token", "log"
+// or "rendezvous".
+type ServerKey struct {
+	Purpose string     `json:"purpose"`
+	Key     key.Public `json:"key"`
+}
+
+// FoundRequest is POST /v1/teams: a genesis that its admins have signed. apid
+// takes it only where its configuration lets teams be founded.
+type FoundRequest struct {
+	Genesis []byte `json:"genesis"`
+}
+
+// Founded answers FoundRequest.
+type Founded struct {
+	TeamID string        `json:"team_id"`
+	TeamFP envelope.Hash `json:"team_fp"`
+}
+
+// TokenRequest is POST /v1/token. The DPoP header proves the device; TeamID says
+// on whose roster to look for it.
+type TokenRequest struct {
+	TeamID string `json:"team_id"`
+}
+
+// TokenAnswer holds an access token. Its issuer and its audience are both apid's
+// public URL; rendezvousd, which is told that URL, accepts the same token.
+type TokenAnswer struct {
+	AccessToken string        `json:"access_token"`
+	TokenType   string        `json:"token_type"` // always "DPoP"
+	ExpiresIn   int64         `json:"expires_in"` // seconds
+	TeamID      string        `json:"team_id"`
+	TeamFP      envelope.Hash `json:"team_fp"`
+	MemberID    string        `json:"member_id"`
+	Email       string        `json:"email"`
+	Roles       []string      `json:"roles"`
+	RosterHead  Head          `json:"roster_head"`
+}
+
+// RosterPage answers GET /v1/roster?after=N: the statements with a sequence
+// number above N, at most MaxStatements of them. Genesis is always there. The
+// reader applies them in order; More says that another page follows.
+type RosterPage struct {
+	Genesis    []byte   `json:"genesis"`
+	Statements [][]byte `json:"statements"`
+	Head       Head     `json:"head"`
+	More       bool     `json:"more"`
+}
+
+// StatementsRequest is POST /v1/roster/statements: all of them are taken, in
+// order, or none. A statement that is there already is accepted again.
+type StatementsRequest struct {
+	Statements [][]byte `json:"statements"`
+}
+
+// StatementsAnswer tells the head after the append.
+type StatementsAnswer struct {
+	Head Head `json:"head"`
+}
+
+// States of an agent, as rendezvousd last knew them.
+const (
+	Online  = "online"
+	Offline = "offline"
+	Unknown = "unknown" // rendezvousd could not be asked
+)
+
+// AgentState is one agent's reachability. Names, tags and keys come from the
+// roster, never from here.
+type AgentState struct {
+	Kid      key.Kid `json:"kid"`
+	State    string  `json:"state"`
+	LastSeen int64   `json:"last_seen,omitempty"` // unix seconds, 0 never
+}
+
+// AgentsPage answers GET /v1/agents?after=KID. Agents stand in the order of
+// their key ids. Next, when set, is the cursor of the next page.
+type AgentsPage struct {
+	Agents []AgentState `json:"agents"`
+	Next   string       `json:"next,omitempty"`
+}
+
+// SessionRequest is POST /v1/sessions. Proof says everything; Approvals names
+// those that the session relies on. Sending the same proof again after a lost
+// answer returns the same grant.
+type SessionRequest struct {
+	Proof     []byte `json:"proof"`
+	Approvals []ID   `json:"approvals,omitempty"`
+}
+
+// SessionAnswer is a yes. A no is a problem: 403 denied, 409 held.
+type SessionAnswer struct {
+	Grant      []byte `json:"grant"`
+	Relay      Relay  `json:"relay"`
+	Rendezvous string `json:"rendezvous"`
+	Actor      Actor  `json:"actor"` // the device's chain after this proof
+}
+
+// Relay is how both sides of one session reach its relay. The client puts the
+// agent's credential into the bundle.
+type Relay struct {
+	Addr     string     `json:"addr"` // host:port; empty: no relay
+	Operator Credential `json:"operator"`
+	Agent    Credential `json:"agent"`
+}
+
+// A Credential is a TURN user name and password, good for one side of one
+// session. It prints as redacted.
+type Credential struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// String keeps the password out of logs.
+func (c Credential) String() string { return c.Username + ":redacted" }
+
+// GoString keeps the password out of %#v.
+func (c Credential) GoString() string { return c.String() }
+
+// Session is one row of GET /v1/sessions.
+type Session struct {
+	ID       ID      `json:"id"`
+	Operator key.Kid `json:"operator"`
+	Target   key.Kid `json:"target"`
+	Kind     string  `json:"kind"`
+	As       string  `json:"as"`
+	State    string  `json:"state"`   // "granted", "started" or "ended"
+	Started  int64   `json:"started"` // unix seconds of the grant
+	EndsBy   int64   `json:"ends_by"` // unix seconds
+}
+
+// SessionsPage answers GET /v1/sessions: newest first.
+type SessionsPage struct {
+	Sessions []Session `json:"sessions"`
+}
+
+// AskRequest is POST /v1/approvals: a held request asks for decisions. Proof is
+// the operator's, with act "ask"; what it says about session, target, kind and
+// commitment is what the approval is about. Sealed is the Ask, readable by its
+// approvers and auditors only; AskHash is the hash of the Ask inside.
+type AskRequest struct {
+	ID       ID            `json:"id"`
+	Proof    []byte        `json:"proof"`
+	Tier     string        `json:"tier,omitempty"`
+	Rule     string        `json:"rule,omitempty"`
+	AskHash  envelope.Hash `json:"ask_hash"`
+	AskUntil int64         `json:"ask_until"` // unix seconds; apid may shorten it to the policy's
+	Sealed   []byte        `json:"sealed"`
+}
+
+// States of an approval.
+const (
+	Pending   = "pending"
+	Approved  = "approved"
+	Denied    = "denied"
+	Expired   = "expired"
+	Cancelled = "cancelled"
+	Used      = "used"
+)
+
+// Approval is what apid knows about one: who, where and when, never the command.
+type Approval struct {
+	ID         ID            `json:"id"`
+	SessionID  ID            `json:"session_id"`
+	Operator   key.Kid       `json:"operator"`
+	Member     string        `json:"member"` // member id of the operator
+	Target     key.Kid       `json:"target"`
+	Kind       string        `json:"kind"`
+	As         string        `json:"as"`
+	Commitment envelope.Hash `json:"commitment"`
+	Tier       string        `json:"tier,omitempty"`
+	Rule       string        `json:"rule,omitempty"`
+	AskHash    envelope.Hash `json:"ask_hash"`
+	Created    int64         `json:"created"`             // unix seconds
+	AskUntil   int64         `json:"ask_until"`           // unix seconds
+	UseUntil   int64         `json:"use_until,omitempty"` // unix seconds, once approved
+	State      string        `json:"state"`
+	Quorum     int           `json:"quorum"`
+	Approved   int           `json:"approved"` // people who have approved so far
+	Mine       bool          `json:"mine"`     // asked by the caller's member
+	CanDecide  bool          `json:"can_decide"`
+	WhyNot     string        `json:"why_not,omitempty"` // why CanDecide is false
+	// Sealed and Decisions are there in the answers about one approval, and
+	// left out of lists.
+	Sealed    []byte           `json:"sealed,omitempty"`
+	Decisions []SealedDecision `json:"decisions,omitempty"`
+	// Actor is the asker's chain; only in the answers to an ask and a cancel.
+	Actor *Actor `json:"actor,omitempty"`
+}
+
+// SealedDecision is one person's decision: the Decision envelope, and the sealed
+// Approval (or sealed reason) whose hash it carries.
+type SealedDecision struct {
+	Decision []byte `json:"decision"`
+	Sealed   []byte `json:"sealed"`
+}
+
+// ApprovalsPage answers GET /v1/approvals?state=S&after=ID: oldest first.
+type ApprovalsPage struct {
+	Approvals []Approval `json:"approvals"`
+	Next      string     `json:"next,omitempty"`
+}
+
+// CancelRequest is POST /v1/approvals/{id}/cancel. Proof has act "cancel".
+type CancelRequest struct {
+	Proof []byte `json:"proof"`
+}
+
+// EntriesRequest is POST /v1/entries: an agent's signed audit entries, in order.
+type EntriesRequest struct {
+	Entries [][]byte `json:"entries"`
+}
+
+// EntriesAnswer gives each entry's index in the team's log, in the order sent.
+// An entry that was taken before keeps its index.
+type EntriesAnswer struct {
+	Indexes []uint64 `json:"indexes"`
+	Actor   Actor    `json:"actor"`
+}
+
+// Checkpoint answers GET /v1/audit/checkpoint: a signed note.
+type Checkpoint struct {
+	Checkpoint []byte `json:"checkpoint"`
+}
+
+// EntriesPage answers GET /v1/audit/entries?from=I&n=N.
+type EntriesPage struct {
+	From    uint64   `json:"from"`
+	Entries [][]byte `json:"entries"`
+	Size    uint64   `json:"size"` // of the log
+}
+
+// LogProof answers GET /v1/audit/proof?index=I&size=S: an inclusion proof, from
+// leaf to root, in the tree of that size.
+type LogProof struct {
+	Index uint64          `json:"index"`
+	Size  uint64          `json:"size"`
+	Proof []envelope.Hash `json:"proof"`
+}
+
+// Offer is POST /v1/offers at rendezvousd. It waits for the agent's answer, at
+// most ten seconds.
+type Offer struct {
+	SessionID ID      `json:"session_id"`
+	Agent     key.Kid `json:"agent"`
+	Sealed    []byte  `json:"sealed"` // the bundle
+	HS1       []byte  `json:"hs1"`
+	Candidate string  `json:"candidate"` // the operator's relayed address, host:port
+}
+
+// OfferAnswer answers an Offer.
+type OfferAnswer struct {
+	HS2       []byte `json:"hs2"`
+	Candidate string `json:"candidate"` // the agent's relayed address, host:port
+}
+
+// Finish is POST /v1/offers/{session_id}/finish.
+type Finish struct {
+	HS3 []byte `json:"hs3"`
+}
+
+// RegistryRequest is POST /v1/registry at rendezvousd, asked by apid.
+type RegistryRequest struct {
+	Kids []key.Kid `json:"kids"`
+}
+
+// RegistryAnswer gives one state for each key asked about, in that order. A key
+// of another team is like one that never was: offline, never seen.
+type RegistryAnswer struct {
+	Agents []AgentState `json:"agents"`
+}
