@@ -1,0 +1,200 @@
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"strings"
+
+	"github.com/tucdesk/tucdesk/internal/key"
+)
+
+// A secret is 32 bytes to derive from. It is always held by pointer: a fmt verb
+// that walks into a struct around it prints an address.
+type secret [hashSize]byte
+
+func (s *secret) wipe() { clear(s[:]) }
+
+// expand is SPEC.md 3, Expand: HKDF-Expand(s, "tucdesk-session-v1" 00 label, n).
+func (s *secret) expand(purpose string, n int) []byte {
+	return expand(s[:], label+"\x00"+purpose, n)
+}
+
+// derive is SPEC.md 3, Derive: expand with a transcript hash at the end.
+func (s *secret) derive(purpose string, th [hashSize]byte) *secret {
+	return (*secret)(s.expand(purpose+"\x00"+string(th[:]), hashSize))
+}
+
+// expand is HKDF-Expand with SHA-256 (RFC 5869, section 2.3). n is at most
+// 8160; more is a mistake of this package.
+func expand(prk []byte, info string, n int) []byte {
+	out, err := hkdf.Expand(sha256.New, prk, info, n)
+	if err != nil {
+		panic("session: internal error: " + err.Error())
+	}
+	return out
+}
+
+// extract is HKDF-Extract with SHA-256 (RFC 5869, section 2.2).
+func extract(ikm, salt []byte) *secret {
+	out, err := hkdf.Extract(sha256.New, ikm, salt)
+	if err != nil {
+		panic("session: internal error: " + err.Error())
+	}
+	return (*secret)(out)
+}
+
+// newAEAD is AES-256-GCM with a nonce of 12 bytes and a tag of 16.
+func newAEAD(k *[keySize]byte) cipher.AEAD {
+	block, err := aes.NewCipher(k[:])
+	if err != nil {
+		panic("session: internal error: " + err.Error())
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic("session: internal error: " + err.Error())
+	}
+	return aead
+}
+
+// A onceAEAD encrypts or decrypts one message. Its nonce is zero, which is safe
+// only because its key is derived for this one message.
+type onceAEAD struct{ k *secret }
+
+func (o onceAEAD) seal(dst, plain, aad []byte) []byte {
+	return newAEAD((*[keySize]byte)(o.k)).Seal(dst, make([]byte, ivSize), plain, aad)
+}
+
+func (o onceAEAD) open(sealed, aad []byte) ([]byte, error) {
+	return newAEAD((*[keySize]byte)(o.k)).Open(nil, make([]byte, ivSize), sealed, aad)
+}
+
+// hashOf hashes the concatenation of parts.
+func hashOf(parts ...[]byte) (sum [hashSize]byte) {
+	h := sha256.New()
+	writeAll(h, parts)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// mac is HMAC-SHA256 over the concatenation of parts.
+func mac(k *secret, parts ...[]byte) (sum [macSize]byte) {
+	h := hmac.New(sha256.New, k[:])
+	writeAll(h, parts)
+	h.Sum(sum[:0])
+	return sum
+}
+
+func writeAll(h hash.Hash, parts [][]byte) {
+	for _, p := range parts {
+		h.Write(p)
+	}
+}
+
+// prologue is SPEC.md 3: what both sides must agree on before the first byte.
+func prologue(operator, agent key.Kid, teamFP, bundleHash [32]byte) []byte {
+	var b strings.Builder
+	b.WriteString(label + "\x00" + protocolName + "\x00")
+	b.Write(bundleHash[:])
+	b.Write(operator[:])
+	b.Write(agent[:])
+	b.Write(teamFP[:])
+	return []byte(b.String())
+}
+
+// handshakeKeys are the keys between HS2 and the end of the handshake. They
+// hang on th1 alone.
+type handshakeKeys struct {
+	prk        *secret
+	a2o, o2a   *secret // seal E2 and E3
+	finA, finO *secret // key confirmation
+}
+
+// deriveHandshake runs the key schedule up to th1. kemSecret is nil in suite 1.
+// It wipes both inputs.
+func deriveHandshake(th1 [hashSize]byte, kemSecret []byte, dh key.SharedSecret) *handshakeKeys {
+	ikm := make([]byte, 0, len(kemSecret)+hashSize)
+	ikm = append(ikm, kemSecret...) // order of X25519MLKEM768
+	ikm = append(ikm, dh.Secret()...)
+	defer clear(ikm)
+	defer clear(kemSecret)
+	defer dh.Wipe()
+	prk := extract(ikm, th1[:])
+	return &handshakeKeys{
+		prk:  prk,
+		a2o:  prk.derive("hs a2o", th1),
+		o2a:  prk.derive("hs o2a", th1),
+		finA: prk.derive("fin a", th1),
+		finO: prk.derive("fin o", th1),
+	}
+}
+
+func (k *handshakeKeys) wipe() {
+	if k == nil {
+		return
+	}
+	for _, s := range []*secret{k.prk, k.a2o, k.o2a, k.finA, k.finO} {
+		s.wipe()
+	}
+}
+
+// A flow is one direction's starting point after the handshake.
+type flow struct {
+	secret *secret
+	connID [8]byte
+}
+
+// deriveTraffic runs the last step of the schedule: both directions and the
+// exporter, from the complete transcript.
+func (k *handshakeKeys) deriveTraffic(th3 [hashSize]byte) (o2a, a2o flow, exporter *secret) {
+	o2a = flow{k.prk.derive("app o2a", th3), [8]byte(k.prk.derive("cid o2a", th3)[:8])}
+	a2o = flow{k.prk.derive("app a2o", th3), [8]byte(k.prk.derive("cid a2o", th3)[:8])}
+	return o2a, a2o, k.prk.derive("exporter", th3)
+}
+
+// An epoch is one key of one direction.
+type epoch struct {
+	number uint64
+	secret *secret
+	aead   cipher.AEAD
+	iv     [ivSize]byte
+}
+
+func newEpoch(number uint64, s *secret) *epoch {
+	k := s.expand("key", keySize)
+	defer clear(k)
+	return &epoch{
+		number: number,
+		secret: s,
+		aead:   newAEAD((*[keySize]byte)(k)),
+		iv:     [ivSize]byte(s.expand("iv", ivSize)),
+	}
+}
+
+// next derives the following epoch. It leaves e as it is.
+func (e *epoch) next() *epoch {
+	return newEpoch(e.number+1, (*secret)(e.secret.expand("upd", hashSize)))
+}
+
+// nonce is the iv XOR the counter in the last 8 bytes (RFC 8446, section 5.3).
+func (e *epoch) nonce(counter uint64) (n [ivSize]byte) {
+	n = e.iv
+	low := n[ivSize-8:]
+	binary.BigEndian.PutUint64(low, binary.BigEndian.Uint64(low)^counter)
+	return n
+}
+
+// erase drops what can be dropped: secret and iv are zeroed, the cipher's own
+// copy of the key goes to the garbage collector.
+func (e *epoch) erase() {
+	if e == nil {
+		return
+	}
+	e.secret.wipe()
+	clear(e.iv[:])
+	e.aead = nil
+}
