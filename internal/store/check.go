@@ -1,0 +1,96 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tucdesk/tucdesk/internal/key"
+)
+
+// The checks below are what every implementation refuses before it writes, as
+// ErrInvalid.
+
+// CheckTeam refuses an empty, long or non-UTF-8 team id.
+func CheckTeam(team string) error {
+	if team == "" || len(team) > MaxTeam || !utf8.ValidString(team) {
+		return fmt.Errorf("%w: a team id has 1 to %d bytes of UTF-8", ErrInvalid, MaxTeam)
+	}
+	return nil
+}
+
+// Check refuses a statement that can't be stored.
+func (s Statement) Check() error {
+	if s.Seq > math.MaxInt64 {
+		return fmt.Errorf("%w: statement number %d", ErrInvalid, s.Seq)
+	}
+	return checkBytes("statement", s.Bytes)
+}
+
+// Check refuses a target that can't be stored.
+func (t Target) Check() error {
+	if t.Kid.IsZero() {
+		return fmt.Errorf("%w: a target without a key id", ErrInvalid)
+	}
+	if t.Name == "" || len(t.Name) > 256 || !utf8.ValidString(t.Name) || len(t.LoginUser) > 256 || len(t.Tags) > 256 {
+		return fmt.Errorf("%w: a target's name has 1 to 256 bytes of UTF-8, its login user at most 256, its tags at most 256", ErrInvalid)
+	}
+	return nil
+}
+
+// CheckUse refuses a proof id that can't be stored.
+func CheckUse(signer key.Kid, jti string) error {
+	if signer.IsZero() || jti == "" || len(jti) > MaxJTI {
+		return fmt.Errorf("%w: a proof has a signer and an id of 1 to %d bytes", ErrInvalid, MaxJTI)
+	}
+	return nil
+}
+
+// Check refuses an approval that can't be stored.
+func (a Approval) Check() error { return checkRow("approval", a.ID, a.State, a.Body) }
+
+// Check refuses a session that can't be stored.
+func (s Session) Check() error { return checkRow("session", s.ID, s.State, s.Body) }
+
+// CheckEntry refuses an entry that can't be stored.
+func CheckEntry(entry []byte) error { return checkBytes("entry", entry) }
+
+// Check refuses a checkpoint that can't be stored.
+func (c Checkpoint) Check() error {
+	if c.Size < 0 {
+		return fmt.Errorf("%w: a checkpoint of size %d", ErrInvalid, c.Size)
+	}
+	return checkBytes("checkpoint", c.Note)
+}
+
+// CheckChain refuses a chain that can't be stored.
+func CheckChain(name string, signer key.Kid, l Link) error {
+	if name == "" || len(name) > 64 || signer.IsZero() || l.Seq == 0 || l.Seq > math.MaxInt64 {
+		return fmt.Errorf("%w: a chain has a name, a signer and a number from 1 on", ErrInvalid)
+	}
+	return nil
+}
+
+func checkRow(what string, id [16]byte, state string, body []byte) error {
+	if id == [16]byte{} || state == "" || len(state) > 64 {
+		return fmt.Errorf("%w: a %s has an id and a state", ErrInvalid, what)
+	}
+	if len(body) > MaxBody {
+		return fmt.Errorf("%w: a %s of %d bytes, at most %d", ErrInvalid, what, len(body), MaxBody)
+	}
+	return nil
+}
+
+func checkBytes(what string, b []byte) error {
+	if len(b) == 0 || len(b) > MaxBody {
+		return fmt.Errorf("%w: a %s of %d bytes, want 1 to %d", ErrInvalid, what, len(b), MaxBody)
+	}
+	return nil
+}
+
+// Millis is the form in which times are kept: Unix milliseconds.
+func Millis(t time.Time) int64 { return t.UnixMilli() }
+
+// FromMillis is the inverse of Millis, in UTC.
+func FromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -1,0 +1,89 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+)
+
+func open(t testing.TB, file string) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(context.Background(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestFileIsPrivateAndDurable(t *testing.T) {
+	// A name with the characters that a DSN would read as its own.
+	file := filepath.Join(t.TempDir(), "a?mode=memory&b#c%20d.db")
+	s := open(t, file)
+	st := store.Statement{Hash: envelope.Sum([]byte("g")), Bytes: []byte("g")}
+	if err := s.Tx(t.Context(), "acme", func(tx store.Tx) error { return tx.Roster.AppendStatement(st) }); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode().Perm())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	teams, err := open(t, file).Teams(t.Context(), "", 10)
+	if err != nil || len(teams) != 1 || teams[0] != "acme" {
+		t.Errorf("after reopening: %v, %v", teams, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	// The pragmas that durability rests on, read through the write connection.
+	file := filepath.Join(t.TempDir(), "t.db")
+	s := open(t, file)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "trusted_schema": "0"} {
+		if got := sqlite.WritePragma(t, s, pragma); got != want {
+			t.Errorf("%s = %s, want %s", pragma, got, want)
+		}
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "t.db")
+	if err := open(t, file).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(t.Context(), file); !errors.Is(err, store.ErrNewerSchema) {
+		t.Errorf("Open = %v, want ErrNewerSchema", err)
+	}
+}
+
+func TestMigrationsBothWays(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "t.db"))
+	if err := sqlite.DownAndUp(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tx(t.Context(), "acme", func(tx store.Tx) error {
+		return tx.Roster.AppendStatement(store.Statement{Bytes: []byte("g")})
+	}); err != nil {
+		t.Error(err)
+	}
+}
