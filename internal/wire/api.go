@@ -3,6 +3,7 @@ package wire
 import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 // Limits of the HTTP interfaces. Both ends keep them.
@@ -21,12 +22,13 @@ const (
 
 // Headers of our own; Authorization and DPoP are RFC 9449's.
 const (
-	HeaderRequest   = "TucDesk-Request" // signed request of an agent or a server, base64url
+	HeaderRequest   = token.RequestHeader // signed request of an agent or a server, base64url
 	HeaderDPoP      = "DPoP"
 	HeaderDPoPNonce = "DPoP-Nonce"
 )
 
-// A Head names a roster statement. Its Go conversion to roster.Head is direct.
+// A Head names a roster statement. Its Go conversions to roster.Head and
+// token.Head are direct.
 type Head struct {
 	Seq  uint64        `json:"seq"`
 	Hash envelope.Hash `json:"hash"`
@@ -135,8 +137,8 @@ type AgentsPage struct {
 // those that the session relies on. Sending the same proof again after a lost
 // answer returns the same grant.
 type SessionRequest struct {
-	Proof     []byte `json:"proof"`
-	Approvals []ID   `json:"approvals,omitempty"`
+	Proof     []byte     `json:"proof"`
+	Approvals []token.ID `json:"approvals,omitempty"`
 }
 
 // SessionAnswer is a yes. A no is a problem: 403 denied, 409 held.
@@ -170,14 +172,14 @@ func (c Credential) GoString() string { return c.String() }
 
 // Session is one row of GET /v1/sessions.
 type Session struct {
-	ID       ID      `json:"id"`
-	Operator key.Kid `json:"operator"`
-	Target   key.Kid `json:"target"`
-	Kind     string  `json:"kind"`
-	As       string  `json:"as"`
-	State    string  `json:"state"`   // "granted", "started" or "ended"
-	Started  int64   `json:"started"` // unix seconds of the grant
-	EndsBy   int64   `json:"ends_by"` // unix seconds
+	ID       token.ID `json:"id"`
+	Operator key.Kid  `json:"operator"`
+	Target   key.Kid  `json:"target"`
+	Kind     string   `json:"kind"`
+	As       string   `json:"as"`
+	State    string   `json:"state"`   // "granted", "started" or "ended"
+	Started  int64    `json:"started"` // unix seconds of the grant
+	EndsBy   int64    `json:"ends_by"` // unix seconds
 }
 
 // SessionsPage answers GET /v1/sessions: newest first.
@@ -190,7 +192,7 @@ type SessionsPage struct {
 // commitment is what the approval is about. Sealed is the Ask, readable by its
 // approvers and auditors only; AskHash is the hash of the Ask inside.
 type AskRequest struct {
-	ID       ID            `json:"id"`
+	ID       token.ID      `json:"id"`
 	Proof    []byte        `json:"proof"`
 	Tier     string        `json:"tier,omitempty"`
 	Rule     string        `json:"rule,omitempty"`
@@ -211,8 +213,8 @@ const (
 
 // Approval is what apid knows about one: who, where and when, never the command.
 type Approval struct {
-	ID         ID            `json:"id"`
-	SessionID  ID            `json:"session_id"`
+	ID         token.ID      `json:"id"`
+	SessionID  token.ID      `json:"session_id"`
 	Operator   key.Kid       `json:"operator"`
 	Member     string        `json:"member"` // member id of the operator
 	Target     key.Kid       `json:"target"`
@@ -292,11 +294,11 @@ type LogProof struct {
 // Offer is POST /v1/offers at rendezvousd. It waits for the agent's answer, at
 // most ten seconds.
 type Offer struct {
-	SessionID ID      `json:"session_id"`
-	Agent     key.Kid `json:"agent"`
-	Sealed    []byte  `json:"sealed"` // the bundle
-	HS1       []byte  `json:"hs1"`
-	Candidate string  `json:"candidate"` // the operator's relayed address, host:port
+	SessionID token.ID `json:"session_id"`
+	Agent     key.Kid  `json:"agent"`
+	Sealed    []byte   `json:"sealed"` // the bundle
+	HS1       []byte   `json:"hs1"`
+	Candidate string   `json:"candidate"` // the operator's relayed address, host:port
 }
 
 // OfferAnswer answers an Offer.

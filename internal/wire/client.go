@@ -1,0 +1,361 @@
+//go:build ignore
+
+package wire
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// refreshBefore is how long before its end an access token is replaced.
+const refreshBefore = time.Minute
+
+// Options are what a member's client needs.
+type Options struct {
+	URL      string           // of apid
+	TeamID   string           // the team's routing name; empty only before a team is founded
+	Identity key.Identity     // of the device
+	HTTP     *http.Client     // nil: a client with bounds of its own; redirects are never followed
+	Now      func() time.Time // nil: time.Now
+}
+
+// A Client speaks to apid, and to rendezvousd, as one device of a member. It
+// signs in by itself and keeps its access token fresh. It is safe for concurrent
+// use. Every method returns a *ProblemError when the server says no or does not
+// answer.
+type Client struct {
+	base     *url.URL
+	teamID   string
+	identity key.Identity
+	http     *http.Client
+	now      func() time.Time
+
+	signingIn chan struct{} // holds one value; who has it may sign in
+
+	mu     sync.Mutex
+	token  TokenAnswer
+	until  time.Time
+	nonces map[string]string // by host; at most maxHosts
+}
+
+// maxHosts bounds the servers whose nonces a client remembers: apid and the
+// rendezvous nodes of its team.
+const maxHosts = 16
+
+// NewClient makes a client. It does not touch the network.
+func NewClient(o Options) (*Client, error) {
+	base, err := ParseBase(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.Identity.IsZero() {
+		return nil, errors.New("wire: a client needs the identity of a device")
+	}
+	c := &Client{base: base, teamID: o.TeamID, identity: o.Identity, http: httpClient(o.HTTP), now: o.Now,
+		signingIn: make(chan struct{}, 1), nonces: make(map[string]string)}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, nil
+}
+
+// SignIn gives the present access token, and gets a new one when there is none
+// or it ends soon. The other methods call it by themselves.
+func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
+	if t, ok := c.fresh(); ok {
+		return t, nil
+	}
+	select {
+	case c.signingIn <- struct{}{}:
+		defer func() { <-c.signingIn }()
+	case <-ctx.Done():
+		return TokenAnswer{}, noAnswer(c.base.Host, ctx.Err())
+	}
+	if t, ok := c.fresh(); ok { // somebody else did it meanwhile
+		return t, nil
+	}
+	asked := c.now()
+	t, err := ask[TokenAnswer](ctx, c.do, &call{method: "POST", path: "/v1/token", in: TokenRequest{TeamID: c.teamID}, open: true})
+	if err != nil {
+		return TokenAnswer{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token, c.until = t, asked.Add(time.Duration(t.ExpiresIn)*time.Second)
+	return t, nil
+}
+
+func (c *Client) fresh() (TokenAnswer, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token, c.token.AccessToken != "" && c.now().Add(refreshBefore).Before(c.until)
+}
+
+// forget drops a token that a server did not take.
+func (c *Client) forget(accessToken string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token.AccessToken == accessToken {
+		c.token = TokenAnswer{}
+	}
+}
+
+func (c *Client) nonce(host string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nonces[host]
+}
+
+func (c *Client) setNonce(host, nonce string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if nonce == "" || len(nonce) > 256 {
+		return
+	}
+	if _, known := c.nonces[host]; !known && len(c.nonces) >= maxHosts {
+		clear(c.nonces)
+	}
+	c.nonces[host] = nonce
+}
+
+// do sends one call and reads its answer.
+func (c *Client) do(ctx context.Context, k *call) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+k.wait)
+	defer cancel()
+	resp, err := c.send(ctx, k)
+	if err != nil {
+		return err
+	}
+	return k.finish(resp)
+}
+
+// send signs and sends a call: once more with the server's nonce when it wants
+// one, and once more with a new token when it does not take ours. Both refusals
+// come before any effect. An answer that it returns has a status of 2xx.
+func (c *Client) send(ctx context.Context, k *call) (*http.Response, error) {
+	if k.base == nil {
+		k.base = c.base
+	}
+	body, sum, err := k.body()
+	if err != nil {
+		return nil, err
+	}
+	nonceTried, tokenTried := false, false
+	for {
+		var access string
+		if !k.open {
+			t, err := c.SignIn(ctx)
+			if err != nil {
+				return nil, err
+			}
+			access = t.AccessToken
+		}
+		header, err := c.headers(k, access, sum)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := k.send(ctx, c.http, body, header)
+		if err != nil {
+			return nil, err
+		}
+		c.setNonce(k.base.Host, resp.Header.Get(HeaderDPoPNonce))
+		if resp.StatusCode/100 == 2 {
+			return resp, nil
+		}
+		refusal := (&call{base: k.base}).finish(resp)
+		var p *ProblemError
+		switch {
+		case !errors.As(refusal, &p) || p.Status != http.StatusUnauthorized:
+			return nil, refusal
+		case p.Kind() == KindNonce && !nonceTried:
+			nonceTried = true
+		case p.Kind() != KindNonce && !k.open && !tokenTried:
+			tokenTried = true
+			c.forget(access)
+		default:
+			return nil, refusal
+		}
+	}
+}
+
+// headers makes the request's Authorization and DPoP headers.
+func (c *Client) headers(k *call, access string, body [32]byte) (http.Header, error) {
+	var jti [16]byte
+	rand.Read(jti[:])
+	proof, err := token.SignDPoP(c.identity, token.DPoPClaims{
+		Method:      k.method,
+		URL:         k.url(false),
+		AccessToken: access,
+		Nonce:       c.nonce(k.base.Host),
+		BodySHA256:  body,
+		Now:         c.now(),
+		JTI:         base64.RawURLEncoding.EncodeToString(jti[:]),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wire: sign the request: %w", err)
+	}
+	h := http.Header{}
+	h.Set(HeaderDPoP, proof)
+	if access != "" {
+		h.Set("Authorization", "DPoP "+access)
+	}
+	return h, nil
+}
+
+// Server asks apid for its public keys and the addresses of the other servers.
+func (c *Client) Server(ctx context.Context) (ServerInfo, error) {
+	return ask[ServerInfo](ctx, c.do, &call{method: "GET", path: "/v1/server", open: true})
+}
+
+// Found gives a new team's genesis to apid.
+func (c *Client) Found(ctx context.Context, genesis []byte) (Founded, error) {
+	return ask[Founded](ctx, c.do, &call{method: "POST", path: "/v1/teams", in: FoundRequest{Genesis: genesis}, open: true})
+}
+
+// Roster gives the statements after a sequence number.
+func (c *Client) Roster(ctx context.Context, after uint64) (RosterPage, error) {
+	return ask[RosterPage](ctx, c.do, &call{method: "GET", path: "/v1/roster", query: rosterQuery(after)})
+}
+
+// AppendStatements adds signed statements to the roster, all or none, and gives
+// the new head.
+func (c *Client) AppendStatements(ctx context.Context, statements ...[]byte) (Head, error) {
+	out, err := ask[StatementsAnswer](ctx, c.do, &call{method: "POST", path: "/v1/roster/statements", in: StatementsRequest{Statements: statements}})
+	return out.Head, err
+}
+
+// Agents gives one page of the team's agents' states, those with key ids after
+// the cursor; an empty cursor begins.
+func (c *Client) Agents(ctx context.Context, after string) (AgentsPage, error) {
+	return ask[AgentsPage](ctx, c.do, &call{method: "GET", path: "/v1/agents", query: cursor(nil, after)})
+}
+
+func cursor(q url.Values, after string) url.Values {
+	if q == nil {
+		q = url.Values{}
+	}
+	if after != "" {
+		q.Set("after", after)
+	}
+	return q
+}
+
+// Actor tells where apid has the chain of this device's proofs.
+func (c *Client) Actor(ctx context.Context) (Actor, error) {
+	return ask[Actor](ctx, c.do, &call{method: "GET", path: "/v1/actor"})
+}
+
+// OpenSession asks for a grant. ErrDenied and ErrHeld carry rule and line.
+func (c *Client) OpenSession(ctx context.Context, r SessionRequest) (SessionAnswer, error) {
+	return ask[SessionAnswer](ctx, c.do, &call{method: "POST", path: "/v1/sessions", in: r})
+}
+
+// Sessions gives the team's latest sessions, newest first.
+func (c *Client) Sessions(ctx context.Context) (SessionsPage, error) {
+	return ask[SessionsPage](ctx, c.do, &call{method: "GET", path: "/v1/sessions"})
+}
+
+// Ask makes an approval of a held request.
+func (c *Client) Ask(ctx context.Context, r AskRequest) (Approval, error) {
+	return ask[Approval](ctx, c.do, &call{method: "POST", path: "/v1/approvals", in: r})
+}
+
+// Approvals gives one page of approvals in a state; an empty state means all.
+func (c *Client) Approvals(ctx context.Context, state, after string) (ApprovalsPage, error) {
+	q := url.Values{}
+	if state != "" {
+		q.Set("state", state)
+	}
+	return ask[ApprovalsPage](ctx, c.do, &call{method: "GET", path: "/v1/approvals", query: cursor(q, after)})
+}
+
+// Approval gives one approval. With a wait, at most MaxWait seconds, it answers
+// when the approval is no longer pending, or when the time is over.
+func (c *Client) Approval(ctx context.Context, id token.ID, wait time.Duration) (Approval, error) {
+	wait = min(max(wait, 0), MaxWait*time.Second).Truncate(time.Second)
+	q := url.Values{}
+	if wait > 0 {
+		q.Set("wait", strconv.Itoa(int(wait/time.Second)))
+	}
+	return ask[Approval](ctx, c.do, &call{method: "GET", path: "/v1/approvals/" + id.String(), query: q, wait: wait})
+}
+
+// Decide gives a person's decision on an approval.
+func (c *Client) Decide(ctx context.Context, id token.ID, d SealedDecision) (Approval, error) {
+	return ask[Approval](ctx, c.do, &call{method: "POST", path: "/v1/approvals/" + id.String() + "/decision", in: d})
+}
+
+// Cancel takes an own ask back. proof has act "cancel".
+func (c *Client) Cancel(ctx context.Context, id token.ID, proof []byte) (Approval, error) {
+	return ask[Approval](ctx, c.do, &call{method: "POST", path: "/v1/approvals/" + id.String() + "/cancel", in: CancelRequest{Proof: proof}})
+}
+
+// Checkpoint gives the audit log's signed checkpoint.
+func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
+	out, err := ask[Checkpoint](ctx, c.do, &call{method: "GET", path: "/v1/audit/checkpoint"})
+	return out.Checkpoint, err
+}
+
+// Entries gives at most n audit entries, beginning with index from.
+func (c *Client) Entries(ctx context.Context, from uint64, n int) (EntriesPage, error) {
+	q := url.Values{"from": {strconv.FormatUint(from, 10)}, "n": {strconv.Itoa(min(n, MaxEntries))}}
+	return ask[EntriesPage](ctx, c.do, &call{method: "GET", path: "/v1/audit/entries", query: q})
+}
+
+// LogProof gives the inclusion proof of an entry in the tree of a size.
+func (c *Client) LogProof(ctx context.Context, index, size uint64) (LogProof, error) {
+	q := url.Values{"index": {strconv.FormatUint(index, 10)}, "size": {strconv.FormatUint(size, 10)}}
+	return ask[LogProof](ctx, c.do, &call{method: "GET", path: "/v1/audit/proof", query: q})
+}
+
+// Export writes the export of the audit log to w as it comes. Whoever reads it
+// verifies it: a cut export does not verify.
+func (c *Client) Export(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
+	defer cancel()
+	k := &call{method: "GET", path: "/v1/audit/export"}
+	resp, err := c.send(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(w, io.LimitReader(resp.Body, maxExport+1))
+	switch {
+	case err != nil:
+		return noAnswer(c.base.Host, err)
+	case n > maxExport:
+		return NewProblem(KindTooLarge, fmt.Sprintf("the export is longer than %d bytes", int64(maxExport)), "")
+	}
+	return nil
+}
+
+// Offer gives an offer to the rendezvous at a URL, and waits for the agent's
+// answer.
+func (c *Client) Offer(ctx context.Context, rendezvous string, o Offer) (OfferAnswer, error) {
+	base, err := ParseBase(rendezvous)
+	if err != nil {
+		return OfferAnswer{}, err
+	}
+	return ask[OfferAnswer](ctx, c.do, &call{base: base, method: "POST", path: "/v1/offers", in: o})
+}
+
+// Finish sends the last handshake message of an offer.
+func (c *Client) Finish(ctx context.Context, rendezvous string, id token.ID, f Finish) error {
+	base, err := ParseBase(rendezvous)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, &call{base: base, method: "POST", path: "/v1/offers/" + id.String() + "/finish", in: f})
+}
