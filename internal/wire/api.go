@@ -27,6 +27,10 @@ const (
 	HeaderDPoPNonce = "DPoP-Nonce"
 )
 
+// QueryTeam is the query parameter in which a signed request names the team on
+// whose roster its key stands. The signature covers it, and the roster decides.
+const QueryTeam = "team"
+
 // A Head names a roster statement. Its Go conversions to roster.Head and
 // token.Head are direct.
 type Head struct {

@@ -1,11 +1,7 @@
-//go:build ignore
-
 package wire
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -192,8 +188,6 @@ func (c *Client) send(ctx context.Context, k *call) (*http.Response, error) {
 
 // headers makes the request's Authorization and DPoP headers.
 func (c *Client) headers(k *call, access string, body [32]byte) (http.Header, error) {
-	var jti [16]byte
-	rand.Read(jti[:])
 	proof, err := token.SignDPoP(c.identity, token.DPoPClaims{
 		Method:      k.method,
 		URL:         k.url(false),
@@ -201,7 +195,6 @@ func (c *Client) headers(k *call, access string, body [32]byte) (http.Header, er
 		Nonce:       c.nonce(k.base.Host),
 		BodySHA256:  body,
 		Now:         c.now(),
-		JTI:         base64.RawURLEncoding.EncodeToString(jti[:]),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wire: sign the request: %w", err)

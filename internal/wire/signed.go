@@ -56,12 +56,16 @@ func (c *Signed) do(ctx context.Context, team string, k *call) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	k.base = c.base
+	if k.query == nil {
+		k.query = url.Values{}
+	}
+	k.query.Set(QueryTeam, team)
 	body, sum, err := k.body()
 	if err != nil {
 		return err
 	}
 	signed, err := token.SignRequest(c.identity, token.Request{
-		TeamID: team, Method: k.method, URL: k.url(true), BodySHA256: sum, Time: c.now().Unix(),
+		Method: k.method, URL: k.url(true), BodySHA256: sum, Time: c.now().Unix(),
 	})
 	if err != nil {
 		return fmt.Errorf("wire: sign the request: %w", err)
