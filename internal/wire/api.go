@@ -10,7 +10,8 @@ import (
 const (
 	MaxBody       = 512 << 10 // bytes of a request body
 	MaxAnswer     = 4 << 20   // bytes of an answer, other than an export
-	MaxSealed     = 256 << 10 // bytes of one sealed blob
+	MaxSealed     = 96 << 10  // bytes of a sealed ask, or of a sealed bundle
+	MaxDecision   = 32 << 10  // bytes of what is sealed with one decision
 	MaxStatements = 128       // roster statements in one page or one append
 	MaxEntries    = 128       // audit entries in one page
 	MaxPost       = 16        // audit entries in one POST /v1/entries
@@ -252,7 +253,8 @@ type SealedDecision struct {
 	Sealed   []byte `json:"sealed"`
 }
 
-// ApprovalsPage answers GET /v1/approvals?state=S&after=ID: oldest first.
+// ApprovalsPage answers GET /v1/approvals?state=S&after=CURSOR: newest first,
+// those that the caller asked for, may decide on, or audits.
 type ApprovalsPage struct {
 	Approvals []Approval `json:"approvals"`
 	Next      string     `json:"next,omitempty"`
@@ -268,11 +270,10 @@ type EntriesRequest struct {
 	Entries [][]byte `json:"entries"`
 }
 
-// EntriesAnswer gives each entry's index in the team's log, in the order sent.
-// An entry that was taken before keeps its index.
+// EntriesAnswer says how far the agent's chain is recorded: its outbox may forget
+// everything up to Actor.Seq.
 type EntriesAnswer struct {
-	Indexes []uint64 `json:"indexes"`
-	Actor   Actor    `json:"actor"`
+	Actor Actor `json:"actor"`
 }
 
 // Checkpoint answers GET /v1/audit/checkpoint: a signed note.

@@ -10,17 +10,18 @@ import (
 // type; ErrUnavailable is also what the client says when no answer came, and is
 // the only one worth a retry.
 var (
-	ErrUnauthenticated = errors.New("wire: not signed in") // 401
-	ErrDenied          = errors.New("wire: denied")        // 403
-	ErrNotFound        = errors.New("wire: not found")     // 404: foreign or unknown
-	ErrHeld            = errors.New("wire: held")          // 409: needs an approval
-	ErrUsed            = errors.New("wire: used before")   // 409: replay, or a state that is over
-	ErrConflict        = errors.New("wire: conflict")      // 409: not the next one of a chain
-	ErrExpired         = errors.New("wire: expired")       // 410
-	ErrTooLarge        = errors.New("wire: too large")     // 413
-	ErrMalformed       = errors.New("wire: malformed")     // 422
-	ErrTooMany         = errors.New("wire: too many")      // 429
-	ErrUnavailable     = errors.New("wire: unavailable")   // 5xx, or no answer
+	ErrUnauthenticated = errors.New("wire: not signed in")        // 401
+	ErrDenied          = errors.New("wire: denied")               // 403
+	ErrNotFound        = errors.New("wire: not found")            // 404: foreign or unknown
+	ErrHeld            = errors.New("wire: held")                 // 409: needs an approval
+	ErrConfirm         = errors.New("wire: needs a confirmation") // 409
+	ErrUsed            = errors.New("wire: used before")          // 409: replay, or a state that is over
+	ErrConflict        = errors.New("wire: conflict")             // 409: not the next one of a chain
+	ErrExpired         = errors.New("wire: expired")              // 410
+	ErrTooLarge        = errors.New("wire: too large")            // 413
+	ErrMalformed       = errors.New("wire: malformed")            // 422
+	ErrTooMany         = errors.New("wire: too many")             // 429
+	ErrUnavailable     = errors.New("wire: unavailable")          // 5xx, or no answer
 )
 
 // A Kind says which problem it is: the last part of its type URI.
@@ -33,6 +34,7 @@ const (
 	KindDenied          Kind = "denied"
 	KindNotFound        Kind = "not-found"
 	KindHeld            Kind = "held"
+	KindConfirm         Kind = "confirm" // 409: the operator must confirm and sign so
 	KindUsed            Kind = "used"
 	KindConflict        Kind = "conflict"
 	KindExpired         Kind = "expired"
@@ -53,6 +55,7 @@ var kinds = map[Kind]struct {
 	KindDenied:          {http.StatusForbidden, ErrDenied, "Denied"},
 	KindNotFound:        {http.StatusNotFound, ErrNotFound, "Not found"},
 	KindHeld:            {http.StatusConflict, ErrHeld, "Held for approval"},
+	KindConfirm:         {http.StatusConflict, ErrConfirm, "Needs a confirmation"},
 	KindUsed:            {http.StatusConflict, ErrUsed, "Used before"},
 	KindConflict:        {http.StatusConflict, ErrConflict, "Not the next one"},
 	KindExpired:         {http.StatusGone, ErrExpired, "Expired"},
