@@ -56,17 +56,17 @@ func (s Session) Check() error { return checkRow("session", s.ID, s.State, s.Bod
 // CheckEntry refuses an entry that can't be stored.
 func CheckEntry(entry []byte) error { return checkBytes("entry", entry) }
 
-// Check refuses a checkpoint that can't be stored.
-func (c Checkpoint) Check() error {
-	if c.Size < 0 {
-		return fmt.Errorf("%w: a checkpoint of size %d", ErrInvalid, c.Size)
+// CheckCheckpoint refuses a checkpoint that can't be stored.
+func CheckCheckpoint(size int64, note []byte) error {
+	if size < 0 {
+		return fmt.Errorf("%w: a checkpoint of size %d", ErrInvalid, size)
 	}
-	return checkBytes("checkpoint", c.Note)
+	return checkBytes("checkpoint", note)
 }
 
 // CheckChain refuses a chain that can't be stored.
-func CheckChain(name string, signer key.Kid, l Link) error {
-	if name == "" || len(name) > 64 || signer.IsZero() || l.Seq == 0 || l.Seq > math.MaxInt64 {
+func CheckChain(name string, signer key.Kid, seq uint64) error {
+	if name == "" || len(name) > 64 || signer.IsZero() || seq == 0 || seq > math.MaxInt64 {
 		return fmt.Errorf("%w: a chain has a name, a signer and a number from 1 on", ErrInvalid)
 	}
 	return nil

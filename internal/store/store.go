@@ -201,22 +201,9 @@ type Sessions interface {
 	Due(state string, now time.Time, limit int) ([]Session, error)
 }
 
-// A Link is the end of one signer's chain: how many objects it has numbered and
-// the hash of the last. The zero Link is a chain with nothing in it.
-type Link struct {
-	Seq  uint64
-	Hash envelope.Hash
-}
-
-// A Checkpoint is a signed note over the log's first Size entries.
-type Checkpoint struct {
-	Size int64
-	Note []byte
-}
-
 // Audit keeps one team's log: entries, the hashes of their Merkle tree, the
-// last checkpoint and the ends of the signers' chains. internal/audit gives it
-// meaning; nothing is ever changed or removed here.
+// newest checkpoint and the ends of the signers' chains. internal/audit gives
+// it meaning; no entry and no hash is ever changed or removed here.
 type Audit interface {
 	// Size gives how many entries there are.
 	Size() (int64, error)
@@ -233,15 +220,16 @@ type Audit interface {
 
 // AuditHeads are the few values of a log that move forward.
 type AuditHeads interface {
-	// Checkpoint gives the newest checkpoint, or ErrNotFound.
-	Checkpoint() (Checkpoint, error)
-	// SetCheckpoint replaces it; ErrConflict if the new Size is smaller.
-	SetCheckpoint(Checkpoint) error
-	// Chain gives the end of a signer's chain; chains of one signer with
-	// different names are independent. The zero Link if there is none.
-	Chain(name string, signer key.Kid) (Link, error)
-	// SetChain moves a chain by one; ErrConflict if Seq is not the next.
-	SetChain(name string, signer key.Kid, next Link) error
+	// Checkpoint gives the newest signed note and how many entries it covers;
+	// 0 and nil before the first.
+	Checkpoint() (size int64, note []byte, err error)
+	// SetCheckpoint replaces it; ErrConflict if the new one covers fewer.
+	SetCheckpoint(size int64, note []byte) error
+	// Chain gives how many objects a signer has numbered in the chain with this
+	// name, and the hash of the last; zeros if none.
+	Chain(name string, signer key.Kid) (seq uint64, last envelope.Hash, err error)
+	// SetChain moves a chain by one; ErrConflict if seq is not the next.
+	SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error
 }
 
 // Limit gives the limit that a list works with.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/store"
 )
@@ -54,42 +55,45 @@ func (r audit) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return all, nil
 }
 
-func (r audit) Checkpoint() (c store.Checkpoint, err error) {
-	err = r.one(`SELECT size, note FROM audit_head WHERE team_id = ?`, []any{r.team}, &c.Size, &c.Note)
-	return c, err
+func (r audit) Checkpoint() (size int64, note []byte, err error) {
+	err = r.one(`SELECT size, note FROM audit_head WHERE team_id = ?`, []any{r.team}, &size, &note)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil, nil
+	}
+	return size, note, err
 }
 
-func (r audit) SetCheckpoint(c store.Checkpoint) error {
-	if err := c.Check(); err != nil {
+func (r audit) SetCheckpoint(size int64, note []byte) error {
+	if err := store.CheckCheckpoint(size, note); err != nil {
 		return err
 	}
 	n, err := r.exec(`INSERT INTO audit_head (team_id, size, note) VALUES (?, ?, ?)
-		ON CONFLICT (team_id) DO UPDATE SET size = excluded.size, note = excluded.note WHERE audit_head.size <= excluded.size`, r.team, c.Size, c.Note)
+		ON CONFLICT (team_id) DO UPDATE SET size = excluded.size, note = excluded.note WHERE audit_head.size <= excluded.size`, r.team, size, note)
 	if err == nil && n == 0 {
 		return fmt.Errorf("%w: a newer checkpoint is stored", store.ErrConflict)
 	}
 	return err
 }
 
-func (r audit) Chain(name string, signer key.Kid) (l store.Link, err error) {
+func (r audit) Chain(name string, signer key.Kid) (seq uint64, last envelope.Hash, err error) {
 	err = r.one(`SELECT seq, hash FROM audit_chain WHERE team_id = ? AND name = ? AND signer = ?`,
-		[]any{r.team, name, signer[:]}, &l.Seq, fixed(l.Hash[:]))
+		[]any{r.team, name, signer[:]}, &seq, fixed(last[:]))
 	if errors.Is(err, store.ErrNotFound) {
-		return store.Link{}, nil
+		return 0, envelope.Hash{}, nil
 	}
-	return l, err
+	return seq, last, err
 }
 
-func (r audit) SetChain(name string, signer key.Kid, next store.Link) error {
-	if err := store.CheckChain(name, signer, next); err != nil {
+func (r audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	if err := store.CheckChain(name, signer, seq); err != nil {
 		return err
 	}
 	n, err := r.exec(`INSERT INTO audit_chain (team_id, name, signer, seq, hash)
 		SELECT ?1, ?2, ?3, ?4, ?5 WHERE ?4 = 1 + coalesce((SELECT seq FROM audit_chain WHERE team_id = ?1 AND name = ?2 AND signer = ?3), 0)
 		ON CONFLICT (team_id, name, signer) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`,
-		r.team, name, signer[:], int64(next.Seq), next.Hash[:])
+		r.team, name, signer[:], int64(seq), last[:])
 	if err == nil && n == 0 {
-		return fmt.Errorf("%w: %d is not the next number of the chain", store.ErrConflict, next.Seq)
+		return fmt.Errorf("%w: %d is not the next number of the chain", store.ErrConflict, seq)
 	}
 	return err
 }
