@@ -1,0 +1,383 @@
+package channel
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A Channel is one stream of frames each way. One goroutine may read while any
+// number write. Writing blocks while the peer does not read.
+//
+// Frames of one direction keep their order, so a Resize or Signal waits behind
+// bytes that the peer has not read.
+type Channel struct {
+	stream  *quic.Stream
+	opener  bool
+	request OpenMessage
+
+	rmu      sync.Mutex
+	r        *bufio.Reader
+	rbuf     []byte    // payload of the last frame
+	left     int       // bytes of the current frame that were not read
+	leftType FrameType // and its type
+	started  bool      // the peer's first frame was read: Open or Answer
+	ended    bool      // the peer said EOF
+	exited   bool      // the peer said Exit
+	rerr     error     // sticky
+
+	wmu      sync.Mutex
+	wbuf     []byte
+	mayWrite bool  // an allowing answer was sent or received
+	eof      bool  // we said EOF
+	exit     bool  // we said Exit
+	werr     error // sticky
+	once     sync.Once
+}
+
+// stream error codes: what a peer's stream is reset with.
+const (
+	codeAborted  quic.StreamErrorCode = 1 // ended without its end being said
+	codeProtocol quic.StreamErrorCode = 2
+)
+
+func newChannel(s *quic.Stream, opener bool) *Channel {
+	return &Channel{stream: s, opener: opener, r: bufio.NewReaderSize(s, 4096)}
+}
+
+// urgency orders channels that want to send at the same time (RFC 9218): 0
+// comes first. Keystrokes and their echo go before bulk.
+func urgency(kind string) int8 {
+	switch kind {
+	case "shell", "join":
+		return 1
+	case "exec", "observe":
+		return 2
+	}
+	return 5
+}
+
+func (c *Channel) setRequest(m OpenMessage) {
+	c.request = m
+	c.stream.SetPriority(urgency(m.Kind), true)
+}
+
+// Request is what was asked for when the channel was opened. The caller must
+// not change it.
+func (c *Channel) Request() OpenMessage { return c.request }
+
+// Answer sends the verdict, once, from the agent's side. Any effect but allow
+// closes the channel.
+func (c *Channel) Answer(a Answer) error {
+	b, err := encode(a)
+	if err != nil {
+		return err
+	}
+	if err := c.write(FrameAnswer, b); err != nil {
+		return err
+	}
+	if !a.Allowed() {
+		return c.Close()
+	}
+	return nil
+}
+
+// AwaitAnswer waits for the verdict, on the operator's side. A refusal is an
+// Answer, not an error; the caller then closes the channel. When ctx ends first
+// the channel can only be closed.
+func (c *Channel) AwaitAnswer(ctx context.Context) (Answer, error) {
+	stop := context.AfterFunc(ctx, func() { c.stream.SetReadDeadline(time.Unix(1, 0)) })
+	f, err := c.ReadFrame()
+	if !stop() {
+		return Answer{}, fmt.Errorf("channel: waiting for the agent's answer: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	var a Answer
+	if f.Type != FrameAnswer || decode(f.Payload, &a) != nil {
+		return Answer{}, ErrNotAllowed // asked for twice
+	}
+	return a, nil
+}
+
+// ReadFrame gives the next frame. A long frame of bytes may come in pieces. It
+// is io.EOF only when the peer has said its end and closed, and ErrTruncated
+// when the channel ends in any other way. Errors are sticky.
+func (c *Channel) ReadFrame() (Frame, error) {
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	if err := c.header(); err != nil {
+		return Frame{}, err
+	}
+	if c.leftType.bytes() {
+		if cap(c.rbuf) < chunk {
+			c.rbuf = make([]byte, chunk)
+		}
+		n, err := c.body(c.rbuf[:chunk])
+		return Frame{c.leftType, c.rbuf[:n]}, err
+	}
+	return c.control()
+}
+
+// Read gives the bytes of the peer's Stdin or Stdout, until its EOF. It is for
+// channels that carry nothing else; on others it fails with ErrProtocol, and
+// ReadFrame is the way.
+func (c *Channel) Read(p []byte) (int, error) {
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if c.left == 0 && c.ended && c.rerr == nil {
+		return 0, io.EOF
+	}
+	if err := c.header(); err != nil {
+		return 0, err
+	}
+	switch c.leftType {
+	case FrameStdin, FrameStdout:
+		return c.body(p)
+	case FrameEOF:
+		if _, err := c.control(); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
+	}
+	return 0, c.violation("%v on a channel of bytes", c.leftType)
+}
+
+// header makes left and leftType those of a frame with something to read: the
+// rest of the current one, or the next.
+func (c *Channel) header() error {
+	if c.rerr != nil {
+		return c.rerr
+	}
+	if c.left > 0 {
+		return nil
+	}
+	var h [frameHeader]byte
+	if _, err := io.ReadFull(c.r, h[:]); err != nil {
+		return c.readFailed(err, err == io.EOF)
+	}
+	t, n := FrameType(h[0]), binary.BigEndian.Uint32(h[1:])
+	first := FrameAnswer
+	if !c.opener {
+		first = FrameOpen
+	}
+	switch {
+	case !t.from(!c.opener), c.started == (t == first), c.exited, c.ended && (t.bytes() || t == FrameEOF):
+		return c.violation("unexpected %v", t)
+	case t.bytes() && (n == 0 || n > MaxFrame), !t.bytes() && n > MaxControl:
+		return c.violation("%v of %d bytes", t, n)
+	}
+	c.left, c.leftType = int(n), t
+	return nil
+}
+
+// body reads some of the bytes of the current frame.
+func (c *Channel) body(p []byte) (int, error) {
+	n, err := c.r.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	if err != nil {
+		return n, c.readFailed(err, false)
+	}
+	return n, nil
+}
+
+// control reads the payload of the current frame, which is not bytes, and
+// follows what it says.
+func (c *Channel) control() (Frame, error) {
+	if c.left > len(c.rbuf) {
+		c.rbuf = make([]byte, c.left)
+	}
+	f := Frame{c.leftType, c.rbuf[:c.left]}
+	if _, err := io.ReadFull(c.r, f.Payload); err != nil {
+		return Frame{}, c.readFailed(err, false)
+	}
+	c.left = 0
+	if err := f.check(); err != nil {
+		return Frame{}, c.violation("%v", err)
+	}
+	switch f.Type {
+	case FrameAnswer:
+		var a Answer
+		if decode(f.Payload, &a) == nil && a.Allowed() {
+			c.wmu.Lock()
+			c.mayWrite = true
+			c.wmu.Unlock()
+		} else {
+			c.ended, c.exited = true, true
+		}
+		c.started = true
+	case FrameOpen:
+		c.started = true
+	case FrameEOF:
+		c.ended = true
+	case FrameExit:
+		c.ended, c.exited = true, true
+	}
+	return f, nil
+}
+
+// violation ends the channel for something that the peer may not send.
+func (c *Channel) violation(format string, args ...any) error {
+	c.rerr = fmt.Errorf("%w: "+format, append([]any{ErrProtocol}, args...)...)
+	c.stream.CancelRead(codeProtocol)
+	c.stream.CancelWrite(codeProtocol)
+	return c.rerr
+}
+
+// readFailed turns an error of the stream into ours. boundary is whether the
+// stream ended between two frames.
+func (c *Channel) readFailed(err error, boundary bool) error {
+	switch {
+	case boundary && c.ended:
+		c.rerr = io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.rerr = err
+	default:
+		c.rerr = fmt.Errorf("%w: %w", ErrTruncated, streamError(err))
+	}
+	return c.rerr
+}
+
+// streamError drops what a peer could have put into the text of an error.
+func streamError(err error) error {
+	var s *quic.StreamError
+	switch {
+	case errors.As(err, &s) && s.Remote:
+		return errors.New("the peer gave it up")
+	case errors.As(err, &s):
+		return errors.New("closed by this side")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	}
+	return muxError(err)
+}
+
+// Write sends p as Stdin from the operator, as Stdout from the agent.
+func (c *Channel) Write(p []byte) (int, error) {
+	t := FrameStdout
+	if c.opener {
+		t = FrameStdin
+	}
+	return c.writeBytes(t, p)
+}
+
+// WriteFrame sends a frame of any type that this side may send: Stdin, Resize,
+// Signal, EOF or Stdout, Stderr, EOF, Exit. Bytes of any length are split.
+func (c *Channel) WriteFrame(f Frame) error {
+	if f.Type.bytes() {
+		_, err := c.writeBytes(f.Type, f.Payload)
+		return err
+	}
+	if f.Type == FrameOpen || f.Type == FrameAnswer {
+		return fmt.Errorf("%w: %v has its own method", ErrNotAllowed, f.Type)
+	}
+	return c.write(f.Type, f.Payload)
+}
+
+// Resize tells the agent the new size of the terminal.
+func (c *Channel) Resize(cols, rows uint16) error {
+	b := binary.BigEndian.AppendUint16(nil, cols)
+	return c.write(FrameResize, binary.BigEndian.AppendUint16(b, rows))
+}
+
+// Signal asks the agent to send a signal, named without SIG, to what runs.
+func (c *Channel) Signal(name string) error { return c.write(FrameSignal, []byte(name)) }
+
+// CloseWrite says that no more bytes come from this side. Control frames may
+// follow; reading goes on.
+func (c *Channel) CloseWrite() error { return c.write(FrameEOF, nil) }
+
+// Exit says how what ran ended. It is the last frame of the agent.
+func (c *Channel) Exit(e Exit) error {
+	b, err := encode(e)
+	if err != nil {
+		return err
+	}
+	return c.write(FrameExit, b)
+}
+
+func (c *Channel) writeBytes(t FrameType, p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := min(chunk, len(p)-done)
+		if err := c.write(t, p[done:done+n]); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// write sends one frame whole, if the state allows it.
+func (c *Channel) write(t FrameType, payload []byte) error {
+	if !t.from(c.opener) {
+		return fmt.Errorf("%w: %v is the other side's", ErrNotAllowed, t)
+	}
+	if !t.bytes() {
+		if err := (Frame{t, payload}).check(); err != nil {
+			return fmt.Errorf("%w: malformed %v", ErrNotAllowed, t)
+		}
+	}
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	first := t == FrameOpen || t == FrameAnswer
+	switch {
+	case c.werr != nil:
+		return c.werr
+	case !first && !c.mayWrite, t == FrameAnswer && c.mayWrite, c.exit, c.eof && (t.bytes() || t == FrameEOF):
+		return fmt.Errorf("%w: %v", ErrNotAllowed, t)
+	}
+	c.wbuf = append(c.wbuf[:0], byte(t))
+	c.wbuf = binary.BigEndian.AppendUint32(c.wbuf, uint32(len(payload)))
+	c.wbuf = append(c.wbuf, payload...)
+	if _, err := c.stream.Write(c.wbuf); err != nil {
+		c.werr = fmt.Errorf("%w: %w", ErrTruncated, streamError(err))
+		return c.werr
+	}
+	switch t {
+	case FrameAnswer:
+		var a Answer
+		if decode(payload, &a) == nil {
+			c.mayWrite, c.exit = a.Allowed(), !a.Allowed()
+		}
+	case FrameEOF:
+		c.eof = true
+	case FrameExit:
+		c.exit = true
+	}
+	return nil
+}
+
+// Close ends the channel and stops reading. What was written still arrives if
+// this side has said its end (CloseWrite, Exit, a refusing Answer); otherwise
+// the peer reads ErrTruncated. It never blocks on the peer and may be called
+// more than once, at any time.
+func (c *Channel) Close() error {
+	c.once.Do(func() {
+		c.stream.SetWriteDeadline(time.Unix(1, 0)) // frees a write that holds wmu
+		c.wmu.Lock()
+		defer c.wmu.Unlock()
+		if c.werr == nil && (c.eof || c.exit) {
+			c.stream.Close()
+		} else {
+			c.stream.CancelWrite(codeAborted)
+		}
+		if c.werr == nil {
+			c.werr = fmt.Errorf("%w: the channel is closed", ErrNotAllowed)
+		}
+		c.stream.CancelRead(codeAborted)
+	})
+	return nil
+}
