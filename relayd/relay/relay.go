@@ -1,0 +1,243 @@
+// Package relay forwards ciphertext between the two sides of a session: a TURN
+// server (RFC 8656) on which an allocation reaches the other allocation of its
+// own session and nothing else.
+//
+// Relayed addresses are not sockets. Every session sees the same two reserved
+// addresses, one for each side, and a datagram for the other side's address is
+// handed over in memory. So no allocation can name another session's, a peer
+// outside the relay or a host behind it, and a relay needs one open port.
+// internal/decisions/0010 says why.
+//
+// Invariants:
+//   - who holds no credential minted for (session, side) gets no allocation;
+//   - one live allocation for each (session, side), none outlives its credential;
+//   - the permission handler is never nil and admits only the reserved address;
+//   - nothing blocks on a slow receiver: queues are bounded and drop;
+//   - payloads and addresses are never logged or stored.
+//
+// The package must not import internal/session, internal/recording or anything
+// else that could open what it forwards.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/turn/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+)
+
+// realm is the TURN realm. It only separates password spaces (RFC 8489, 9.2).
+const realm = "tucdesk"
+
+// inboundMTU bounds one datagram, in bytes. Longer ones are dropped.
+const inboundMTU = 1600
+
+// socketBuffer is asked from the system for the listening socket, in bytes:
+// room for about 2,000 full datagrams while the reader is not running.
+const socketBuffer = 4 << 20
+
+// Config is what a relay needs. The zero values of Max fields take the defaults.
+type Config struct {
+	// Listen is the UDP address, "127.0.0.1:3478". An empty host is refused:
+	// listening on all addresses is asked for as 0.0.0.0 or [::].
+	Listen string
+	// Secret is shared with apid. The zero value is refused.
+	Secret cred.Secret
+	// MaxAllocations bounds the allocations of all sessions. Default 4096,
+	// which is 2,048 sessions.
+	MaxAllocations int
+	// MaxLifetime refuses credentials that are good for longer from now.
+	// Default 13 hours: a session's 12 and an hour of slack.
+	MaxLifetime time.Duration
+	// Logger gets openings and refusals, without addresses. Nil discards.
+	Logger *slog.Logger
+	// Registry takes the metrics. Nil means a private one.
+	Registry prometheus.Registerer
+	// ListenPacket opens the socket; nil is [net.ListenPacket]. Tests wrap it
+	// to see all that passes, or to have no network at all.
+	ListenPacket func(network, address string) (net.PacketConn, error)
+}
+
+// Server is one relay. Its methods are safe for concurrent use.
+type Server struct {
+	cfg  Config
+	hub  *hub
+	mu   sync.Mutex
+	addr net.Addr
+}
+
+// New checks cfg. It opens nothing.
+func New(cfg Config) (*Server, error) {
+	if cfg.Secret.IsZero() {
+		return nil, errors.New("relay: no secret: without the one of apid nobody could be admitted")
+	}
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("relay: listen: %w", err)
+	}
+	if host == "" {
+		return nil, fmt.Errorf("relay: listen: %q names no host; write 0.0.0.0 to mean every address", cfg.Listen)
+	}
+	if cfg.MaxAllocations == 0 {
+		cfg.MaxAllocations = 4096
+	}
+	if cfg.MaxLifetime == 0 {
+		cfg.MaxLifetime = 13 * time.Hour
+	}
+	if cfg.MaxAllocations < 0 || cfg.MaxLifetime < 0 {
+		return nil, errors.New("relay: limits must be more than zero")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registry == nil {
+		cfg.Registry = prometheus.NewRegistry()
+	}
+	if cfg.ListenPacket == nil {
+		cfg.ListenPacket = net.ListenPacket
+	}
+	m, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, hub: newHub(cfg.MaxAllocations, m)}, nil
+}
+
+// Addr is the address that is listened on, with the port that the system chose
+// where the configuration said 0. Nil before ready.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// Run relays until ctx is done. See daemon.Service.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	conn, err := s.cfg.ListenPacket("udp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	if b, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		b.SetReadBuffer(socketBuffer) // best effort: the system may give less
+	}
+	srv, err := turn.NewServer(s.turnConfig(conn))
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("relay: %w", err)
+	}
+	s.mu.Lock()
+	s.addr = conn.LocalAddr()
+	s.mu.Unlock()
+	s.cfg.Logger.Info("relay is up", "listen", conn.LocalAddr().String())
+	ready()
+	<-ctx.Done()
+	err = srv.Close()
+	s.hub.close()
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return nil
+}
+
+// turnConfig sets every handler that pion/turn would replace by a permissive
+// default when it is nil.
+func (s *Server) turnConfig(conn net.PacketConn) turn.ServerConfig {
+	return turn.ServerConfig{
+		Realm:       realm,
+		AuthHandler: s.authenticate,
+		QuotaHandler: func(username, _ string, _ net.Addr) bool {
+			n, err := cred.ParseName(username)
+			return err == nil && s.hub.hasRoom(n)
+		},
+		PacketConnConfigs: []turn.PacketConnConfig{{
+			PacketConn:            conn,
+			RelayAddressGenerator: s.hub,
+			PermissionHandler:     permit,
+		}},
+		EventHandler: turn.EventHandler{
+			OnAuth:           s.onAuth,
+			OnChannelCreated: s.onChannel,
+			OnAllocationCreated: func(_, _ net.Addr, _, username, _ string, _ net.Addr, _ int) {
+				s.logName("allocation opened", username)
+			},
+			OnAllocationDeleted: func(_, _ net.Addr, _, username, _ string) {
+				s.logName("allocation closed", username)
+			},
+		},
+		// IPv4 whatever the listener speaks: relayed addresses are reserved
+		// ones, and one family of them is enough.
+		StrictAddressFamily: true,
+		InboundMTU:          inboundMTU,
+		// pion/turn logs client addresses at every level.
+		LoggerFactory: &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled},
+	}
+}
+
+// authenticate answers with the key that the request must be signed with.
+// pion/turn calls it for every request and then compares.
+func (s *Server) authenticate(req *turn.RequestAttributes) (userID string, key []byte, ok bool) {
+	now := time.Now()
+	name, password, err := s.cfg.Secret.Check(req.Username, now)
+	if err == nil && name.Expiry.Sub(now) > s.cfg.MaxLifetime {
+		err = errors.New("relay: credential lives too long")
+	}
+	if req.Realm != realm {
+		err = errors.New("relay: foreign realm")
+	}
+	if err != nil {
+		s.hub.metrics.refused.WithLabelValues(refusal(err)).Inc()
+		return "", nil, false
+	}
+	return req.Username, turn.GenerateAuthKey(req.Username, realm, string(password)), true
+}
+
+func refusal(err error) string {
+	switch {
+	case errors.Is(err, cred.ErrExpired):
+		return "expired"
+	case errors.Is(err, cred.ErrMalformed):
+		return "malformed"
+	}
+	return "other"
+}
+
+func (s *Server) onAuth(_, _ net.Addr, _, _, _, _ string, verdict bool) {
+	if !verdict {
+		s.hub.metrics.refused.WithLabelValues("forged").Inc()
+	}
+}
+
+// onChannel ends an allocation that binds a channel to anything but the other
+// side of its session: honest clients have no reason to, and each would cost
+// memory. Nothing could be sent through it anyway.
+func (s *Server) onChannel(_, _ net.Addr, _, username, _ string, _, peer net.Addr, _ uint16) {
+	n, err := cred.ParseName(username)
+	if err != nil || peer.String() != relayed(other(n.Side)).String() {
+		s.hub.metrics.refused.WithLabelValues("foreign peer").Inc()
+		s.hub.drop(n)
+	}
+}
+
+func (s *Server) logName(event, username string) {
+	if n, err := cred.ParseName(username); err == nil {
+		s.cfg.Logger.Debug(event, "session", fmt.Sprintf("%x", n.Session), "side", n.Side.String())
+	}
+}
+
+// permit is the permission handler (RFC 8656, section 9): the only peer IP is
+// the reserved one. Which port, and so which side, a leg checks itself.
+func permit(_ net.Addr, peer net.IP) bool {
+	ip, ok := netip.AddrFromSlice(peer)
+	return ok && ip.Unmap() == reserved
+}
