@@ -1,0 +1,111 @@
+package policy
+
+import "fmt"
+
+// EligibleApprovers returns who may approve the request that got v: everybody
+// whom its obligations name, except the requester. It returns nobody when the
+// verdict is no hold or the requester is not known, because then the requester
+// could not be told from the others. The order is that of People.
+func (s *Snapshot) EligibleApprovers(v Verdict, requesterID string) []Person {
+	if s == nil || v.Effect != Hold || requesterID == "" {
+		return nil
+	}
+	members := make([]member, 0, len(v.Obligations.Approvers))
+	for _, text := range v.Obligations.Approvers {
+		if m, problem := parseMember(text); problem == "" {
+			members = append(members, m)
+		}
+	}
+	return s.eligible(members, requesterID)
+}
+
+func (s *Snapshot) eligible(members []member, requesterID string) []Person {
+	var out []Person
+	seen := make(map[string]bool)
+	for _, p := range s.People {
+		if p.MemberID == "" || p.MemberID == requesterID || seen[p.MemberID] || !anyMember(members, p.Email, p.Roles) {
+			continue
+		}
+		seen[p.MemberID] = true
+		out = append(out, p)
+	}
+	return out
+}
+
+// A Problem is something in a policy that does not fit the roster.
+type Problem struct {
+	Line int
+	Text string
+}
+
+func (p Problem) String() string { return fmt.Sprintf("line %d: %s", p.Line, p.Text) }
+
+// Check finds what Parse can't see without the people: a hold that nobody on
+// the roster could approve, and a break-glass quorum that can't be reached. A
+// write with a problem is refused.
+func (s *Snapshot) Check() []Problem {
+	if s == nil || s.Policy == nil {
+		return []Problem{{Line: 1, Text: "there is no policy"}}
+	}
+	p := s.Policy
+	var problems []Problem
+	report := func(line int, format string, args ...any) {
+		problems = append(problems, Problem{Line: line, Text: fmt.Sprintf(format, args...)})
+	}
+	usesDefault := false
+	for i := range p.allow {
+		r := &p.allow[i]
+		switch {
+		case r.hold != nil:
+			if !s.canApprove(r.hold, r.members) {
+				report(r.hold.line, "nobody could approve what %s holds: it %s, and the requester does not count", r.name, r.hold)
+			}
+		case p.commandsOf(r).holds() && r.kinds&kindBit(Exec) != 0:
+			usesDefault = true
+			if !s.canApprove(&p.approvers, r.members) {
+				report(p.approvers.line, "nobody could approve the commands that are held under %s: a hold %s, and the requester does not count", r.name, &p.approvers)
+			}
+		}
+	}
+	if p.mode == "blocklist" && !usesDefault && p.commands.holds() && !s.canApprove(&p.approvers, []member{{email: newGlob("*")}}) {
+		report(p.approvers.line, "nobody could approve a held command: a hold %s, and the requester does not count", &p.approvers)
+	}
+	if b := p.breakGlass; b != nil {
+		var members []member
+		for _, text := range b.Members {
+			m, _ := parseMember(text)
+			members = append(members, m)
+		}
+		if n := len(s.eligible(members, "")); n < b.Quorum {
+			report(p.breakLine, "break_glass needs %d members, and the roster has %d of them", b.Quorum, n)
+		}
+	}
+	return problems
+}
+
+// holds says whether some command of the set would be held: a tier with the
+// effect hold that a pattern, the default or an unreadable command can reach.
+func (s *commandSet) holds() bool {
+	for t, effect := range s.effects {
+		if effect == Hold && (len(s.patterns[t]) > 0 || s.def == tier(t)) {
+			return true
+		}
+	}
+	return false
+}
+
+// canApprove says whether at least one of the requesters has enough others to
+// approve. Where no requester is on the roster yet, the approvers alone count.
+func (s *Snapshot) canApprove(h *hold, requesters []member) bool {
+	someone := false
+	for _, p := range s.People {
+		if p.MemberID == "" || !anyMember(requesters, p.Email, p.Roles) {
+			continue
+		}
+		someone = true
+		if len(s.eligible(h.members, p.MemberID)) >= h.quorum {
+			return true
+		}
+	}
+	return !someone && len(s.eligible(h.members, "")) >= h.quorum
+}

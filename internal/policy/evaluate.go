@@ -1,0 +1,218 @@
+package policy
+
+import (
+	"fmt"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+// Evaluate answers a request. It is pure and safe for concurrent use, keeps
+// nothing of its arguments, and allocates nothing where a request without a
+// command is allowed.
+//
+// With Argv nil everything but the command is judged: apid asks so, and may
+// get allow where the agent, which knows the command, says hold or deny. So
+// whoever is about to run something must pass its argument list and find a
+// Tier in the verdict. An argument list without a word is denied.
+func Evaluate(req *Request, snap *Snapshot) Verdict {
+	p, as, problem := admit(req, snap)
+	if problem != "" {
+		return Verdict{Reason: problem}
+	}
+	if p.mode == "lockdown" {
+		return p.lockdown()
+	}
+	for i := range p.block {
+		if r := &p.block[i]; r.covers(req, as, true) == hit {
+			return Verdict{Rule: r.name, Line: r.line, Reason: fmt.Sprintf(
+				"denied by %s (line %d), an entry of the blocklist, which always wins; an admin can change the policy", r.name, r.line)}
+		}
+	}
+	var covering *rule
+	for i := range p.allow {
+		if p.allow[i].covers(req, as, false) == hit {
+			covering = &p.allow[i]
+			break
+		}
+	}
+	if covering == nil && (p.mode != "blocklist" || coversLoginUser(req, as) != hit) {
+		return p.uncovered(req, as)
+	}
+	verdict := p.session(covering, req.Kind)
+	if req.Kind == Exec && req.Argv != nil {
+		p.judgeCommand(&verdict, covering, req.Argv)
+	}
+	return verdict
+}
+
+// admit checks that there is something to evaluate, and resolves the user.
+func admit(req *Request, snap *Snapshot) (p *Policy, as, problem string) {
+	switch {
+	case snap == nil || snap.Policy == nil:
+		return nil, "", "denied: no policy is known here; an admin signs one into the roster"
+	case req == nil || req.Member == "" || req.Target == "" || req.At.IsZero():
+		return nil, "", "denied: the request names no member, target or time"
+	case kindBit(req.Kind) == 0:
+		return nil, "", "denied: this kind of session is not known to this version; update it"
+	case len(req.Argv) > 0 && req.Kind != Exec:
+		return nil, "", "denied: only exec carries a command; ask for exec"
+	}
+	as = req.As
+	if as == "" {
+		as = req.LoginUser
+	}
+	if as == "" {
+		return nil, "", "denied: the target has no login user in the roster; name a user with --as"
+	}
+	if !isName(req.Member) || !isName(req.Target) || !isName(as) {
+		return nil, "", "denied: the request holds a name that may not enter the system (not NFC, or with controls or look-alikes)"
+	}
+	return snap.Policy, as, ""
+}
+
+// isName is sanitize.Name with a short cut for the common case.
+func isName(s string) bool {
+	if len(s) > sanitize.MaxName || !norm.NFC.IsNormalString(s) {
+		return false
+	}
+	return sanitize.Name(s) == nil
+}
+
+func (p *Policy) lockdown() Verdict {
+	v := Verdict{Rule: "mode: lockdown", Line: p.modeLine, Reason: fmt.Sprintf(
+		"denied by mode: lockdown (line %d): only break-glass is left, and this policy has none; an admin can end the lockdown", p.modeLine)}
+	if p.breakGlass != nil {
+		v.Reason = fmt.Sprintf("denied by mode: lockdown (line %d): only break-glass is left (line %d): needs %d of %v",
+			p.modeLine, p.breakLine, p.breakGlass.Quorum, p.breakGlass.Members)
+	}
+	return v
+}
+
+// uncovered is the verdict where no entry covers the request. If one entry
+// misses only the user, the time or the kind, it says so, because that is what
+// the member can change.
+func (p *Policy) uncovered(req *Request, as string) Verdict {
+	near, why := (*rule)(nil), hit
+	for i := range p.allow {
+		if m := p.allow[i].covers(req, as, false); m >= missKind && m > why {
+			near, why = &p.allow[i], m
+		}
+	}
+	what := fmt.Sprintf("%s on %s as %s for %s", req.Kind, req.Target, as, req.Member)
+	if near != nil {
+		return Verdict{Rule: near.name, Line: near.line, Reason: fmt.Sprintf(
+			"denied: no rule covers %s; nearest is %s (line %d): %s", what, near.name, near.line, missTexts[why])}
+	}
+	return Verdict{Rule: "mode: " + p.mode, Line: p.modeLine, Reason: fmt.Sprintf(
+		"denied: no rule covers %s (mode: %s, line %d); `tucdesk policy explain` shows why", what, p.mode, p.modeLine)}
+}
+
+// session is the verdict before the command is looked at. r is nil in mode
+// blocklist where no entry of the allowlist covers the request.
+func (p *Policy) session(r *rule, kind Kind) Verdict {
+	v := Verdict{Effect: Allow, Obligations: Obligations{
+		Record:     defaultRecord,
+		Gate:       gateLevels[0],
+		MaxSession: p.maxSession,
+		MinSuite:   p.minSuite,
+	}}
+	if kind == Shell {
+		v.Obligations.Gate = p.gate
+	}
+	if r == nil {
+		v.Rule, v.Line, v.Reason = "mode: blocklist", p.modeLine, "allowed: mode is blocklist and no rule denies it"
+		return v
+	}
+	v.Rule, v.Line, v.Reason, v.Obligations.Record = r.name, r.line, r.allowed, r.record
+	if r.hold != nil {
+		v.Effect, v.Reason = Hold, r.held
+		v.Obligations.askFor(r.hold)
+	}
+	return v
+}
+
+func (o *Obligations) askFor(h *hold) {
+	o.Approvers, o.Quorum, o.AskFor, o.UseFor = h.approvers, h.quorum, h.expires, useFor
+}
+
+// judgeCommand makes the verdict as strict as the command's tier asks.
+func (p *Policy) judgeCommand(v *Verdict, r *rule, argv []string) {
+	set := p.commandsOf(r)
+	worst := set.judgeAll(readArgv(argv))
+	v.Tier = worst.tier.String()
+	effect := set.effects[worst.tier]
+	if effect >= v.Effect {
+		return
+	}
+	v.Effect = effect
+	v.Rule, v.Line = set.source(worst)
+	switch effect {
+	case Deny:
+		v.Reason = fmt.Sprintf("denied by %s: tier %s", set.describe(worst), worst.tier)
+		v.Obligations = Obligations{}
+	case Hold:
+		h := &p.approvers
+		if r != nil && r.hold != nil {
+			h = r.hold
+		}
+		v.Obligations.askFor(h)
+		v.Reason = fmt.Sprintf("held by %s: tier %s %s", set.describe(worst), worst.tier, h)
+	case Confirm:
+		v.Reason = fmt.Sprintf("to be confirmed by the operator because of %s: tier %s", set.describe(worst), worst.tier)
+	}
+}
+
+func (p *Policy) commandsOf(r *rule) *commandSet {
+	if r != nil && r.commands != nil {
+		return r.commands
+	}
+	return &p.commands
+}
+
+// judgeAll returns the strictest judgement over the commands of a reading.
+func (s *commandSet) judgeAll(read reading) judged {
+	if read.problem != "" {
+		return judged{tier: critical, opaque: read.problem}
+	}
+	worst := judged{tier: low}
+	for i := range read.commands {
+		if j := s.judge(&read.commands[i]); i == 0 || j.tier > worst.tier {
+			worst = j
+		}
+	}
+	return worst
+}
+
+// source names the key that gave a command its tier.
+func (s *commandSet) source(j judged) (rule string, line int) {
+	prefix := "commands."
+	if s.owner != "" {
+		prefix = s.owner + ".commands."
+	}
+	switch {
+	case j.pattern != nil:
+		return prefix + j.tier.String(), j.pattern.line
+	case j.opaque != "":
+		return prefix + j.tier.String(), s.lines[j.tier]
+	}
+	return prefix + "default", s.defLine
+}
+
+func (s *commandSet) describe(j judged) string {
+	rule, line := s.source(j)
+	at := ""
+	if line > 0 {
+		at = fmt.Sprintf(" (line %d)", line)
+	}
+	switch {
+	case j.pattern != nil && j.partly:
+		return fmt.Sprintf("%s%s, pattern %q, which it may become when the shell fills in the rest", rule, at, j.pattern.text)
+	case j.pattern != nil:
+		return fmt.Sprintf("%s%s, pattern %q", rule, at, j.pattern.text)
+	case j.opaque != "":
+		return fmt.Sprintf("%s%s, because %s", rule, at, j.opaque)
+	}
+	return rule + at
+}

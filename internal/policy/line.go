@@ -1,0 +1,214 @@
+package policy
+
+import (
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// addLine reads a shell command line and adds every simple command in it:
+// those of pipelines, lists, substitutions, here-documents and functions. It
+// returns why the line can't be read, or "".
+func (r *reading) addLine(line string, via []string, elsewhere bool, depth int) string {
+	if r.problem != "" {
+		return ""
+	}
+	if len(line) > maxLineBytes || openings(line) > maxOpenings {
+		r.problem = "a command line in it is too long or too deeply nested"
+		return ""
+	}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
+	if err != nil {
+		return "a command line in it is not one that can be parsed"
+	}
+	l := lineReader{r: r, via: via, elsewhere: elsewhere, depth: depth}
+	syntax.Walk(file, l.visit)
+	return l.opaque
+}
+
+// maxOpenings bounds what can nest in a line; the parser is recursive.
+const maxOpenings = 400
+
+// openings counts what may open a nested construct.
+func openings(line string) int {
+	n := strings.Count(line, "(") + strings.Count(line, "{") + strings.Count(line, "[") + strings.Count(line, "`")
+	for field := range strings.FieldsSeq(line) {
+		switch field {
+		case "if", "while", "until", "for", "case", "select", "function", "then", "do", "else", "!", "time", "coproc":
+			n++
+		}
+	}
+	return n
+}
+
+// A lineReader visits the tree of one line.
+type lineReader struct {
+	r         *reading
+	via       []string
+	elsewhere bool
+	depth     int
+	opaque    string
+}
+
+func (l *lineReader) visit(n syntax.Node) bool {
+	switch n := n.(type) {
+	case *syntax.Stmt:
+		l.statement(n)
+	case *syntax.CallExpr:
+		l.r.assigned = l.r.assigned || len(n.Assigns) > 0
+	case *syntax.DeclClause, *syntax.ForClause, *syntax.LetClause, *syntax.FuncDecl:
+		l.r.assigned = true
+	case *syntax.ParamExp:
+		if n.Exp != nil && (n.Exp.Op == syntax.OtherParamOps || n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull) {
+			if n.Exp.Op == syntax.OtherParamOps {
+				l.opaque = "it expands the value of a variable once more (${x@…})"
+			}
+			l.r.assigned = true
+		}
+	}
+	return l.r.problem == ""
+}
+
+// statement adds the simple command of a statement and what it redirects.
+func (l *lineReader) statement(s *syntax.Stmt) {
+	readsInput := false
+	if call, ok := s.Cmd.(*syntax.CallExpr); ok && len(call.Args) > 0 {
+		words := make([]word, len(call.Args))
+		for i, arg := range call.Args {
+			words[i] = readWord(arg)
+		}
+		at := len(l.r.commands)
+		l.add(words)
+		for _, c := range l.r.commands[at:] {
+			readsInput = readsInput || c.stdin
+		}
+	}
+	for _, redirect := range s.Redirs {
+		l.redirect(redirect, readsInput)
+	}
+}
+
+func (l *lineReader) add(words []word) {
+	l.r.add(command{words: words, via: l.via, elsewhere: l.elsewhere}, l.depth)
+}
+
+// harmlessSinks are files to which writing changes nothing.
+var harmlessSinks = map[string]bool{"/dev/null": true, "/dev/stdout": true, "/dev/stderr": true, "/dev/tty": true}
+
+func (l *lineReader) redirect(redirect *syntax.Redirect, readsInput bool) {
+	switch redirect.Op {
+	case syntax.RdrOut, syntax.AppOut, syntax.RdrInOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.DplOut:
+		target := readWord(redirect.Word)
+		text := target.String()
+		if redirect.Op == syntax.DplOut && (text == "-" || strings.Trim(text, "0123456789-") == "") || harmlessSinks[text] {
+			return
+		}
+		l.add([]word{{glob: literal(">")}, target})
+	case syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc:
+		body := redirect.Hdoc
+		if redirect.Op == syntax.WordHdoc {
+			body = redirect.Word
+		}
+		if !readsInput || body == nil {
+			return
+		}
+		if w := readWord(body); !w.many && w.isLiteral() {
+			l.r.addLine(w.pieces[0], l.via, true, l.depth+1)
+		}
+	case syntax.RdrIn, syntax.DplIn:
+	default: // an operator this code does not know may write
+		l.add([]word{{glob: literal(">")}, {many: true}})
+	}
+}
+
+// readWord reads a word as far as it can be known before the shell runs: what
+// expands becomes a star, or an unknown number of words.
+func readWord(w *syntax.Word) word {
+	b := wordBuilder{pieces: []string{""}}
+	for i, part := range w.Parts {
+		b.part(part, i == 0)
+	}
+	if b.many {
+		return word{many: true}
+	}
+	return word{glob: glob{b.pieces}}
+}
+
+type wordBuilder struct {
+	pieces []string
+	many   bool
+	brace  bool // an open brace was seen outside quotes
+}
+
+func (b *wordBuilder) text(s string) { b.pieces[len(b.pieces)-1] += s }
+func (b *wordBuilder) star()         { b.pieces = append(b.pieces, "") }
+
+func (b *wordBuilder) part(part syntax.WordPart, first bool) {
+	switch p := part.(type) {
+	case *syntax.Lit:
+		b.bare(p.Value, first)
+	case *syntax.SglQuoted:
+		b.quoted(p)
+	case *syntax.DblQuoted:
+		for _, inner := range p.Parts {
+			switch inner := inner.(type) {
+			case *syntax.Lit:
+				b.quoted(&syntax.DblQuoted{Parts: []syntax.WordPart{inner}})
+			case *syntax.ParamExp:
+				// "$@" and "${a[@]}" are any number of words.
+				if inner.Index != nil || inner.Excl || inner.Param != nil && inner.Param.Value == "@" {
+					b.many = true
+				}
+				b.star()
+			default:
+				b.star()
+			}
+		}
+	case *syntax.ProcSubst:
+		b.star()
+	default:
+		b.many = true
+	}
+}
+
+// quoted adds text in quotes, decoded by the shell library.
+func (b *wordBuilder) quoted(part syntax.WordPart) {
+	s, err := expand.Literal(&expand.Config{}, &syntax.Word{Parts: []syntax.WordPart{part}})
+	if err != nil {
+		b.star()
+		return
+	}
+	b.text(s)
+}
+
+// bare adds text outside quotes, where backslashes quote, and globs, braces
+// and a leading ~ expand.
+func (b *wordBuilder) bare(s string, first bool) {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && i+1 < len(s):
+			i++
+			if s[i] != '\n' {
+				b.text(s[i : i+1])
+			}
+		case c == '*' || c == '?' || c == '[':
+			b.star()
+			if c == '[' { // a class stands for one letter, but where it ends is not sure
+				return
+			}
+		case c == '~' && first && i == 0:
+			b.star()
+			for i+1 < len(s) && s[i+1] != '/' {
+				i++
+			}
+		case c == '{':
+			b.brace = true
+			b.text("{")
+		case b.brace && (c == ',' || c == '.' && i+1 < len(s) && s[i+1] == '.'):
+			b.many = true
+		default:
+			b.text(s[i : i+1])
+		}
+	}
+}

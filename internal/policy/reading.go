@@ -1,0 +1,365 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Limits of a command. What is beyond them is taken for the strictest tier:
+// padding must not help.
+const (
+	maxCommandBytes = 128 << 10 // of argv
+	maxLineBytes    = 16 << 10  // of one shell command line
+	maxCommands     = 512       // program starts in one command
+	maxWords        = 16384     // words of all of them
+	maxNesting      = 16        // wrappers and lines inside each other
+)
+
+// A reading is every program start that can be seen in one command.
+type reading struct {
+	commands []command
+	problem  string // why the whole can't be judged; "" when it can
+	words    int
+	assigned bool // a line sets variables: names may mean other programs
+}
+
+// readArgv reads an argument list as execve takes it: no shell looks at it,
+// unless a program in it is one.
+func readArgv(argv []string) reading {
+	var r reading
+	size := 0
+	words := make([]word, len(argv))
+	for i, arg := range argv {
+		size += len(arg) + 1
+		words[i] = word{glob: literal(arg)}
+	}
+	switch {
+	case len(argv) == 0:
+		r.problem = "it holds no command"
+	case size > maxCommandBytes:
+		r.problem = fmt.Sprintf("it is longer than %d bytes", maxCommandBytes)
+	default:
+		r.add(command{words: words}, 0)
+	}
+	if r.assigned {
+		for i := range r.commands {
+			r.commands[i].elsewhere = true
+		}
+	}
+	return r
+}
+
+// add takes one program start and what it starts in turn.
+func (r *reading) add(c command, depth int) {
+	r.words += len(c.words)
+	switch {
+	case r.problem != "":
+		return
+	case depth > maxNesting:
+		r.problem = fmt.Sprintf("commands are nested more than %d deep", maxNesting)
+		return
+	case len(r.commands) >= maxCommands || r.words > maxWords:
+		r.problem = fmt.Sprintf("it starts more than %d programs or has more than %d words", maxCommands, maxWords)
+		return
+	}
+	at := len(r.commands)
+	r.commands = append(r.commands, c)
+	name, ok := c.program()
+	if !ok {
+		r.commands[at].opaque = "the name of a program in it can't be read"
+		return
+	}
+	if w := programs().wrapper(name); w != nil {
+		u := unwrapper{r: r, w: w, c: &c, name: name, depth: depth + 1, elsewhere: c.elsewhere || w.elsewhere}
+		u.run()
+		r.commands[at].opaque, r.commands[at].through, r.commands[at].stdin = u.opaque, u.through, u.stdin
+	}
+}
+
+// An unwrapper reads the words of one wrapper.
+type unwrapper struct {
+	r         *reading
+	w         *wrapper
+	c         *command
+	name      string
+	depth     int
+	elsewhere bool
+
+	unsure      bool   // an option is not known, so the command may begin anywhere
+	shell       bool   // an option asks for a shell
+	placeholder string // text that stands for words read later
+	lines       int    // command lines found in options
+
+	opaque  string
+	through bool
+	stdin   bool
+}
+
+func (u *unwrapper) run() {
+	words := u.c.words[1:]
+	if u.w.run == "find" {
+		u.find(words)
+		return
+	}
+	if len(u.w.sub) > 0 {
+		at := slices.IndexFunc(words, func(w word) bool { return !isFlag(w.String()) && slices.Contains(u.w.sub, w.String()) })
+		if at < 0 {
+			return // docker ps starts nothing
+		}
+		words = words[at+1:]
+	}
+	if u.w.run == "shell" {
+		u.shellWords(words)
+		return
+	}
+	rest := u.options(words)
+	if u.unsure {
+		u.guess(u.c.words[1:])
+	}
+	switch {
+	case u.w.run == "never":
+		if u.lines == 0 {
+			u.opaque = "what " + u.name + " will run can't be read"
+		}
+		u.through = u.lines > 0
+	case len(rest) == 0:
+		u.through = u.lines > 0
+		if u.lines == 0 && (u.shell || u.w.bareShell) {
+			u.opaque, u.stdin = u.name+" starts a shell", true
+		}
+	case u.w.run == "line":
+		u.line(rest)
+	case u.w.run == "first":
+		u.line(rest[:1])
+	default:
+		u.start(rest, u.elsewhere)
+	}
+}
+
+// start hands on the words of an inner command.
+func (u *unwrapper) start(words []word, elsewhere bool) {
+	inner := slices.Clone(words)
+	if u.placeholder != "" {
+		for i, w := range inner {
+			if w.isLiteral() && strings.Contains(w.pieces[0], u.placeholder) {
+				inner[i] = word{glob: glob{strings.Split(w.pieces[0], u.placeholder)}}
+			}
+		}
+	}
+	if u.w.appends {
+		inner = append(inner, word{many: true})
+	}
+	u.through = true
+	u.r.add(command{words: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere}, u.depth)
+}
+
+// line hands on words that a shell will join and read again.
+func (u *unwrapper) line(words []word) {
+	u.lines++
+	u.through = true
+	texts := make([]string, len(words))
+	for i, w := range words {
+		if w.many || !w.isLiteral() || u.placeholder != "" && strings.Contains(w.pieces[0], u.placeholder) {
+			u.opaque = "a command line for " + u.name + " can't be read"
+			return
+		}
+		texts[i] = w.pieces[0]
+	}
+	if u.w.appends {
+		u.opaque = "a command line for " + u.name + " can't be read"
+	}
+	if problem := u.r.addLine(strings.Join(texts, " "), append(slices.Clip(u.c.via), u.name), u.elsewhere, u.depth); problem != "" {
+		u.opaque = problem
+	}
+}
+
+// options reads the options, assignments and operands that stand before the
+// command, and returns the rest.
+func (u *unwrapper) options(words []word) []word {
+	skip := u.w.skip
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		if w.many || !w.isLiteral() {
+			if skip > 0 && !w.many {
+				skip--
+				continue
+			}
+			u.unsure = true // it may be an option or the command
+			return words[i:]
+		}
+		text := w.pieces[0]
+		name, _, isAssign := strings.Cut(text, "=")
+		switch {
+		case text == "--":
+			return u.operands(words[i+1:], skip)
+		case isFlag(text):
+			i = u.optionWord(words, i)
+		case u.w.assigns && isAssign && name != "":
+			u.elsewhere = true
+		case u.w.run == "never":
+			// options may follow operands: su root -c LINE
+		case skip > 0:
+			skip--
+		default:
+			return words[i:]
+		}
+	}
+	return nil
+}
+
+// operands drops the operands that stand before the command.
+func (u *unwrapper) operands(words []word, skip int) []word {
+	if u.w.assigns {
+		for len(words) > 0 && strings.Contains(words[0].String(), "=") {
+			words, u.elsewhere = words[1:], true
+		}
+	}
+	return words[min(skip, len(words)):]
+}
+
+// optionWord reads the option at i and returns the index of its last word.
+func (u *unwrapper) optionWord(words []word, i int) int {
+	text := words[i].pieces[0]
+	if long, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") || u.w.option(text) != unknownOption {
+		name := long
+		if u.w.option(name) == unknownOption {
+			u.unsure = true
+			return i
+		}
+		return u.take(words, i, name, value, hasValue)
+	}
+	for j := 1; j < len(text); j++ {
+		name := text[j : j+1]
+		switch u.w.option(name) {
+		case flagOption:
+		case shellOption:
+			u.shell = true
+		case unknownOption:
+			u.unsure = true
+			return i
+		default:
+			return u.take(words, i, name, text[j+1:], j+1 < len(text))
+		}
+	}
+	return i
+}
+
+// take reads the value of an option, from the same word or the next.
+func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool) int {
+	kind := u.w.option(name)
+	switch {
+	case kind == flagOption:
+		return i
+	case kind == shellOption:
+		u.shell = true
+		return i
+	}
+	valueWord := word{glob: literal(value)}
+	if !hasValue {
+		if i++; i >= len(words) {
+			return i
+		}
+		valueWord = words[i]
+	}
+	if valueWord.many {
+		u.unsure = true
+	}
+	if kind == lineOption {
+		u.line([]word{valueWord})
+	}
+	if name == u.w.replace && u.w.replace != "" {
+		u.placeholder = valueWord.String()
+	}
+	return i
+}
+
+// guess takes every word for the beginning of the command. Only patterns that
+// raise can come of it, because such a command is elsewhere and through.
+func (u *unwrapper) guess(words []word) {
+	if slices.Contains(u.c.via, guessed) {
+		return
+	}
+	via := append(slices.Clip(u.c.via), u.name, guessed)
+	for i := range words {
+		at := len(u.r.commands)
+		u.r.add(command{words: words[i:], via: via, elsewhere: true}, u.depth)
+		for j := at; j < len(u.r.commands); j++ {
+			u.r.commands[j].through = true
+		}
+	}
+}
+
+// guessed marks, in via, commands of which the beginning is not sure.
+const guessed = "?"
+
+// shellWords reads the words of a shell: -c takes a command line, else the
+// first operand is a script, else it reads its input.
+func (u *unwrapper) shellWords(words []word) {
+	line, input := false, false
+	for len(words) > 0 {
+		w := words[0]
+		if w.many || !w.isLiteral() {
+			u.opaque = "the options of " + u.name + " can't be read"
+			return
+		}
+		text := w.pieces[0]
+		if text == "--" || text == "-" {
+			words = words[1:]
+			break
+		}
+		if !isFlag(text) && !(len(text) > 1 && text[0] == '+') {
+			break
+		}
+		words = words[1:]
+		if name, _, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
+			if slices.Contains(u.w.values, name) && !hasValue && len(words) > 0 {
+				words = words[1:]
+			}
+			line = line || name == "--command"
+			continue
+		}
+		line = line || text[0] == '-' && strings.Contains(text, "c")
+		input = input || text[0] == '-' && strings.Contains(text, "s")
+		for _, letter := range text[1:] {
+			if slices.Contains(u.w.values, string(letter)) && len(words) > 0 {
+				words = words[1:]
+			}
+		}
+	}
+	switch {
+	case line && len(words) > 0:
+		u.line(words[:1])
+	case !input && !line && len(words) > 0:
+		u.start(words, true) // a script: its name is no program of the system
+	default:
+		u.opaque, u.stdin = u.name+" reads its commands from its input", true
+	}
+}
+
+// execWords are the predicates of find and fd that start a command.
+var execWords = []string{"-exec", "-execdir", "-ok", "-okdir", "-x", "-X", "--exec", "--exec-batch"}
+
+func (u *unwrapper) find(words []word) {
+	u.placeholder = "{}"
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w.many || !w.isLiteral():
+			if !w.many && !w.meets(newGlob("-*exec*")) {
+				continue
+			}
+			u.guess(words[i:])
+		case slices.Contains(execWords, w.pieces[0]):
+			end := i + 1
+			for end < len(words) && words[end].String() != ";" && words[end].String() != "+" {
+				end++
+			}
+			if end > i+1 {
+				u.start(words[i+1:end], u.elsewhere)
+			}
+			i = end
+		}
+	}
+	u.through = false // find itself is a program with a tier of its own
+}

@@ -1,0 +1,153 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// A test is one entry of `tests`.
+type test struct {
+	line    int
+	member  string
+	target  string
+	session Kind
+	as      string
+	argv    []string
+	at      time.Time
+	want    Effect
+	rule    string // "" when the test does not ask
+}
+
+// A Target is what the roster says of a machine.
+type Target struct {
+	Name      string
+	Tags      map[string]string
+	LoginUser string
+}
+
+// A Roster finds whom and what the tests of a policy speak of.
+type Roster interface {
+	Person(email string) (Person, bool)
+	Target(name string) (Target, bool)
+}
+
+// A TestResult says how one test went.
+type TestResult struct {
+	Line    int
+	Passed  bool
+	Verdict Verdict
+	Problem string // why it failed; "" when it passed
+}
+
+// RunTests runs the document's tests. They belong to writes: a write with a
+// failing test is refused, but a stored policy is loaded without running them,
+// so that a test about a machine that left can't lock a team out.
+func (p *Policy) RunTests(roster Roster) []TestResult {
+	results := make([]TestResult, len(p.tests))
+	for i := range p.tests {
+		results[i] = p.tests[i].run(p, roster)
+	}
+	return results
+}
+
+func (t *test) run(p *Policy, roster Roster) TestResult {
+	res := TestResult{Line: t.line}
+	person, ok := roster.Person(t.member)
+	if !ok {
+		res.Problem = fmt.Sprintf("test at line %d: member %s is not in the roster", t.line, t.member)
+		return res
+	}
+	target, ok := roster.Target(t.target)
+	if !ok {
+		res.Problem = fmt.Sprintf("test at line %d: target %s is not in the roster", t.line, t.target)
+		return res
+	}
+	res.Verdict = Evaluate(&Request{
+		Member: person.Email, MemberID: person.MemberID, Roles: person.Roles,
+		Target: target.Name, Tags: target.Tags, LoginUser: target.LoginUser,
+		Kind: t.session, As: t.as, Argv: t.argv, At: t.at,
+	}, &Snapshot{Policy: p})
+	switch {
+	case res.Verdict.Effect != t.want:
+		res.Problem = fmt.Sprintf("test at line %d: want %s, got %s: %s", t.line, t.want, res.Verdict.Effect, res.Verdict.Reason)
+	case t.rule != "" && t.rule != res.Verdict.Rule:
+		res.Problem = fmt.Sprintf("test at line %d: want rule %s, got %s: %s", t.line, t.rule, res.Verdict.Rule, res.Verdict.Reason)
+	default:
+		res.Passed = true
+	}
+	return res
+}
+
+// anyTime is when a test happens that names no time, in a policy that has no
+// windows.
+var anyTime = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
+
+func (d *docReader) test(n ast.Node) test {
+	t := test{line: lineOf(n), at: anyTime}
+	seen := d.mapping(n, "a test",
+		field{"member", func(v ast.Node) { t.member = d.name(v, "member") }},
+		field{"target", func(v ast.Node) { t.target = d.name(v, "target") }},
+		field{"session", func(v ast.Node) {
+			t.session = Kind(d.oneOf(v, "session", "shell", "exec", "copy", "forward", "proxy", "observe", "join"))
+		}},
+		field{"as", func(v ast.Node) { t.as = d.name(v, "as") }},
+		field{"command", func(v ast.Node) { t.argv = splitCommand(d.text(v, "command")) }},
+		field{"at", func(v ast.Node) {
+			var err error
+			if t.at, err = time.Parse(time.RFC3339, d.text(v, "at")); err != nil {
+				d.fail(v, "at must be a time such as 2026-11-23T10:00:00+01:00")
+			}
+		}},
+		field{"want", func(v ast.Node) {
+			want := d.oneOf(v, "want", effectNames[:]...)
+			for e, name := range effectNames {
+				if name == want {
+					t.want = Effect(e)
+				}
+			}
+		}},
+		field{"rule", func(v ast.Node) { t.rule = d.text(v, "rule") }},
+	)
+	for _, key := range []string{"member", "target", "session", "want"} {
+		if !seen[key] {
+			d.fail(n, "a test needs `%s`", key)
+		}
+	}
+	switch {
+	case seen["command"] && t.session != Exec:
+		d.fail(n, "only a test of session: exec has a command")
+	case !seen["command"] && t.session == Exec:
+		d.fail(n, "a test of session: exec needs `command`")
+	case !seen["at"] && d.timed:
+		d.fail(n, "this policy has time windows, so a test needs `at`")
+	}
+	return t
+}
+
+// splitCommand reads the command of a test as a person types it: one plain
+// command is its argument list, everything else is a line for sh.
+func splitCommand(line string) []string {
+	shell := []string{"sh", "-c", line}
+	file, err := syntax.NewParser().Parse(strings.NewReader(line), "")
+	if err != nil || len(file.Stmts) != 1 {
+		return shell
+	}
+	s := file.Stmts[0]
+	call, ok := s.Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Assigns) > 0 || len(s.Redirs) > 0 || s.Negated || s.Background || s.Coprocess {
+		return shell
+	}
+	argv := make([]string, len(call.Args))
+	for i, arg := range call.Args {
+		w := readWord(arg)
+		if w.many || !w.isLiteral() {
+			return shell
+		}
+		argv[i] = w.pieces[0]
+	}
+	return argv
+}
