@@ -181,8 +181,9 @@ type Policy struct {
 	tests      []test
 }
 
-// Mode returns "allowlist", "blocklist" or "lockdown".
-func (p *Policy) Mode() string { return p.mode }
+// Lockdown says whether the mode is lockdown: one admin alone may sign such a
+// policy into the roster.
+func (p *Policy) Lockdown() bool { return p != nil && p.mode == "lockdown" }
 
 // BreakGlass returns what the policy says of break-glass; false when it does
 // not opt in.
