@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
 	"slices"
 	"syscall"
 )
@@ -46,14 +45,6 @@ func (d *memDisk) kill() *memDisk {
 	c := newMemDisk()
 	for name, f := range d.files {
 		c.files[name] = &memInode{live: slices.Clone(f.live), synced: slices.Clone(f.live)}
-	}
-	return c
-}
-
-func (d *memDisk) clone() *memDisk {
-	c := newMemDisk()
-	for name, f := range d.files {
-		c.files[name] = &memInode{live: slices.Clone(f.live), synced: slices.Clone(f.synced)}
 	}
 	return c
 }
@@ -138,5 +129,3 @@ func (m *memFile) Truncate(size int64) error {
 }
 
 func (m *memFile) Close() error { return nil }
-
-func (d *memDisk) names() []string { return slices.Sorted(maps.Keys(d.files)) }
