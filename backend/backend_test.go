@@ -66,7 +66,9 @@ func TestVerdictErrors(t *testing.T) {
 
 type plain struct{}
 
-func (plain) Targets(context.Context) iter.Seq2[Target, error]    { return func(func(Target, error) bool) {} }
+func (plain) Targets(context.Context) iter.Seq2[Target, error] {
+	return func(func(Target, error) bool) {}
+}
 func (plain) Open(context.Context, OpenRequest) (Terminal, error) { return nil, ErrNotFound }
 func (plain) Close() error                                        { return nil }
 
