@@ -28,33 +28,32 @@ func (p SessionPublic) Aliases(q SessionPublic) bool {
 // A SessionPrivate is the private side of an X25519 key made for one session.
 // It is never stored; there is no text form. The zero value exchanges nothing.
 //
-// The scalar lives behind a pointer, so that a fmt verb that walks into a
-// struct around it finds an address. Wipe erases this copy; copies that
-// crypto/ecdh makes while it computes are left to the garbage collector.
-type SessionPrivate struct{ scalar *[32]byte }
+// Wipe erases the scalar; copies that crypto/ecdh makes while it computes are
+// left to the garbage collector.
+type SessionPrivate struct{ scalar func() *[32]byte } // a closure, as in Identity
 
 // GenerateSessionPrivate makes a new key from crypto/rand.
 func GenerateSessionPrivate() (SessionPrivate, error) {
-	p := SessionPrivate{new([32]byte)}
-	if _, err := io.ReadFull(rand.Reader, p.scalar[:]); err != nil {
+	var scalar [32]byte
+	if _, err := io.ReadFull(rand.Reader, scalar[:]); err != nil {
 		return SessionPrivate{}, fmt.Errorf("key: no randomness: %w", err)
 	}
-	return p, nil
+	return SessionPrivateFromScalar(scalar), nil
 }
 
 // SessionPrivateFromScalar takes the 32 bytes as they are, for test vectors.
 func SessionPrivateFromScalar(scalar [32]byte) SessionPrivate {
-	return SessionPrivate{&scalar}
+	return SessionPrivate{func() *[32]byte { return &scalar }}
 }
 
 // IsZero reports whether p holds no key, because none was made or it was wiped.
-func (p SessionPrivate) IsZero() bool { return p.scalar == nil || *p.scalar == [32]byte{} }
+func (p SessionPrivate) IsZero() bool { return p.scalar == nil || *p.scalar() == [32]byte{} }
 
 func (p SessionPrivate) ecdh() (*ecdh.PrivateKey, error) {
 	if p.IsZero() {
 		return nil, errors.New("key: the session key was wiped or never made")
 	}
-	return ecdh.X25519().NewPrivateKey(p.scalar[:])
+	return ecdh.X25519().NewPrivateKey(p.scalar()[:])
 }
 
 // Public gives the public side.
@@ -82,14 +81,14 @@ func (p SessionPrivate) Exchange(peer SessionPublic) (SharedSecret, error) {
 	if err != nil {
 		return SharedSecret{}, ErrLowOrder
 	}
-	s := SharedSecret{(*[32]byte)(b)}
-	return s, nil
+	secret := (*[32]byte)(b)
+	return SharedSecret{func() *[32]byte { return secret }}, nil
 }
 
 // Wipe erases the scalar in this copy and all copies of p.
 func (p SessionPrivate) Wipe() {
 	if p.scalar != nil {
-		clear(p.scalar[:])
+		clear(p.scalar()[:])
 	}
 }
 
@@ -105,7 +104,7 @@ func (SessionPrivate) MarshalText() ([]byte, error) {
 
 // A SharedSecret is the result of a key exchange: input for a key derivation,
 // never a key itself.
-type SharedSecret struct{ b *[32]byte }
+type SharedSecret struct{ b func() *[32]byte } // a closure, as in Identity
 
 // Secret gives the 32 bytes themselves, not a copy, for the key derivation of
 // internal/session. They are zero after Wipe. It is nil for the zero value.
@@ -113,13 +112,13 @@ func (s SharedSecret) Secret() []byte {
 	if s.b == nil {
 		return nil
 	}
-	return s.b[:]
+	return s.b()[:]
 }
 
 // Wipe erases the secret in this copy and all copies of s.
 func (s SharedSecret) Wipe() {
 	if s.b != nil {
-		clear(s.b[:])
+		clear(s.b()[:])
 	}
 }
 

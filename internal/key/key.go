@@ -182,8 +182,14 @@ const sigLabel = "tucdesk-sig-v1"
 // An Identity is the private side of an Ed25519 key: of a device, an agent, or
 // a server's purpose. The zero value can't sign.
 type Identity struct {
-	_ [0]func() // not comparable: == is not constant-time
-	k ed25519.PrivateKey
+	// k is a closure, not the key: fmt calls no Format method of what sits in an
+	// unexported field of somebody's struct, but it never looks into a function.
+	// It also makes an Identity incomparable; == is not constant-time.
+	k func() ed25519.PrivateKey
+}
+
+func newIdentity(k ed25519.PrivateKey) Identity {
+	return Identity{func() ed25519.PrivateKey { return k }}
 }
 
 // GenerateIdentity makes a new identity from crypto/rand.
@@ -198,11 +204,11 @@ func GenerateIdentity() (Identity, error) {
 // IdentityFromSeed makes the identity of an RFC 8032 seed, for test vectors and
 // for ParseIdentity.
 func IdentityFromSeed(seed [32]byte) Identity {
-	return Identity{k: ed25519.NewKeyFromSeed(seed[:])}
+	return newIdentity(ed25519.NewKeyFromSeed(seed[:]))
 }
 
 // IsZero reports whether i holds no key.
-func (i Identity) IsZero() bool { return len(i.k) == 0 }
+func (i Identity) IsZero() bool { return i.k == nil }
 
 // Public gives the public side.
 func (i Identity) Public() Public {
@@ -210,7 +216,7 @@ func (i Identity) Public() Public {
 		return Public{}
 	}
 	p := Public{ok: true}
-	copy(p.b[:], i.k.Public().(ed25519.PublicKey))
+	copy(p.b[:], i.k().Public().(ed25519.PublicKey))
 	return p
 }
 
@@ -224,7 +230,7 @@ func (i Identity) Sign(context string, parts ...[]byte) Signature {
 	if i.IsZero() {
 		panic("key: internal error: signing with the zero identity")
 	}
-	return Signature(ed25519.Sign(i.k, signed(context, parts)))
+	return Signature(ed25519.Sign(i.k(), signed(context, parts)))
 }
 
 // RawSigner gives a crypto.Signer that signs messages without a context, for
@@ -232,11 +238,11 @@ func (i Identity) Sign(context string, parts ...[]byte) Signature {
 func (i Identity) RawSigner() crypto.Signer { return rawSigner{i.k} }
 
 // rawSigner hides the key's bytes from fmt and from type assertions.
-type rawSigner struct{ k ed25519.PrivateKey }
+type rawSigner struct{ k func() ed25519.PrivateKey }
 
-func (s rawSigner) Public() crypto.PublicKey { return s.k.Public() }
+func (s rawSigner) Public() crypto.PublicKey { return s.k().Public() }
 func (s rawSigner) Sign(r io.Reader, m []byte, o crypto.SignerOpts) ([]byte, error) {
-	return s.k.Sign(r, m, o)
+	return s.k().Sign(r, m, o)
 }
 func (rawSigner) String() string             { return "key.Identity(redacted)" }
 func (rawSigner) Format(f fmt.State, _ rune) { io.WriteString(f, "key.Identity(redacted)") }
@@ -253,7 +259,7 @@ const secretPrefix = "tds1"
 
 // SecretText is the door to storage: "tds1" and the seed in base64url. Only
 // internal/keyfile calls it.
-func (i Identity) SecretText() string { return secretPrefix + b64.EncodeToString(i.k.Seed()) }
+func (i Identity) SecretText() string { return secretPrefix + b64.EncodeToString(i.k().Seed()) }
 
 // ParseIdentity is the inverse of SecretText. Its errors never quote the text.
 func ParseIdentity(s string) (Identity, error) {

@@ -49,7 +49,7 @@ func newRandomness() (*randomness, error) {
 // concurrent use and serves one handshake.
 type Initiator struct {
 	mu      sync.Mutex
-	cfg     Config
+	cfg     *Config // nil when done; a pointer, so that printing what holds an Initiator stops here
 	offered []Suite
 	private key.SessionPrivate
 	point   key.SessionPublic
@@ -72,7 +72,7 @@ func initiate(cfg Config, r *randomness) (*Initiator, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	i := &Initiator{cfg: cfg, offered: offered, private: r.private}
+	i := &Initiator{cfg: &cfg, offered: offered, private: r.private}
 	if i.point, err = i.private.Public(); err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +116,7 @@ func (i *Initiator) finish() {
 	i.done = true
 	i.private.Wipe()
 	i.kem = nil
-	i.cfg.Self = key.Identity{}
+	i.cfg = nil
 }
 
 // Format implements fmt.Formatter: every verb prints the same redacted text.

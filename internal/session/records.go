@@ -133,6 +133,7 @@ type sealer struct {
 	counter uint64 // of the next record, within cur
 	bytes   uint64 // sealed under cur
 	since   time.Time
+	nonce   [ivSize]byte // scratch, so that it is not allocated for each record
 }
 
 func (s *sealer) record(dst []byte, kind Kind, payload []byte) ([]byte, error) {
@@ -158,12 +159,12 @@ func (s *sealer) record(dst []byte, kind Kind, payload []byte) ([]byte, error) {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(inner+tagSize))
 	dst = append(dst, s.connID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, s.counter)
-	nonce := s.cur.nonce(s.counter)
+	s.nonce = s.cur.nonce(s.counter)
 	body := len(dst)
 	dst = append(dst, payload...)
 	dst = append(dst, byte(kind))
 	dst = append(dst, zeros[:body+inner-len(dst)]...)
-	dst = s.cur.aead.Seal(dst[:body], nonce[:], dst[body:], dst[start:body])
+	dst = s.cur.aead.Seal(dst[:body], s.nonce[:], dst[body:], dst[start:body])
 	s.counter++
 	s.bytes += uint64(inner)
 	return dst, nil
@@ -192,6 +193,7 @@ type opener struct {
 	next      *epoch        // derived when first asked for, kept until used
 	nextSeen  replay.Window // nothing: the first record of next makes it cur
 	forgeries uint64
+	nonce     [ivSize]byte // scratch, as in sealer
 }
 
 func (o *opener) record(dst, b []byte) ([]byte, Kind, error) {
@@ -216,8 +218,8 @@ func (o *opener) record(dst, b []byte) ([]byte, Kind, error) {
 	if ep == nil || counter >= RekeyRecords || !seen.Check(counter) {
 		return nil, 0, ErrRecord
 	}
-	nonce := ep.nonce(counter)
-	out, err := ep.aead.Open(dst, nonce[:], b[headerSize:], b[:headerSize])
+	o.nonce = ep.nonce(counter)
+	out, err := ep.aead.Open(dst, o.nonce[:], b[headerSize:], b[:headerSize])
 	if err != nil {
 		o.forgeries++
 		return nil, 0, ErrRecord
