@@ -3,8 +3,6 @@ package policy
 import (
 	"fmt"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -66,18 +64,10 @@ func admit(req *Request, snap *Snapshot) (p *Policy, as, problem string) {
 	if as == "" {
 		return nil, "", "denied: the target has no login user in the roster; name a user with --as"
 	}
-	if !isName(req.Member) || !isName(req.Target) || !isName(as) {
+	if sanitize.Name(req.Member) != nil || sanitize.Name(req.Target) != nil || sanitize.Name(as) != nil {
 		return nil, "", "denied: the request holds a name that may not enter the system (not NFC, or with controls or look-alikes)"
 	}
 	return snap.Policy, as, ""
-}
-
-// isName is sanitize.Name with a short cut for the common case.
-func isName(s string) bool {
-	if len(s) > sanitize.MaxName || !norm.NFC.IsNormalString(s) {
-		return false
-	}
-	return sanitize.Name(s) == nil
 }
 
 func (p *Policy) lockdown() Verdict {

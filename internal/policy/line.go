@@ -57,6 +57,14 @@ func (l *lineReader) visit(n syntax.Node) bool {
 		l.statement(n)
 	case *syntax.CallExpr:
 		l.r.assigned = l.r.assigned || len(n.Assigns) > 0
+	case *syntax.TimeClause:
+		// In bash `time` is a word of the language; elsewhere it is a program
+		// with options of its own.
+		if n.Stmt != nil {
+			if call, ok := n.Stmt.Cmd.(*syntax.CallExpr); ok {
+				l.add(append([]word{{glob: literal("time")}}, readWords(call.Args)...))
+			}
+		}
 	case *syntax.DeclClause, *syntax.ForClause, *syntax.LetClause, *syntax.FuncDecl:
 		l.r.assigned = true
 	case *syntax.ParamExp:
@@ -74,12 +82,8 @@ func (l *lineReader) visit(n syntax.Node) bool {
 func (l *lineReader) statement(s *syntax.Stmt) {
 	readsInput := false
 	if call, ok := s.Cmd.(*syntax.CallExpr); ok && len(call.Args) > 0 {
-		words := make([]word, len(call.Args))
-		for i, arg := range call.Args {
-			words[i] = readWord(arg)
-		}
 		at := len(l.r.commands)
-		l.add(words)
+		l.add(readWords(call.Args))
 		for _, c := range l.r.commands[at:] {
 			readsInput = readsInput || c.stdin
 		}
@@ -120,6 +124,14 @@ func (l *lineReader) redirect(redirect *syntax.Redirect, readsInput bool) {
 	default: // an operator this code does not know may write
 		l.add([]word{{glob: literal(">")}, {many: true}})
 	}
+}
+
+func readWords(args []*syntax.Word) []word {
+	words := make([]word, len(args))
+	for i, arg := range args {
+		words[i] = readWord(arg)
+	}
+	return words
 }
 
 // readWord reads a word as far as it can be known before the shell runs: what

@@ -35,7 +35,7 @@ func Name(s string) error {
 		return refuse(fmt.Sprintf("has %d bytes; at most %d are allowed", len(s), MaxName))
 	case !utf8.ValidString(s):
 		return refuse("is not valid UTF-8")
-	case !norm.NFC.IsNormalString(s):
+	case !isPlainASCII(s) && !norm.NFC.IsNormalString(s):
 		return refuse("is not in Unicode NFC form; write it in composed form")
 	case clean.s != s:
 		return refuse("holds controls, bidi marks, invisible runes or look-alike letters; remove what is marked")

@@ -1,0 +1,270 @@
+package policy
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+func parseExample(t testing.TB) *Policy {
+	t.Helper()
+	doc, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustParse(t, string(doc))
+}
+
+func mustParse(t testing.TB, doc string) *Policy {
+	t.Helper()
+	p, err := Parse([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// monday is a working hour in Berlin.
+var monday = time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC)
+
+// Requests of the people in testdata/example.yaml.
+func aliceOn(target string, tags map[string]string, kind Kind, argv ...string) *Request {
+	return &Request{
+		Member: "alice@example.com", MemberID: "m-alice", Roles: []string{"sre"},
+		Target: target, Tags: tags, LoginUser: "deploy", Kind: kind, Argv: argv, At: monday,
+	}
+}
+
+var (
+	staging = map[string]string{"env": "staging"}
+	prod    = map[string]string{"env": "prod"}
+	primary = map[string]string{"env": "staging", "role": "db-primary"}
+)
+
+func with(req *Request, change func(*Request)) *Request {
+	change(req)
+	return req
+}
+
+func TestEvaluate(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	tests := []struct {
+		name   string
+		req    *Request
+		effect Effect
+		rule   string
+		line   int
+		reason string
+	}{
+		{"allowed", aliceOn("s-1", staging, Shell), Allow, "sre-staging", 4, "allowed by sre-staging (line 4)"},
+		{"login user by name", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.As = "deploy" }), Allow, "sre-staging", 4, ""},
+		{"other user", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.As = "root" }), Deny, "sre-staging", 4, "nearest is sre-staging (line 4): `as`"},
+		{"kind not listed", aliceOn("s-1", staging, Proxy), Deny, "sre-staging", 4, "`sessions`"},
+		{"no such kind", aliceOn("s-1", staging, "telnet"), Deny, "", 0, "kind"},
+		{"other role", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.Roles = []string{"srex"} }), Deny, "mode: allowlist", 2, "no rule covers shell on s-1 as deploy for alice@example.com"},
+		{"no tag", aliceOn("s-1", nil, Shell), Deny, "mode: allowlist", 2, ""},
+		{"held", aliceOn("web-1", prod, Shell), Hold, "sre-prod-hours", 9, "held by sre-prod-hours (line 9): needs 1 of role:approver; asks expire in 15 min"},
+		{"by e-mail", with(aliceOn("web-1", prod, Shell), func(r *Request) { r.Member, r.Roles = "Bob@Example.com", nil }), Hold, "sre-prod-hours", 9, ""},
+		{"name does not match", aliceOn("db-1", prod, Shell), Deny, "mode: allowlist", 2, ""},
+		{"too early", with(aliceOn("web-1", prod, Shell), func(r *Request) { r.At = monday.Add(-2 * time.Hour) }), Deny, "sre-prod-hours", 9, "`when`"},
+		{"weekend", with(aliceOn("web-1", prod, Shell), func(r *Request) { r.At = monday.Add(-24 * time.Hour) }), Deny, "sre-prod-hours", 9, "`when`"},
+		{"blocklist wins", aliceOn("db-1", primary, Forward), Deny, "no-db-primary", 26, "blocklist"},
+		{"blocklist is exact", aliceOn("db-1", primary, Shell), Allow, "sre-staging", 4, ""},
+		{"command low", aliceOn("s-1", staging, Exec, "uname"), Allow, "sre-staging", 4, ""},
+		{"command medium", aliceOn("s-1", staging, Exec, "python3", "x"), Confirm, "commands.medium", 32, `pattern "@interpreter"`},
+		{"command high", aliceOn("s-1", staging, Exec, "systemctl", "stop", "x"), Hold, "commands.high", 31, "needs 1 of role:approver"},
+		{"command critical", aliceOn("s-1", staging, Exec, "rm", "-rf", "/"), Deny, "commands.critical", 30, `pattern "rm -rf /"`},
+		{"command critical under hold", aliceOn("web-1", prod, Exec, "rm", "-rf", "/"), Deny, "commands.critical", 30, ""},
+		{"command medium under hold", aliceOn("web-1", prod, Exec, "python3"), Hold, "sre-prod-hours", 9, ""},
+		{"unreadable", aliceOn("s-1", staging, Exec, "sh", "-c", "$X"), Hold, "commands.high", 31, "can't be read"},
+		{"command not known", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = nil }), Allow, "sre-staging", 4, ""},
+		{"empty command", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = []string{} }), Deny, "commands.critical", 30, "no command"},
+		{"command on a shell", aliceOn("s-1", staging, Shell, "ls"), Deny, "", 0, "only exec"},
+		{"own commands", with(aliceOn("db-1", primary, Exec, "psql"), func(r *Request) { r.Member, r.Roles, r.As = "dora@example.com", nil, "postgres" }), Confirm, "dba.commands.medium", 24, ""},
+		{"own commands inherit", with(aliceOn("db-1", primary, Exec, "rm", "-rf", "/"), func(r *Request) { r.Member, r.Roles, r.As = "dora@example.com", nil, "postgres" }), Deny, "dba.commands.critical", 30, ""},
+		{"no member", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.Member = "" }), Deny, "", 0, "no member"},
+		{"no target", with(aliceOn("", staging, Shell), func(r *Request) {}), Deny, "", 0, ""},
+		{"no time", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.At = time.Time{} }), Deny, "", 0, ""},
+		{"no user", with(aliceOn("s-1", staging, Shell), func(r *Request) { r.LoginUser = "" }), Deny, "", 0, "login user"},
+		{"hostile name", aliceOn("s-\u202e1", staging, Shell), Deny, "", 0, "may not enter"},
+		{"not NFC", aliceOn("s-e\u0301", staging, Shell), Deny, "", 0, "may not enter"},
+		{"nil request", nil, Deny, "", 0, ""},
+		{"zero request", &Request{}, Deny, "", 0, ""},
+	}
+	for _, tt := range tests {
+		v := Evaluate(tt.req, snap)
+		if v.Effect != tt.effect || v.Rule != tt.rule || v.Line != tt.line || !strings.Contains(v.Reason, tt.reason) || v.Reason == "" {
+			t.Errorf("%s: got %s by %q line %d: %s; want %s by %q line %d: %s", tt.name,
+				v.Effect, v.Rule, v.Line, v.Reason, tt.effect, tt.rule, tt.line, tt.reason)
+		}
+		if sanitize.Clean(v.Reason).String() != v.Reason {
+			t.Errorf("%s: the reason is not clean: %q", tt.name, v.Reason)
+		}
+		if v.Effect == Deny && (v.Obligations.Approvers != nil || v.Obligations.Record != "") {
+			t.Errorf("%s: a denied request has obligations", tt.name)
+		}
+		if tt.req != nil {
+			if e := Explain(tt.req, snap); e.Verdict.Effect != v.Effect || e.Verdict.Reason != v.Reason {
+				t.Errorf("%s: Explain says %s", tt.name, e.Verdict.Reason)
+			}
+		}
+	}
+	for name, snap := range map[string]*Snapshot{"nil snapshot": nil, "nil policy": {}} {
+		if v := Evaluate(aliceOn("s-1", staging, Shell), snap); v.Effect != Deny || v.Reason == "" {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	if (Verdict{}).Effect != Deny || Effect(200).String() != "deny" {
+		t.Error("the zero verdict does not deny")
+	}
+}
+
+func TestObligations(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	shell := Evaluate(aliceOn("web-1", prod, Shell), snap).Obligations
+	if shell.Quorum != 1 || shell.AskFor != 15*time.Minute || shell.UseFor != 5*time.Minute || shell.Record != "required" ||
+		shell.Gate != "enforced" || shell.MaxSession != 12*time.Hour || shell.MinSuite != 2 || len(shell.Approvers) != 1 {
+		t.Errorf("shell: %+v", shell)
+	}
+	if exec := Evaluate(aliceOn("s-1", staging, Exec, "ls"), snap).Obligations; exec.Gate != "none" || exec.Record != "on" || exec.Quorum != 0 {
+		t.Errorf("exec: %+v", exec)
+	}
+	silent := &Snapshot{Policy: mustParse(t, "version: 1\nmode: allowlist\nallowlist: [{name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [shell]}]")}
+	if o := Evaluate(aliceOn("x", nil, Shell), silent).Obligations; o.Gate != "enforced" || o.MaxSession != 12*time.Hour || o.MinSuite != 1 || o.Record != "on" {
+		t.Errorf("defaults: %+v", o)
+	}
+}
+
+func TestRootMustBeSpelledOut(t *testing.T) {
+	base := "version: 1\nmode: allowlist\nallowlist:\n  - {name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [shell]"
+	for as, want := range map[string]map[string]Effect{
+		"":                   {"": Allow, "deploy": Allow, "root": Deny, "other": Deny},
+		", as: [\"*\"]":      {"": Allow, "deploy": Allow, "root": Deny, "other": Allow},
+		", as: [\"r*t\"]":    {"": Deny, "root": Deny},
+		", as: [root]":       {"": Deny, "root": Allow},
+		", as: [\"*\",root]": {"": Allow, "root": Allow},
+	} {
+		snap := &Snapshot{Policy: mustParse(t, base+as+"}")}
+		for user, effect := range want {
+			if v := Evaluate(with(aliceOn("x", nil, Shell), func(r *Request) { r.As = user }), snap); v.Effect != effect {
+				t.Errorf("rule %q, user %q: %s (%s), want %s", as, user, v.Effect, v.Reason, effect)
+			}
+		}
+	}
+	snap := &Snapshot{Policy: mustParse(t, base+"}")}
+	v := Evaluate(with(aliceOn("x", nil, Shell), func(r *Request) { r.LoginUser = "root" }), snap)
+	if v.Effect != Deny || !strings.Contains(v.Reason, "spelled out") {
+		t.Errorf("login user root without as: %s %s", v.Effect, v.Reason)
+	}
+}
+
+func TestModes(t *testing.T) {
+	block := `
+version: 1
+mode: blocklist
+blocklist:
+  - {name: no-forward, sessions: [forward]}
+  - {name: no-root, as: [root]}
+allowlist:
+  - {name: careful, members: ["*"], targets: {tags: {env: prod}}, sessions: [shell], hold: {}}
+`
+	snap := &Snapshot{Policy: mustParse(t, block)}
+	for name, tt := range map[string]struct {
+		req  *Request
+		want Effect
+		rule string
+	}{
+		"open":        {aliceOn("x", nil, Proxy), Allow, "mode: blocklist"},
+		"blocked":     {aliceOn("x", nil, Forward), Deny, "no-forward"},
+		"held":        {aliceOn("x", prod, Shell), Hold, "careful"},
+		"not login":   {with(aliceOn("x", nil, Shell), func(r *Request) { r.As = "other" }), Deny, "mode: blocklist"},
+		"root":        {with(aliceOn("x", nil, Shell), func(r *Request) { r.As = "root" }), Deny, "no-root"},
+		"login root":  {with(aliceOn("x", nil, Shell), func(r *Request) { r.LoginUser = "root" }), Deny, "no-root"},
+		"an open tty": {aliceOn("x", nil, Exec, "ls"), Allow, "mode: blocklist"},
+	} {
+		if v := Evaluate(tt.req, snap); v.Effect != tt.want || v.Rule != tt.rule {
+			t.Errorf("%s: %s by %s (%s)", name, v.Effect, v.Rule, v.Reason)
+		}
+	}
+
+	lockdown := mustParse(t, strings.Replace(block, "mode: blocklist", "mode: lockdown", 1)+"break_glass: {members: [\"role:admin\"], quorum: 2}\n")
+	if v := Evaluate(aliceOn("x", prod, Shell), &Snapshot{Policy: lockdown}); v.Effect != Deny || v.Line != 3 || !strings.Contains(v.Reason, "needs 2 of [role:admin]") {
+		t.Errorf("lockdown: %+v", v)
+	}
+	if b, ok := lockdown.BreakGlass(); !lockdown.Lockdown() || !ok || b.Quorum != 2 || b.Expires != time.Hour {
+		t.Errorf("break-glass: %+v %v", b, ok)
+	}
+	if _, ok := snap.Policy.BreakGlass(); ok || snap.Policy.Lockdown() || (*Policy)(nil).Lockdown() {
+		t.Error("break-glass or lockdown out of nothing")
+	}
+}
+
+func TestExplain(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	e := Explain(aliceOn("web-1", prod, Exec, "sudo", "--odd", "sh", "-c", "ls \u202e; python3 $X"), snap)
+	var lists, commands []string
+	for _, n := range e.Entries {
+		lists = append(lists, n.List+" "+n.Rule)
+		if n.Matched != (n.Why == "") {
+			t.Errorf("%+v", n)
+		}
+	}
+	if got := strings.Join(lists, ", "); got != "blocklist no-db-primary, allowlist sre-staging, allowlist sre-prod-hours" {
+		t.Error(got)
+	}
+	for _, c := range e.Commands {
+		commands = append(commands, strings.Join(append(c.Via, c.Command.String()), " > ")+" = "+c.Tier)
+	}
+	all := strings.Join(commands, "\n")
+	for _, want := range []string{"sudo > sh > ls $'\\u202e' = low", "sudo > sh > python3 '*' = medium", "sudo > ? > sh > "} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+}
+
+func TestGateMeets(t *testing.T) {
+	for _, tt := range []struct {
+		have, need string
+		want       bool
+	}{
+		{"none", "none", true}, {"none", "advisory", false}, {"line", "advisory", true}, {"advisory", "line", false},
+		{"enforced", "enforced", true}, {"enforced", "line", true}, {"", "none", false}, {"enforced", "", false}, {"x", "x", false},
+	} {
+		if GateMeets(tt.have, tt.need) != tt.want {
+			t.Errorf("GateMeets(%q, %q) is not %v", tt.have, tt.need, tt.want)
+		}
+	}
+}
+
+func TestEvaluateDoesNotAllocate(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	for name, req := range map[string]*Request{
+		"allowed": aliceOn("s-1", staging, Shell),
+		"held":    aliceOn("web-1", prod, Shell),
+	} {
+		if n := testing.AllocsPerRun(100, func() { Evaluate(req, snap) }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	snap := &Snapshot{Policy: parseExample(b)}
+	for name, req := range map[string]*Request{
+		"allowed": aliceOn("s-1", staging, Shell),
+		"held":    aliceOn("web-1", prod, Shell),
+		"denied":  aliceOn("x", nil, Shell),
+		"command": aliceOn("s-1", staging, Exec, "systemctl", "status", "nginx"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Evaluate(req, snap)
+			}
+		})
+	}
+}
