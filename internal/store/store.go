@@ -149,7 +149,7 @@ type Approval struct {
 	SessionID [16]byte
 	Created   time.Time // times are kept to the millisecond
 	AskUntil  time.Time
-	Body      []byte
+	Body      []byte // an empty one comes back as nil
 }
 
 // Approvals keeps the held requests of a team.
@@ -181,7 +181,7 @@ type Session struct {
 	ProofHash envelope.Hash // of the operator's proof that asked for it
 	Created   time.Time     // times are kept to the millisecond
 	EndsBy    time.Time
-	Body      []byte
+	Body      []byte // an empty one comes back as nil
 }
 
 // Sessions keeps the sessions of a team.

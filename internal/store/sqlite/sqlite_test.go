@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/store/storetest"
 )
 
 func open(t testing.TB, file string) *sqlite.Store {
@@ -86,4 +87,10 @@ func TestMigrationsBothWays(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestSuite(t *testing.T) {
+	storetest.Run(t, storetest.Harness{Open: func(t testing.TB, dir string) store.Store {
+		return open(t, filepath.Join(dir, "t.db"))
+	}})
 }

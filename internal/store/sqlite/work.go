@@ -43,7 +43,7 @@ func scanApproval(rows *sql.Rows, a *store.Approval) error {
 	var created, until int64
 	err := rows.Scan(&a.Number, fixed(a.ID[:]), &a.Version, &a.State, fixed(a.Operator[:]), fixed(a.Agent[:]),
 		fixed(a.SessionID[:]), &created, &until, &a.Body)
-	a.Created, a.AskUntil = store.FromMillis(created), store.FromMillis(until)
+	a.Created, a.AskUntil, a.Body = store.FromMillis(created), store.FromMillis(until), orNil(a.Body)
 	return err
 }
 
@@ -95,7 +95,7 @@ func scanSession(rows *sql.Rows, s *store.Session) error {
 	var created, ends int64
 	err := rows.Scan(&s.Number, fixed(s.ID[:]), &s.Version, &s.State, fixed(s.Operator[:]), fixed(s.Agent[:]),
 		fixed(s.ProofHash[:]), &created, &ends, &s.Body)
-	s.Created, s.EndsBy = store.FromMillis(created), store.FromMillis(ends)
+	s.Created, s.EndsBy, s.Body = store.FromMillis(created), store.FromMillis(ends), orNil(s.Body)
 	return err
 }
 
@@ -171,6 +171,14 @@ func afterUpdate[T any](n int64, err error, get func() (T, error)) (T, error) {
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
+	}
+	return b
+}
+
+// orNil is the inverse: an empty body comes back as nil.
+func orNil(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
 	}
 	return b
 }
