@@ -1,10 +1,6 @@
 package token
 
-import "github.com/tucdesk/tucdesk/internal/envelope"
+import "github.com/tucdesk/tucdesk/internal/roster"
 
-// A Head names a state of the roster: the number and the payload hash of its
-// last statement. Number 0 is the genesis.
-type Head struct {
-	Seq  uint64        `cbor:"seq"`
-	Hash envelope.Hash `cbor:"hash"`
-}
+// Head is the roster's, under the name that the fields of this package use.
+type Head = roster.Head
