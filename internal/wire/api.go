@@ -11,14 +11,15 @@ const (
 	MaxBody       = 512 << 10 // bytes of a request body
 	MaxAnswer     = 4 << 20   // bytes of an answer, other than an export
 	MaxSealed     = 96 << 10  // bytes of a sealed ask, or of a sealed bundle
-	MaxDecision   = 32 << 10  // bytes of what is sealed with one decision
-	MaxStatements = 128       // roster statements in one page or one append
-	MaxEntries    = 128       // audit entries in one page
-	MaxPost       = 16        // audit entries in one POST /v1/entries
-	MaxAgents     = 1000      // agents in one page, or in one registry question
-	MaxApprovals  = 100       // approvals in one page
-	MaxSessions   = 100       // sessions in one page
-	MaxWait       = 20        // seconds that GET /v1/approvals/{id} may be asked to wait
+	MaxEnvelope   = envelope.MaxSize
+	MaxDecision   = 32 << 10 // bytes of what is sealed with one decision
+	MaxStatements = 128      // roster statements in one page or one append
+	MaxEntries    = 128      // audit entries in one page
+	MaxPost       = 16       // audit entries in one POST /v1/entries
+	MaxAgents     = 1000     // agents in one page, or in one registry question
+	MaxApprovals  = 100      // approvals in one page
+	MaxSessions   = 100      // sessions in one page
+	MaxWait       = 20       // seconds that GET /v1/approvals/{id} may be asked to wait
 )
 
 // Headers of our own; Authorization and DPoP are RFC 9449's.
@@ -288,12 +289,10 @@ type EntriesPage struct {
 	Size    uint64   `json:"size"` // of the log
 }
 
-// LogProof answers GET /v1/audit/proof?index=I&size=S: an inclusion proof, from
-// leaf to root, in the tree of that size.
+// LogProof answers GET /v1/audit/proof?index=I: the text of a C2SP tlog-proof
+// with the entry and the checkpoint in it.
 type LogProof struct {
-	Index uint64          `json:"index"`
-	Size  uint64          `json:"size"`
-	Proof []envelope.Hash `json:"proof"`
+	Proof []byte `json:"proof"`
 }
 
 // Offer is POST /v1/offers at rendezvousd. It waits for the agent's answer, at

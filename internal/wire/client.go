@@ -307,10 +307,11 @@ func (c *Client) Entries(ctx context.Context, from uint64, n int) (EntriesPage, 
 	return ask[EntriesPage](ctx, c.do, &call{method: "GET", path: "/v1/audit/entries", query: q})
 }
 
-// LogProof gives the inclusion proof of an entry in the tree of a size.
-func (c *Client) LogProof(ctx context.Context, index, size uint64) (LogProof, error) {
-	q := url.Values{"index": {strconv.FormatUint(index, 10)}, "size": {strconv.FormatUint(size, 10)}}
-	return ask[LogProof](ctx, c.do, &call{method: "GET", path: "/v1/audit/proof", query: q})
+// LogProof gives the proof that an entry is in the log.
+func (c *Client) LogProof(ctx context.Context, index uint64) ([]byte, error) {
+	q := url.Values{"index": {strconv.FormatUint(index, 10)}}
+	out, err := ask[LogProof](ctx, c.do, &call{method: "GET", path: "/v1/audit/proof", query: q})
+	return out.Proof, err
 }
 
 // Export writes the export of the audit log to w as it comes. Whoever reads it

@@ -1,0 +1,258 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// proofChain names the chains of operators' proofs in the store.
+const proofChain = "proof"
+
+// A team is a team inside one transaction: its roster as it stands there, and
+// its log.
+type team struct {
+	tx     store.Tx
+	roster *roster.Roster
+	log    *audit.Log
+	wrote  bool // entries that no checkpoint covers yet
+}
+
+// record appends an entry of apid's own.
+func (s *Server) record(t *team, e audit.Entry) error {
+	e.Timestamp, e.RosterHead = s.now().Unix(), t.roster.Head()
+	t.wrote = true
+	_, _, err := t.log.Record(t.tx.Audit, e)
+	return err
+}
+
+// begin makes the team of a transaction.
+func (s *Server) begin(tx store.Tx, name string) (*team, error) {
+	r, err := s.rosters.at(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &team{tx: tx, roster: r, log: audit.NewLog(s.cfg.LogKey, r.TeamFP(), name)}, nil
+}
+
+// transact runs f as the team's only writer. What f recorded is under a signed
+// checkpoint when it returns nil; if f fails, nothing of it is kept.
+func (s *Server) transact(ctx context.Context, name string, f func(*team) error) error {
+	return s.store.Tx(ctx, name, func(tx store.Tx) error {
+		t, err := s.begin(tx, name)
+		if err != nil {
+			return err
+		}
+		if err := f(t); err != nil {
+			return err
+		}
+		if !t.wrote {
+			return nil
+		}
+		_, err = t.log.Sign(tx.Audit)
+		return err
+	})
+}
+
+// effect is transact for a member's request: the device must still be on the
+// roster, and the request's proof is used up with the effect. A refusal that f
+// returns leaves an entry about who tried.
+func (s *Server) effect(ctx context.Context, c caller, f func(*team) error) error {
+	err := s.transact(ctx, c.team, func(t *team) error {
+		if _, err := t.roster.Device(c.kid, s.now()); err != nil {
+			return unauthenticated()
+		}
+		err := t.tx.Replay.Use(c.kid, "dpop "+c.proof.JTI, c.proof.IssuedAt.Add(2*token.DPoPWindow))
+		if errors.Is(err, store.ErrReplayed) || errors.Is(err, store.ErrInvalid) {
+			return unauthenticated()
+		}
+		if err != nil {
+			return err
+		}
+		return f(t)
+	})
+	if err != nil {
+		s.recordRefusal(ctx, c, err)
+	}
+	return err
+}
+
+// recordRefusal leaves an entry where a known device was refused something that
+// an honest client does not ask for. Its own errors are logged only: the answer
+// is a no in any case.
+func (s *Server) recordRefusal(ctx context.Context, c caller, refusal error) {
+	var p *wire.ProblemError
+	if !errors.As(refusal, &p) || p.Actor != nil {
+		return // not a refusal, or one with an entry of its own
+	}
+	switch p.Kind() {
+	case wire.KindUnauthenticated, wire.KindDenied, wire.KindNotFound, wire.KindUsed, wire.KindExpired:
+	default:
+		return
+	}
+	if !s.refusals.take(string(c.kid[:]), s.now()) {
+		s.logger.Warn("refusals of one device come too fast to record each", "device", c.kid.Short())
+		return
+	}
+	err := s.transact(context.WithoutCancel(ctx), c.team, func(t *team) error {
+		return s.record(t, audit.Entry{
+			Type: audit.Refusal, Action: "request", Actor: c.party(), Outcome: audit.Outcome{Reason: string(p.Kind())},
+		})
+	})
+	if err != nil {
+		s.logger.Error("a refusal could not be recorded", "device", c.kid.Short(), "err", err)
+	}
+}
+
+// party names the caller in an entry.
+func (c *caller) party() audit.Party { return audit.Party{Kid: c.kid, Name: c.device.Email} }
+
+// own names apid in an entry about what it did by itself.
+func (s *Server) own() audit.Party { return audit.Party{Kid: s.cfg.LogKey.Kid(), Name: "apid"} }
+
+// operatorProof checks the operator's own proof of a sensitive request: by this
+// device, for this team and this act, now. It uses nothing up.
+func (s *Server) operatorProof(t *team, c caller, raw []byte, act string) (token.VerifiedProof, error) {
+	u, err := token.ParseProof(raw)
+	if err != nil {
+		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
+	}
+	v, err := u.Verify(envelope.One(c.device.Public), token.ExpectProof{
+		Now: s.now(), TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: act,
+	})
+	var mismatch *token.MismatchError
+	switch {
+	case err == nil:
+		return v, nil
+	case errors.Is(err, envelope.ErrSignature), errors.Is(err, envelope.ErrUnknownSigner):
+		return v, unauthenticated()
+	case errors.As(err, &mismatch) && mismatch.Field == "team_fp":
+		return v, notFound()
+	case errors.Is(err, token.ErrExpired):
+		return v, wire.NewProblem(wire.KindExpired, "the operator's proof is too old", "sign a new one; check the clock")
+	default:
+		return v, malformed(strings.TrimPrefix(err.Error(), "token: "), "sign a new proof; check the clock")
+	}
+}
+
+// useProof uses a proof up: its id is spent and the chain of its device moves.
+// It refuses one that does not follow the device's last.
+func (s *Server) useProof(t *team, v token.VerifiedProof) (wire.Actor, error) {
+	p := v.Body()
+	err := t.tx.Replay.Use(p.Operator, "proof "+p.JTI.String(), s.now().Add(2*token.ProofLife))
+	if errors.Is(err, store.ErrReplayed) {
+		return wire.Actor{}, wire.NewProblem(wire.KindUsed, "this proof was used before", "sign a new one")
+	}
+	if err != nil {
+		return wire.Actor{}, err
+	}
+	seq, last, err := t.tx.Audit.Chain(proofChain, p.Operator)
+	if err != nil {
+		return wire.Actor{}, err
+	}
+	if p.ActorSeq != seq+1 || p.ActorPrev != last {
+		refusal := wire.NewProblem(wire.KindConflict, "the proof does not follow the last one of this device", "sign it again as the next after the given one")
+		refusal.Actor = &wire.Actor{Seq: seq, Hash: last}
+		return wire.Actor{}, refusal
+	}
+	next := wire.Actor{Seq: p.ActorSeq, Hash: v.Hash()}
+	return next, t.tx.Audit.SetChain(proofChain, p.Operator, next.Seq, next.Hash)
+}
+
+// current refuses a proof that was made on another roster or policy than the
+// present one.
+func (t *team) current(p token.Proof) error {
+	head := t.roster.Head()
+	if roster.Head(p.RosterHead) == head && p.PolicyHash == t.roster.PolicyHash() {
+		return nil
+	}
+	detail, next := "the proof was made on an older roster", "fetch the roster and sign again"
+	switch {
+	case roster.Head(p.RosterHead) == head:
+		detail = "the proof names another policy than the roster it was made on"
+	case p.RosterHead.Seq > head.Seq:
+		detail, next = "the proof was made on a newer roster than apid has", "send apid the statements that it lacks"
+	case !t.roster.Knows(roster.Head(p.RosterHead)):
+		detail, next = "the proof was made on a roster that is not this team's: someone tells two stories", "keep the roster as evidence and tell an admin of your team"
+	}
+	refusal := wire.NewProblem(wire.KindConflict, detail, next)
+	h := wire.Head(head)
+	refusal.Head = &h
+	return refusal
+}
+
+// target gives the agent that a proof is about, by the team's own rows and
+// roster.
+func (s *Server) target(t *team, p token.Proof) (roster.Agent, error) {
+	if _, err := t.tx.Targets.Get(p.Target); errors.Is(err, store.ErrNotFound) {
+		return roster.Agent{}, notFound()
+	} else if err != nil {
+		return roster.Agent{}, err
+	}
+	a, err := t.roster.Agent(p.Target, s.now())
+	switch {
+	case errors.Is(err, roster.ErrExpired):
+		return roster.Agent{}, wire.NewProblem(wire.KindExpired, "this agent's place on the roster has expired", "an admin renews it")
+	case err != nil:
+		return roster.Agent{}, notFound()
+	}
+	return a, nil
+}
+
+// judgement is what policy says to a request, in a form that entries take.
+type judgement struct {
+	verdict policy.Verdict
+	proof   token.VerifiedProof
+	agent   roster.Agent
+	actor   wire.Actor
+}
+
+// judge evaluates what apid can see of a request: everything but the command.
+func (s *Server) judge(t *team, c caller, v token.VerifiedProof, a roster.Agent) judgement {
+	p := v.Body()
+	req := t.roster.Request(c.device, a, policy.Kind(p.Kind), p.As, nil, s.now())
+	return judgement{verdict: policy.Evaluate(req, t.roster.Snapshot()), proof: v, agent: a}
+}
+
+// entry is the record of a judgement, with the operator's proof in it.
+func (j *judgement) entry(kind audit.Type, c caller, r *roster.Roster) audit.Entry {
+	p := j.proof.Body()
+	return audit.Entry{
+		Type: kind, Action: p.Kind, Actor: c.party(), Target: audit.Party{Kid: j.agent.Kid, Name: j.agent.Name},
+		SessionID: p.SessionID,
+		Policy: audit.PolicyResult{
+			Hash: r.PolicyHash(), Version: r.PolicyVersion(), Effect: j.verdict.Effect.String(), Rule: j.verdict.Rule,
+		},
+		Command: audit.CommandContext{Commitment: p.Commitment},
+		Proof:   j.proof.Bytes(),
+	}
+}
+
+// problem is the refusal of a judgement that is no yes. It was recorded: the
+// chain of the device has moved.
+func (j *judgement) problem() *wire.ProblemError {
+	v := j.verdict
+	var p *wire.ProblemError
+	switch v.Effect {
+	case policy.Hold:
+		p = wire.NewProblem(wire.KindHeld, v.Reason, "ask for approval")
+		p.Approvers, p.Quorum = v.Obligations.Approvers, v.Obligations.Quorum
+		p.AskFor, p.UseFor = int64(v.Obligations.AskFor.Seconds()), int64(v.Obligations.UseFor.Seconds())
+	case policy.Confirm:
+		p = wire.NewProblem(wire.KindConfirm, v.Reason, "confirm, and sign a new proof that says so")
+	default:
+		p = denied(v.Reason, "tucdesk policy explain shows every rule that was looked at")
+	}
+	p.Rule, p.Line = v.Rule, v.Line
+	actor := j.actor
+	p.Actor = &actor
+	return p
+}

@@ -1,0 +1,290 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// maxRosters bounds the teams whose roster is kept in memory. Others are read
+// from the store when they are asked for.
+const maxRosters = 4096
+
+// errNoTeam means that there is no team of this name.
+var errNoTeam = errors.New("api: no such team")
+
+// rosters keeps the verified roster of each team. The store has the truth: each
+// use compares heads first, so that several processes on one store agree.
+type rosters struct {
+	mu   sync.Mutex
+	team map[string]*roster.Roster
+}
+
+func (c *rosters) cached(team string) *roster.Roster {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.team[team]
+}
+
+func (c *rosters) keep(team string, r *roster.Roster) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.team == nil || len(c.team) >= maxRosters {
+		c.team = make(map[string]*roster.Roster)
+	}
+	c.team[team] = r
+}
+
+// at gives the roster as it stands in tx, which must not have appended to it.
+// Every statement is verified when it is read.
+func (c *rosters) at(tx store.Tx, team string) (*roster.Roster, error) {
+	head, err := tx.Roster.Head()
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errNoTeam
+	case err != nil:
+		return nil, err
+	}
+	r := c.cached(team)
+	if r == nil || r.Head().Seq > head.Seq {
+		genesis, err := tx.Roster.Genesis()
+		if err != nil {
+			return nil, err
+		}
+		if r, err = roster.Open(genesis.Bytes); err != nil {
+			return nil, fmt.Errorf("api: the stored genesis of team %s: %w", team, err)
+		}
+	}
+	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) == r.Head() {
+		c.keep(team, r)
+		return r, nil
+	}
+	for r.Head().Seq < head.Seq {
+		page, err := tx.Roster.Statements(r.Head().Seq, store.MaxPage)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			break
+		}
+		statements := make([][]byte, len(page))
+		for i := range page {
+			statements[i] = page[i].Bytes
+		}
+		if r, err = r.Apply(statements...); err != nil {
+			return nil, fmt.Errorf("api: the stored roster of team %s: %w", team, err)
+		}
+	}
+	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) != r.Head() {
+		return nil, fmt.Errorf("api: the stored roster of team %s does not lead to its head %d", team, head.Seq)
+	}
+	c.keep(team, r)
+	return r, nil
+}
+
+// roster gives a team's roster outside a transaction.
+func (s *Server) roster(ctx context.Context, team string) (r *roster.Roster, err error) {
+	if store.CheckTeam(team) != nil {
+		return nil, errNoTeam
+	}
+	err = s.store.View(ctx, team, func(tx store.Tx) error {
+		r, err = s.rosters.at(tx, team)
+		return err
+	})
+	return r, err
+}
+
+// getNothing answers for what is not in the table of routes.
+func (s *Server) getNothing(context.Context, *request) (struct{}, error) {
+	return struct{}{}, notFound()
+}
+
+// getOpenAPI answers with the description of the routes.
+func (s *Server) getOpenAPI(context.Context, *request) (json.RawMessage, error) {
+	return s.openapi, nil
+}
+
+// getServer answers who the servers are.
+func (s *Server) getServer(context.Context, *request) (wire.ServerInfo, error) {
+	info := wire.ServerInfo{URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
+	for _, k := range []struct {
+		purpose roster.Purpose
+		key     key.Public
+	}{
+		{roster.ServerGrant, s.cfg.GrantKey.Public()},
+		{roster.ServerToken, s.cfg.TokenKey.Public()},
+		{roster.ServerLog, s.cfg.LogKey.Public()},
+		{roster.ServerRendezvous, s.cfg.RendezvousKey},
+	} {
+		if !k.key.IsZero() {
+			info.Keys = append(info.Keys, wire.ServerKey{Purpose: string(k.purpose), Key: k.key})
+		}
+	}
+	return info, nil
+}
+
+// foundTeam takes the genesis of a new team, where the configuration lets it.
+// Its proof is the genesis itself, which all of its admins have signed.
+func (s *Server) foundTeam(ctx context.Context, _ *request, in wire.FoundRequest) (wire.Founded, error) {
+	r, err := roster.Open(in.Genesis)
+	if err != nil {
+		return wire.Founded{}, malformed("the genesis does not verify: "+err.Error(), "make it again with tucdesk login --found")
+	}
+	if r.Demo() && !s.loopback {
+		return wire.Founded{}, denied("a demo's team lives on loopback only", "found a real team with tucdesk login --found")
+	}
+	done := wire.Founded{TeamID: r.TeamID(), TeamFP: r.TeamFP()}
+	if known, err := s.roster(ctx, r.TeamID()); err == nil && known.TeamFP() == r.TeamFP() {
+		return done, nil
+	}
+	if err := s.mayFound(ctx); err != nil {
+		return wire.Founded{}, err
+	}
+	err = s.store.Tx(ctx, r.TeamID(), func(tx store.Tx) error {
+		err := tx.Roster.AppendStatement(store.Statement{Hash: r.TeamFP(), Bytes: in.Genesis})
+		if errors.Is(err, store.ErrConflict) {
+			return wire.NewProblem(wire.KindConflict, "a team of this name exists", "choose another team name")
+		}
+		if err != nil {
+			return err
+		}
+		t := &team{tx: tx, roster: r, log: audit.NewLog(s.cfg.LogKey, r.TeamFP(), r.TeamID())}
+		if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "genesis", Actor: s.own()}); err != nil {
+			return err
+		}
+		_, err = t.log.Sign(tx.Audit)
+		return err
+	})
+	if err != nil {
+		return wire.Founded{}, err
+	}
+	s.logger.Info("team founded", "team", r.TeamID(), "team_fp", r.TeamFP().String())
+	return done, nil
+}
+
+func (s *Server) mayFound(ctx context.Context) error {
+	closed := denied("this server takes no new teams", "ask whoever runs it, or run tucdesk up")
+	switch s.cfg.Founding {
+	case FoundingOpen:
+		return nil
+	case FoundingFirst:
+		teams, err := s.store.Teams(ctx, "", 1)
+		if err != nil {
+			return err
+		}
+		if len(teams) == 0 {
+			return nil
+		}
+	}
+	return closed
+}
+
+// getRoster gives a page of statements to whoever stands on the roster.
+func (s *Server) getRoster(ctx context.Context, r *request) (wire.RosterPage, error) {
+	after, err := r.number("after", 0)
+	if err != nil {
+		return wire.RosterPage{}, err
+	}
+	team := r.caller.roster
+	page := wire.RosterPage{Genesis: team.Genesis(), Statements: [][]byte{}, Head: wire.Head(team.Head())}
+	size := 0
+	for _, st := range team.Statements(after) {
+		if size += len(st); len(page.Statements) == wire.MaxStatements || size > wire.MaxAnswer/2 {
+			page.More = true
+			break
+		}
+		page.Statements = append(page.Statements, st)
+	}
+	return page, nil
+}
+
+// postStatements appends statements. Who carries them here does not matter:
+// roster.Apply judges who signed them.
+func (s *Server) postStatements(ctx context.Context, r *request, in wire.StatementsRequest) (wire.StatementsAnswer, error) {
+	if n := len(in.Statements); n == 0 || n > wire.MaxStatements {
+		return wire.StatementsAnswer{}, malformed(fmt.Sprintf("%d statements, want 1 to %d", n, wire.MaxStatements), "send them in parts")
+	}
+	var head roster.Head
+	err := s.effect(ctx, r.caller, func(t *team) error {
+		before := t.roster
+		for _, st := range in.Statements {
+			next, err := t.roster.Apply(st)
+			if err != nil {
+				return statementProblem(err, t.roster.Head())
+			}
+			if next.Head() == t.roster.Head() {
+				continue // known already
+			}
+			t.roster = next
+			if err := t.tx.Roster.AppendStatement(store.Statement{Seq: next.Head().Seq, Hash: next.Head().Hash, Bytes: st}); err != nil {
+				return err
+			}
+			if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "statement", Actor: r.caller.party()}); err != nil {
+				return err
+			}
+		}
+		head = t.roster.Head()
+		return mirrorTargets(t.tx, before, t.roster)
+	})
+	if err != nil {
+		return wire.StatementsAnswer{}, err
+	}
+	return wire.StatementsAnswer{Head: wire.Head(head)}, nil
+}
+
+func statementProblem(err error, head roster.Head) error {
+	var fork *roster.ForkError
+	var p *wire.ProblemError
+	switch {
+	case errors.As(err, &fork):
+		p = wire.NewProblem(wire.KindConflict, err.Error(), "keep both statements as evidence and tell an admin of your team")
+	case errors.Is(err, roster.ErrGap):
+		p = wire.NewProblem(wire.KindConflict, err.Error(), "fetch the roster and sign on top of its head")
+	case errors.Is(err, roster.ErrThreshold), errors.Is(err, envelope.ErrUnknownSigner):
+		p = denied(err.Error(), "collect the signatures of more admins")
+	default:
+		p = malformed(err.Error(), "make the statement again on top of the present roster")
+	}
+	h := wire.Head(head)
+	p.Head = &h
+	return p
+}
+
+// mirrorTargets makes the rows of targets follow the roster's agents.
+func mirrorTargets(tx store.Tx, before, after *roster.Roster) error {
+	if before == after {
+		return nil
+	}
+	old := make(map[key.Kid]bool)
+	for _, a := range before.Agents() {
+		old[a.Kid] = true
+	}
+	var added []roster.Agent
+	for _, a := range after.Agents() {
+		if !old[a.Kid] {
+			added = append(added, a)
+		}
+		delete(old, a.Kid)
+	}
+	for kid := range old { // first, so that its name is free
+		if err := tx.Targets.Delete(kid); err != nil {
+			return err
+		}
+	}
+	for _, a := range added {
+		err := tx.Targets.Put(store.Target{Kid: a.Kid, Name: a.Name, Tags: a.Tags, LoginUser: a.LoginUser, Exp: a.Exp})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/replay"
+	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// Founding says who may found a team at this server. The zero value lets nobody.
+type Founding string
+
+// The values of Config.Founding.
+const (
+	FoundingClosed Founding = "closed"
+	FoundingFirst  Founding = "first" // the first genesis that comes, and no further one
+	FoundingOpen   Founding = "open"
+)
+
+// Presence tells which agents are connected.
+type Presence interface {
+	// States gives one state for each key id, in their order.
+	States(ctx context.Context, team string, kids []key.Kid) ([]wire.AgentState, error)
+}
+
+// Config is what a server is made of.
+type Config struct {
+	URL    string      // the public base URL: issuer and audience of tokens, and what requests are signed for
+	Listen string      // host:port; port 0 takes a free one
+	TLS    *tls.Config // nil: plain http, for which Listen must be loopback
+
+	GrantKey, TokenKey, LogKey key.Identity // three different ones
+	RendezvousKey              key.Public   // of rendezvousd, for founders; zero where it is not known here
+
+	RelaySecret   cred.Secret // shared with the relay; zero: sessions get no relay
+	RelayAddrs    []string    // host:port; a session gets the first that the team's roster names too
+	RendezvousURL string
+	Presence      Presence // nil: asks RendezvousURL
+
+	Store    store.Store // its owner closes it
+	Founding Founding
+	Now      func() time.Time // nil: time.Now
+	Logger   *slog.Logger     // nil: discards
+	Registry *prometheus.Registry
+}
+
+// A Server is apid. New makes it, Run serves.
+type Server struct {
+	cfg      Config
+	loopback bool // the public URL leads to this machine only
+	store    store.Store
+	presence *presenceCache
+	logger   *slog.Logger
+	now      func() time.Time
+	rosters  rosters
+	waiters  *waiters
+	nonces   *token.ServerNonces
+	seen     *replay.Nonces // request proofs, also those without an effect
+
+	strangers, devices *limiter
+	refusals           *limiter // that leave an entry
+	metrics            metrics
+	handler            http.Handler
+	openapi            []byte
+	addr               atomic.Value // string
+}
+
+// How many request proofs are remembered within their time. A flood beyond it
+// refuses late requests, never accepts a replayed one.
+const maxSeen = 1 << 18
+
+// New checks a configuration. It opens nothing on the network.
+func New(cfg Config) (*Server, error) {
+	base, err := wire.ParseBase(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("api: url: %w", err)
+	}
+	cfg.URL = base.String()
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("api: a store is needed")
+	case cfg.GrantKey.IsZero() || cfg.TokenKey.IsZero() || cfg.LogKey.IsZero():
+		return nil, errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
+	case cfg.GrantKey.Kid() == cfg.TokenKey.Kid() || cfg.TokenKey.Kid() == cfg.LogKey.Kid() || cfg.LogKey.Kid() == cfg.GrantKey.Kid():
+		return nil, errors.New("api: one key serves one purpose: grant, token and log need three")
+	}
+	switch cfg.Founding {
+	case "":
+		cfg.Founding = FoundingClosed
+	case FoundingClosed, FoundingFirst, FoundingOpen:
+	default:
+		return nil, fmt.Errorf("api: founding is closed, first or open, not %q", string(cfg.Founding))
+	}
+	if cfg.TLS == nil && !isLoopback(cfg.Listen) {
+		return nil, fmt.Errorf("api: listen: %s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registry == nil {
+		cfg.Registry = prometheus.NewRegistry()
+	}
+	if cfg.RendezvousURL != "" {
+		base, err := wire.ParseBase(cfg.RendezvousURL)
+		if err != nil {
+			return nil, fmt.Errorf("api: rendezvous url: %w", err)
+		}
+		cfg.RendezvousURL = base.String()
+	}
+	if cfg.Presence == nil {
+		if cfg.Presence, err = newRegistryClient(cfg); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{
+		cfg:       cfg,
+		loopback:  isLoopback(base.Host),
+		store:     cfg.Store,
+		presence:  newPresenceCache(cfg.Presence, cfg.Now),
+		logger:    cfg.Logger,
+		now:       cfg.Now,
+		waiters:   newWaiters(),
+		nonces:    token.NewServerNonces(),
+		seen:      replay.NewNonces(maxSeen, token.DPoPWindow, token.DPoPWindow),
+		strangers: newLimiter(strangerRate, strangerBurst),
+		devices:   newLimiter(deviceRate, deviceBurst),
+		refusals:  newLimiter(refusalRate, refusalBurst),
+		metrics:   newMetrics(cfg.Registry),
+	}
+	if s.handler, s.openapi, err = s.mux(s.routes()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// isLoopback reports whether host, with or without a port, is this machine.
+func isLoopback(host string) bool {
+	u := url.URL{Host: host}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Handler serves the routes, for tests and for other listeners.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Addr is the address that Run listens on; empty before it is ready.
+func (s *Server) Addr() string {
+	a, _ := s.addr.Load().(string)
+	return a
+}
+
+// OpenAPI is the description of the routes, as JSON (OpenAPI 3.1).
+func (s *Server) OpenAPI() []byte { return s.openapi }
+
+// Run serves until ctx is done. It implements daemon.Service.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	l, err := net.Listen("tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if s.cfg.TLS != nil {
+		l = tls.NewListener(l, s.cfg.TLS)
+	}
+	s.addr.Store(l.Addr().String())
+	work, stopWork := context.WithCancel(ctx)
+	background := make(chan struct{})
+	go func() {
+		defer close(background)
+		s.sweep(work)
+	}()
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      time.Minute, // an export lifts it for itself
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		BaseContext:       func(net.Listener) context.Context { return work },
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	s.logger.Info("apid serves", "addr", l.Addr().String(), "url", s.cfg.URL)
+	ready()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		if srv.Shutdown(stop) != nil {
+			srv.Close()
+		}
+		cancel()
+		<-served
+	}
+	stopWork()
+	<-background
+	return err
+}

@@ -1,0 +1,254 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// States of a session's row.
+const (
+	sessionGranted = "granted"
+	sessionStarted = "started"
+	sessionEnded   = "ended"
+)
+
+// defaultSession is how long a session may last where the policy does not say.
+const defaultSession = 12 * time.Hour
+
+// A sessionBody is what the store keeps of a grant.
+type sessionBody struct {
+	Kind    string     `cbor:"kind"`
+	As      string     `cbor:"as"`
+	Grant   []byte     `cbor:"grant"`
+	StartBy int64      `cbor:"start_by"`
+	Actor   wire.Actor `cbor:"actor"`
+}
+
+// postSession answers a request for a session: deny, hold, or a grant. The entry
+// comes first, in the same transaction; the answer after its commit.
+func (s *Server) postSession(ctx context.Context, r *request, in wire.SessionRequest) (wire.SessionAnswer, error) {
+	if len(in.Approvals) > maxNamed {
+		return wire.SessionAnswer{}, malformed("too many approvals", "name those that this session relies on")
+	}
+	online := s.lookUp(ctx, r.caller, in.Proof)
+	var body sessionBody
+	var refusal error
+	err := s.effect(ctx, r.caller, func(t *team) error {
+		v, err := s.operatorProof(t, r.caller, in.Proof, token.ActSession)
+		if err != nil {
+			return err
+		}
+		if done, err := s.grantedBefore(t, v); err != nil || done != nil {
+			if done != nil {
+				body = *done
+			}
+			return err
+		}
+		if err := t.current(v.Body()); err != nil {
+			return err
+		}
+		agent, err := s.target(t, v.Body())
+		if err != nil {
+			return err
+		}
+		j := s.judge(t, r.caller, v, agent)
+		if j.actor, err = s.useProof(t, v); err != nil {
+			return err
+		}
+		entry := j.entry(audit.Verdict, r.caller, t.roster)
+		named, err := s.namedApprovals(t, v.Body(), in.Approvals)
+		if err != nil {
+			return err
+		}
+		entry.Approvals = named.decisions
+		if refusal = j.refusal(named); refusal != nil {
+			return s.record(t, entry)
+		}
+		if err := s.reachable(online, agent.Name); err != nil {
+			return err
+		}
+		if err := s.record(t, entry); err != nil {
+			return err
+		}
+		if err := named.spend(t); err != nil {
+			return err
+		}
+		body, err = s.grant(t, &j, in.Approvals)
+		return err
+	})
+	switch {
+	case err != nil:
+		return wire.SessionAnswer{}, err
+	case refusal != nil:
+		return wire.SessionAnswer{}, refusal
+	}
+	s.waiters.changed(in.Approvals...)
+	return s.sessionAnswer(r.caller, body)
+}
+
+// lookUp asks the registry about the target of a proof, before the transaction:
+// nothing waits for another server while it holds the team. The proof is not
+// checked yet; its target is only worth a question if it is on the roster.
+func (s *Server) lookUp(ctx context.Context, c caller, raw []byte) wire.AgentState {
+	unknown := wire.AgentState{State: wire.Unknown}
+	u, err := token.ParseProof(raw)
+	if err != nil {
+		return unknown
+	}
+	var p token.Proof
+	if u.InsecureDecode(&p) != nil {
+		return unknown
+	}
+	if _, err := c.roster.Agent(p.Target, s.now()); err != nil {
+		return unknown
+	}
+	states, err := s.presence.states(ctx, c.team, []key.Kid{p.Target})
+	if err != nil {
+		s.logger.Warn("rendezvous does not say who is online", "err", err)
+	}
+	return states[0]
+}
+
+// grantedBefore finds the grant that the same proof got before, so that a client
+// whose answer was lost may ask again. A session's id is good for one grant.
+func (s *Server) grantedBefore(t *team, v token.VerifiedProof) (*sessionBody, error) {
+	row, err := t.tx.Sessions.Get(v.Body().SessionID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case row.ProofHash != v.Hash() || row.Operator != v.Body().Operator:
+		return nil, wire.NewProblem(wire.KindUsed, "this session id was used before", "choose a new one")
+	}
+	var body sessionBody
+	if err := envelope.Unmarshal(row.Body, &body); err != nil {
+		return nil, err
+	}
+	if s.now().Unix() > body.StartBy {
+		return nil, wire.NewProblem(wire.KindExpired, "the grant of this session has expired", "ask for a new session")
+	}
+	return &body, nil
+}
+
+// refusal is nil where a judgement, with the approvals that were named for it,
+// is a yes.
+func (j *judgement) refusal(named namedApprovals) error {
+	switch j.verdict.Effect {
+	case policy.Allow:
+		return nil
+	case policy.Confirm:
+		if j.proof.Body().Confirmed {
+			return nil
+		}
+	case policy.Hold:
+		if named.quorum >= j.verdict.Obligations.Quorum && named.quorum > 0 {
+			return nil
+		}
+	}
+	return j.problem()
+}
+
+// grant signs a grant and keeps it.
+func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody, error) {
+	p, now := j.proof.Body(), s.now()
+	last := j.verdict.Obligations.MaxSession
+	if last <= 0 {
+		last = defaultSession
+	}
+	last = max(min(last, token.MaxSession), token.StartWithin)
+	g := token.Grant{
+		TeamFP: p.TeamFP, SessionID: p.SessionID, Operator: p.Operator, Agent: p.Target, Kind: p.Kind, As: p.As,
+		Commitment: p.Commitment, Confirmed: p.Confirmed, Effect: j.verdict.Effect.String(), Rule: j.verdict.Rule,
+		PolicyHash: p.PolicyHash, Approvals: approvals, ProofHash: j.proof.Hash(), Nonce: token.NewID(),
+		IAT: now.Unix(), StartBy: now.Add(token.StartWithin).Unix(), EndsBy: now.Add(last).Unix(),
+	}
+	signed, err := token.SignGrant(s.cfg.GrantKey, g)
+	if err != nil {
+		return sessionBody{}, fmt.Errorf("api: grant: %w", err)
+	}
+	body := sessionBody{Kind: p.Kind, As: p.As, Grant: signed, StartBy: g.StartBy, Actor: j.actor}
+	b, err := envelope.Marshal(body)
+	if err != nil {
+		return sessionBody{}, err
+	}
+	_, err = t.tx.Sessions.Insert(store.Session{
+		ID: p.SessionID, State: sessionGranted, Operator: p.Operator, Agent: p.Target, ProofHash: j.proof.Hash(),
+		Created: now, EndsBy: now.Add(last), Body: b,
+	})
+	return body, err
+}
+
+// sessionAnswer adds the relay's credentials, which are computed and never kept.
+func (s *Server) sessionAnswer(c caller, body sessionBody) (wire.SessionAnswer, error) {
+	answer := wire.SessionAnswer{Grant: body.Grant, Rendezvous: s.cfg.RendezvousURL, Actor: body.Actor}
+	u, err := token.ParseGrant(body.Grant)
+	if err != nil {
+		return wire.SessionAnswer{}, err
+	}
+	var g token.Grant
+	if err := u.InsecureDecode(&g); err != nil { // our own, from our own store
+		return wire.SessionAnswer{}, err
+	}
+	named := c.roster.Relays()
+	i := slices.IndexFunc(s.cfg.RelayAddrs, func(a string) bool { return slices.Contains(named, a) })
+	if i < 0 || s.cfg.RelaySecret.IsZero() {
+		return answer, nil
+	}
+	answer.Relay.Addr = s.cfg.RelayAddrs[i]
+	for side, into := range map[cred.Side]*wire.Credential{cred.Operator: &answer.Relay.Operator, cred.Agent: &answer.Relay.Agent} {
+		minted := s.cfg.RelaySecret.Mint(g.SessionID, side, time.Unix(g.EndsBy, 0))
+		*into = wire.Credential{Username: minted.Username, Password: string(minted.Password)}
+	}
+	return answer, nil
+}
+
+// getActor tells the end of the chain of this device's proofs.
+func (s *Server) getActor(ctx context.Context, r *request) (actor wire.Actor, err error) {
+	err = s.store.View(ctx, r.caller.team, func(tx store.Tx) error {
+		actor.Seq, actor.Hash, err = tx.Audit.Chain(proofChain, r.caller.kid)
+		return err
+	})
+	return actor, err
+}
+
+// getSessions gives the latest sessions: one's own device's, or all of them to
+// auditors.
+func (s *Server) getSessions(ctx context.Context, r *request) (wire.SessionsPage, error) {
+	var filter store.Filter
+	if !r.caller.audits() {
+		filter.Operator = r.caller.kid
+	}
+	var rows []store.Session
+	err := s.store.View(ctx, r.caller.team, func(tx store.Tx) (err error) {
+		rows, err = tx.Sessions.List(filter, 0, wire.MaxSessions)
+		return err
+	})
+	if err != nil {
+		return wire.SessionsPage{}, err
+	}
+	page := wire.SessionsPage{Sessions: []wire.Session{}}
+	for _, row := range rows {
+		var body sessionBody
+		if err := envelope.Unmarshal(row.Body, &body); err != nil {
+			return wire.SessionsPage{}, err
+		}
+		page.Sessions = append(page.Sessions, wire.Session{
+			ID: row.ID, Operator: row.Operator, Target: row.Agent, Kind: body.Kind, As: body.As,
+			State: row.State, Started: row.Created.Unix(), EndsBy: row.EndsBy.Unix(),
+		})
+	}
+	return page, nil
+}
