@@ -118,11 +118,11 @@ func Marshal(v any) ([]byte, error) {
 // makes the encoding of each value unique.
 func Unmarshal(b []byte, v any) error {
 	if err := decoding.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%w: %v", ErrMalformed, err)
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	again, err := encoding.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrMalformed, err)
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if !bytes.Equal(again, b) {
 		return fmt.Errorf("%w: not in the deterministic form", ErrMalformed)
