@@ -1,0 +1,342 @@
+// Package pane shows one terminal: it feeds a backend.Terminal's output to an
+// emulator, draws the emulator's cells, and turns keys and pastes into input.
+//
+// Invariants:
+//
+//   - Nothing that a target sends can stop or harm the console. The emulator
+//     runs behind a guard: when it panics, the pane starts with an empty one
+//     and says so. Of the screen only cells are handed on, without controls,
+//     bidi marks and links; titles, clipboard and other requests end here.
+//   - No output travels in messages. One goroutine reads and parses in small
+//     slices under the lock, sets a dirty bit, and calls wake.
+//   - All is bounded: scrollback, queued input, replies to queries, resets.
+//   - Not reading is flow control. A pane that is not shown reads for a small
+//     part of the time only.
+//
+// The package imports backend and charm libraries; never a network.
+package pane
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/charmbracelet/x/vt"
+
+	"github.com/tucdesk/tucdesk/backend"
+)
+
+const (
+	// sliceSize is how much is parsed under the lock at once, in bytes: a
+	// key press waits for no more than that.
+	sliceSize = 1024
+	// readSize is how much is read at once, in bytes.
+	readSize = 32 << 10
+	// scrollbackLines is how many lines are kept. The emulator's cells are
+	// large (about 14 KB a line of 200 columns).
+	scrollbackLines = 1000
+	// maxResets is how often a pane starts again with an empty emulator.
+	// Then it drops output, so that a hostile stream can't keep it busy.
+	maxResets = 50
+	// A pane that is not shown parses for hiddenBudget of each hiddenPeriod.
+	hiddenBudget = 3 * time.Millisecond
+	hiddenPeriod = 16 * time.Millisecond
+	// maxSize bounds both sides of a pane, in cells.
+	maxSize = 2000
+)
+
+// A Pane is one terminal on the screen. Its methods are safe for concurrent
+// use.
+type Pane struct {
+	term  backend.Terminal
+	wake  func()
+	input *inputQueue
+	shown atomic.Bool
+	done  chan struct{} // closed once the program's end is known
+
+	mu      sync.Mutex
+	emu     *vt.Emulator
+	resets  int
+	modes   modes
+	cols    int
+	rows    int
+	back    int // lines scrolled back
+	dirty   bool
+	bells   int
+	ended   bool
+	exit    backend.Exit
+	exitErr error
+}
+
+// A Status is what the pane's frame has to say.
+type Status struct {
+	Ended   bool
+	Exit    backend.Exit
+	Err     error // why the end is not known
+	Resets  int   // how often the emulator broke and began anew
+	GaveUp  bool  // output is dropped since it broke too often
+	Lost    bool  // input was refused: the program reads too slowly
+	Back    int   // lines scrolled back
+	History int   // lines that can be scrolled back
+}
+
+// New shows term in a pane of cols by rows cells. It calls wake, which must
+// not block, whenever there is something new to draw. Close ends the pane and
+// the terminal.
+func New(term backend.Terminal, cols, rows int, wake func()) *Pane {
+	p := &Pane{
+		term:  term,
+		wake:  wake,
+		input: newInputQueue(),
+		done:  make(chan struct{}),
+		cols:  clampSize(cols),
+		rows:  clampSize(rows),
+	}
+	p.shown.Store(true)
+	p.newEmulator()
+	go p.readOutput()
+	go p.writeInput()
+	return p
+}
+
+func clampSize(n int) int { return max(1, min(n, maxSize)) }
+
+// newEmulator replaces the emulator. The caller holds mu, or nobody else has
+// the pane yet.
+func (p *Pane) newEmulator() {
+	if p.emu != nil {
+		closeReplies(p.emu)
+	}
+	p.modes = modes{}
+	p.back = 0
+	p.emu = vt.NewEmulator(p.cols, p.rows)
+	p.emu.SetScrollbackSize(scrollbackLines)
+	p.emu.SetCallbacks(vt.Callbacks{
+		Bell:        func() { p.bells++ },
+		EnableMode:  func(m ansi.Mode) { p.modes.set(m, true) },
+		DisableMode: func(m ansi.Mode) { p.modes.set(m, false) },
+	})
+	// The emulator blocks on a query such as DA1 until its answer is read.
+	go p.drainReplies(p.emu)
+}
+
+// closeReplies ends drainReplies. Emulator.Close would race with its Read.
+func closeReplies(emu *vt.Emulator) {
+	if c, ok := emu.InputPipe().(io.Closer); ok {
+		c.Close()
+	}
+}
+
+func (p *Pane) drainReplies(emu *vt.Emulator) {
+	buf := make([]byte, 1024)
+	for {
+		n, err := emu.Read(buf)
+		if n > 0 {
+			p.input.reply(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// guard runs f on the emulator under the lock, and starts anew where it
+// panics.
+func (p *Pane) guard(f func(*vt.Emulator)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() {
+		if recover() == nil {
+			return
+		}
+		p.resets++
+		p.dirty = true
+		p.newEmulator()
+	}()
+	f(p.emu)
+}
+
+func (p *Pane) readOutput() {
+	buf := make([]byte, readSize)
+	var spent time.Duration
+	for {
+		n, err := p.term.Read(buf)
+		start := time.Now()
+		p.parse(buf[:n])
+		if p.shown.Load() {
+			spent = 0
+		} else if spent += time.Since(start); spent > hiddenBudget {
+			spent = 0
+			time.Sleep(hiddenPeriod - hiddenBudget)
+		}
+		if err != nil {
+			break
+		}
+	}
+	exit, err := p.term.Wait()
+	p.mu.Lock()
+	p.ended, p.exit, p.exitErr, p.dirty = true, exit, err, true
+	p.mu.Unlock()
+	p.input.close()
+	close(p.done)
+	p.wake()
+}
+
+func (p *Pane) parse(b []byte) {
+	for len(b) > 0 {
+		n := sliceEnd(b)
+		p.guard(func(emu *vt.Emulator) {
+			if p.resets > maxResets {
+				return
+			}
+			emu.Write(b[:n])
+			p.dirty = true
+		})
+		b = b[n:]
+		p.wake()
+	}
+}
+
+// sliceEnd returns where to cut b: before an ASCII byte near sliceSize, so
+// that neither a rune nor a base and its combining marks come apart.
+func sliceEnd(b []byte) int {
+	if len(b) <= sliceSize {
+		return len(b)
+	}
+	for n := sliceSize; n > sliceSize/2; n-- {
+		if b[n] < 0x80 {
+			return n
+		}
+	}
+	return sliceSize
+}
+
+func (p *Pane) writeInput() {
+	for {
+		b, ok := p.input.next()
+		if !ok {
+			return
+		}
+		if _, err := p.term.Write(b); err != nil {
+			p.input.close()
+			return
+		}
+	}
+}
+
+// Show says whether the pane is on the screen now.
+func (p *Pane) Show(shown bool) {
+	if p.shown.Swap(shown) != shown && shown {
+		p.mu.Lock()
+		p.dirty = true
+		p.mu.Unlock()
+	}
+}
+
+// Resize sets the size in cells. A size that is not positive is ignored: a
+// terminal that is being closed may report one.
+func (p *Pane) Resize(cols, rows int) {
+	if cols <= 0 || rows <= 0 {
+		return
+	}
+	cols, rows = clampSize(cols), clampSize(rows)
+	changed := false
+	p.guard(func(emu *vt.Emulator) {
+		if changed = cols != p.cols || rows != p.rows; !changed {
+			return
+		}
+		// First, so that a panic leaves an emulator of the new size.
+		p.cols, p.rows, p.dirty = cols, rows, true
+		emu.Resize(cols, rows)
+	})
+	if changed {
+		// After the program's end there is nobody to tell.
+		_ = p.term.Resize(uint16(cols), uint16(rows))
+	}
+}
+
+// TakeDirty says whether something changed since the last call.
+func (p *Pane) TakeDirty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.dirty
+	p.dirty = false
+	return d
+}
+
+// TakeBell says whether the program rang the bell since the last call.
+func (p *Pane) TakeBell() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rang := p.bells > 0
+	p.bells = 0
+	return rang
+}
+
+// Status returns what the pane's frame has to say.
+func (p *Pane) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Status{
+		Ended: p.ended, Exit: p.exit, Err: p.exitErr,
+		Resets: p.resets, GaveUp: p.resets > maxResets, Lost: p.input.refused(),
+		Back: p.back, History: p.emu.ScrollbackLen(),
+	}
+}
+
+// Assurance returns what is known to protect the terminal.
+func (p *Pane) Assurance() backend.Assurance { return p.term.Assurance() }
+
+// Scroll moves the view by n lines, back into history where n is positive.
+func (p *Pane) Scroll(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.back = max(0, min(p.back+n, p.emu.ScrollbackLen()))
+	p.dirty = true
+}
+
+// Send queues input as it is.
+func (p *Pane) Send(b []byte) {
+	p.mu.Lock()
+	p.back = 0
+	p.mu.Unlock()
+	p.input.add(b)
+}
+
+// Key queues a key press in the encoding that the program asked for.
+func (p *Pane) Key(k uv.Key) {
+	p.mu.Lock()
+	app := p.modes.cursorKeys
+	p.mu.Unlock()
+	if b := encodeKey(k, app); len(b) > 0 {
+		p.Send(b)
+	}
+}
+
+// Paste queues pasted text: bracketed where the program asked for it.
+func (p *Pane) Paste(text string) {
+	p.mu.Lock()
+	bracketed := p.modes.bracketedPaste
+	p.mu.Unlock()
+	p.Send(encodePaste(text, bracketed))
+}
+
+// Close ends the terminal and the pane's goroutines. The screen stays.
+func (p *Pane) Close() error {
+	p.input.close()
+	err := p.term.Close()
+	p.mu.Lock()
+	closeReplies(p.emu)
+	p.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("pane: %w", err)
+	}
+	return nil
+}
+
+// Done is closed once the program's end is known.
+func (p *Pane) Done() <-chan struct{} { return p.done }
