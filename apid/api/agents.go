@@ -20,11 +20,11 @@ const (
 // registryClient asks rendezvousd over HTTP, as apid.
 type registryClient struct{ signed *wire.Signed }
 
-func newRegistryClient(cfg Config) (Presence, error) {
+func newRegistryClient(cfg *Config) (Presence, error) {
 	if cfg.RendezvousURL == "" {
 		return nil, errors.New("api: a rendezvous url is needed: sessions need to know which agents are online")
 	}
-	c, err := wire.NewSigned(wire.SignedOptions{URL: cfg.RendezvousURL, Identity: cfg.TokenKey, Now: cfg.Now})
+	c, err := wire.NewSigned(wire.SignedOptions{URL: cfg.RendezvousURL, Identity: cfg.GrantKey, Now: cfg.Now})
 	if err != nil {
 		return nil, err
 	}

@@ -350,35 +350,39 @@ func (s *Server) getApproval(ctx context.Context, r *request) (wire.Approval, er
 	if err != nil || wait > wire.MaxWait {
 		return wire.Approval{}, malformed(fmt.Sprintf("wait is 0 to %d seconds", wire.MaxWait), "")
 	}
-	deadline := time.Now().Add(time.Duration(wait) * time.Second)
+	end := time.NewTimer(time.Duration(wait) * time.Second)
+	defer end.Stop()
 	for {
 		changed, leave, err := s.waiters.join(id, r.caller.kid)
 		if err != nil {
 			return wire.Approval{}, err
 		}
 		shown, err := s.readApproval(ctx, r.caller, id)
+		over := true
 		if err == nil && shown.State == wire.Pending {
-			err = await(ctx, changed, deadline, time.Unix(shown.AskUntil+1, 0))
+			over, err = await(ctx, changed, time.Unix(shown.AskUntil+1, 0).Sub(s.now()), end.C)
 		}
 		leave()
-		if err != nil || shown.State != wire.Pending || !time.Now().Before(deadline) {
+		if err != nil || over {
 			return shown, err
 		}
 	}
 }
 
-// await returns nil at a change, or at the first of the given times.
-func await(ctx context.Context, changed <-chan struct{}, until ...time.Time) error {
-	first := slices.MinFunc(until, time.Time.Compare)
-	timer := time.NewTimer(time.Until(first))
-	defer timer.Stop()
+// await waits for a change or for expiry, and reports over when the waiting ends
+// before either.
+func await(ctx context.Context, changed <-chan struct{}, expiry time.Duration, end <-chan time.Time) (over bool, err error) {
+	expired := time.NewTimer(expiry)
+	defer expired.Stop()
 	select {
 	case <-changed:
-	case <-timer.C:
+	case <-expired.C:
+	case <-end:
+		return true, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return true, ctx.Err()
 	}
-	return nil
+	return false, nil
 }
 
 func (s *Server) readApproval(ctx context.Context, c caller, id token.ID) (shown wire.Approval, err error) {

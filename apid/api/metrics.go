@@ -1,6 +1,10 @@
 package api
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are apid's. Labels are routes and statuses: never a name, an address
 // or a key.
@@ -8,11 +12,13 @@ type metrics struct {
 	requests *prometheus.CounterVec
 }
 
-func newMetrics(r *prometheus.Registry) metrics {
+func newMetrics(r *prometheus.Registry) (metrics, error) {
 	m := metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tucdesk_apid_requests_total",
 		Help: "Requests answered, by route and status.",
 	}, []string{"route", "status"})}
-	r.MustRegister(m.requests)
-	return m
+	if err := r.Register(m.requests); err != nil {
+		return metrics{}, fmt.Errorf("api: metrics: %w", err)
+	}
+	return m, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -85,30 +86,38 @@ type Server struct {
 // refuses late requests, never accepts a replayed one.
 const maxSeen = 1 << 18
 
-// New checks a configuration. It opens nothing on the network.
-func New(cfg Config) (*Server, error) {
+// check completes a configuration with defaults and refuses what can't work. It
+// does not look at the store.
+func (cfg *Config) check() error {
 	base, err := wire.ParseBase(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("api: url: %w", err)
+		return fmt.Errorf("api: url: %w", err)
 	}
 	cfg.URL = base.String()
-	switch {
-	case cfg.Store == nil:
-		return nil, errors.New("api: a store is needed")
-	case cfg.GrantKey.IsZero() || cfg.TokenKey.IsZero() || cfg.LogKey.IsZero():
-		return nil, errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
-	case cfg.GrantKey.Kid() == cfg.TokenKey.Kid() || cfg.TokenKey.Kid() == cfg.LogKey.Kid() || cfg.LogKey.Kid() == cfg.GrantKey.Kid():
-		return nil, errors.New("api: one key serves one purpose: grant, token and log need three")
+	if cfg.RendezvousURL != "" {
+		if base, err = wire.ParseBase(cfg.RendezvousURL); err != nil {
+			return fmt.Errorf("api: rendezvous url: %w", err)
+		}
+		cfg.RendezvousURL = base.String()
+	}
+	kids := []key.Kid{cfg.GrantKey.Kid(), cfg.TokenKey.Kid(), cfg.LogKey.Kid(), cfg.RendezvousKey.Kid()}
+	for i, kid := range kids {
+		if kid.IsZero() && i < 3 {
+			return errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
+		}
+		if slices.Contains(kids[:i], kid) {
+			return errors.New("api: one key serves one purpose: grant, token, log and rendezvous need their own")
+		}
 	}
 	switch cfg.Founding {
 	case "":
 		cfg.Founding = FoundingClosed
 	case FoundingClosed, FoundingFirst, FoundingOpen:
 	default:
-		return nil, fmt.Errorf("api: founding is closed, first or open, not %q", string(cfg.Founding))
+		return fmt.Errorf("api: founding is closed, first or open, not %q", string(cfg.Founding))
 	}
 	if cfg.TLS == nil && !isLoopback(cfg.Listen) {
-		return nil, fmt.Errorf("api: listen: %s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)
+		return fmt.Errorf("api: listen: %s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -119,21 +128,27 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Registry == nil {
 		cfg.Registry = prometheus.NewRegistry()
 	}
-	if cfg.RendezvousURL != "" {
-		base, err := wire.ParseBase(cfg.RendezvousURL)
-		if err != nil {
-			return nil, fmt.Errorf("api: rendezvous url: %w", err)
-		}
-		cfg.RendezvousURL = base.String()
-	}
 	if cfg.Presence == nil {
-		if cfg.Presence, err = newRegistryClient(cfg); err != nil {
-			return nil, err
-		}
+		cfg.Presence, err = newRegistryClient(cfg)
+	}
+	return err
+}
+
+// New checks a configuration. It opens nothing on the network.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil {
+		return nil, errors.New("api: a store is needed")
+	}
+	public, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("api: url: %w", err)
 	}
 	s := &Server{
 		cfg:       cfg,
-		loopback:  isLoopback(base.Host),
+		loopback:  isLoopback(public.Host),
 		store:     cfg.Store,
 		presence:  newPresenceCache(cfg.Presence, cfg.Now),
 		logger:    cfg.Logger,
@@ -144,7 +159,9 @@ func New(cfg Config) (*Server, error) {
 		strangers: newLimiter(strangerRate, strangerBurst),
 		devices:   newLimiter(deviceRate, deviceBurst),
 		refusals:  newLimiter(refusalRate, refusalBurst),
-		metrics:   newMetrics(cfg.Registry),
+	}
+	if s.metrics, err = newMetrics(cfg.Registry); err != nil {
+		return nil, err
 	}
 	if s.handler, s.openapi, err = s.mux(s.routes()); err != nil {
 		return nil, err
