@@ -1,7 +1,6 @@
 package channel
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -24,15 +23,8 @@ type Channel struct {
 	opener  bool
 	request OpenMessage
 
-	rmu      sync.Mutex
-	r        *bufio.Reader
-	rbuf     []byte    // payload of the last frame
-	left     int       // bytes of the current frame that were not read
-	leftType FrameType // and its type
-	started  bool      // the peer's first frame was read: Open or Answer
-	ended    bool      // the peer said EOF
-	exited   bool      // the peer said Exit
-	rerr     error     // sticky
+	rmu sync.Mutex
+	in  *frameReader
 
 	wmu      sync.Mutex
 	wbuf     []byte
@@ -50,7 +42,7 @@ const (
 )
 
 func newChannel(s *quic.Stream, opener bool) *Channel {
-	return &Channel{stream: s, opener: opener, r: bufio.NewReaderSize(s, 4096)}
+	return &Channel{stream: s, opener: opener, in: newFrameReader(s, !opener)}
 }
 
 // urgency orders channels that want to send at the same time (RFC 9218): 0
@@ -102,11 +94,7 @@ func (c *Channel) AwaitAnswer(ctx context.Context) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	var a Answer
-	if f.Type != FrameAnswer || decode(f.Payload, &a) != nil {
-		return Answer{}, ErrNotAllowed // asked for twice
-	}
-	return a, nil
+	return f.answer()
 }
 
 // ReadFrame gives the next frame. A long frame of bytes may come in pieces. It
@@ -115,139 +103,46 @@ func (c *Channel) AwaitAnswer(ctx context.Context) (Answer, error) {
 func (c *Channel) ReadFrame() (Frame, error) {
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
-	if err := c.header(); err != nil {
-		return Frame{}, err
+	f, err := c.in.frame()
+	if err != nil {
+		return Frame{}, c.readFailed(err)
 	}
-	if c.leftType.bytes() {
-		if cap(c.rbuf) < chunk {
-			c.rbuf = make([]byte, chunk)
-		}
-		n, err := c.body(c.rbuf[:chunk])
-		return Frame{c.leftType, c.rbuf[:n]}, err
+	if f.Type == FrameAnswer && !c.in.last {
+		c.wmu.Lock()
+		c.mayWrite = true
+		c.wmu.Unlock()
 	}
-	return c.control()
+	return f, nil
 }
 
 // Read gives the bytes of the peer's Stdin or Stdout, until its EOF. It is for
 // channels that carry nothing else; on others it fails with ErrProtocol, and
 // ReadFrame is the way.
 func (c *Channel) Read(p []byte) (int, error) {
-	c.rmu.Lock()
-	defer c.rmu.Unlock()
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.left == 0 && c.ended && c.rerr == nil {
-		return 0, io.EOF
-	}
-	if err := c.header(); err != nil {
-		return 0, err
-	}
-	switch c.leftType {
-	case FrameStdin, FrameStdout:
-		return c.body(p)
-	case FrameEOF:
-		if _, err := c.control(); err != nil {
-			return 0, err
-		}
-		return 0, io.EOF
-	}
-	return 0, c.violation("%v on a channel of bytes", c.leftType)
-}
-
-// header makes left and leftType those of a frame with something to read: the
-// rest of the current one, or the next.
-func (c *Channel) header() error {
-	if c.rerr != nil {
-		return c.rerr
-	}
-	if c.left > 0 {
-		return nil
-	}
-	var h [frameHeader]byte
-	if _, err := io.ReadFull(c.r, h[:]); err != nil {
-		return c.readFailed(err, err == io.EOF)
-	}
-	t, n := FrameType(h[0]), binary.BigEndian.Uint32(h[1:])
-	first := FrameAnswer
-	if !c.opener {
-		first = FrameOpen
-	}
-	switch {
-	case !t.from(!c.opener), c.started == (t == first), c.exited, c.ended && (t.bytes() || t == FrameEOF):
-		return c.violation("unexpected %v", t)
-	case t.bytes() && (n == 0 || n > MaxFrame), !t.bytes() && n > MaxControl:
-		return c.violation("%v of %d bytes", t, n)
-	}
-	c.left, c.leftType = int(n), t
-	return nil
-}
-
-// body reads some of the bytes of the current frame.
-func (c *Channel) body(p []byte) (int, error) {
-	n, err := c.r.Read(p[:min(len(p), c.left)])
-	c.left -= n
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	n, err := c.in.read(p)
 	if err != nil {
-		return n, c.readFailed(err, false)
+		return n, c.readFailed(err)
 	}
 	return n, nil
 }
 
-// control reads the payload of the current frame, which is not bytes, and
-// follows what it says.
-func (c *Channel) control() (Frame, error) {
-	if c.left > len(c.rbuf) {
-		c.rbuf = make([]byte, c.left)
-	}
-	f := Frame{c.leftType, c.rbuf[:c.left]}
-	if _, err := io.ReadFull(c.r, f.Payload); err != nil {
-		return Frame{}, c.readFailed(err, false)
-	}
-	c.left = 0
-	if err := f.check(); err != nil {
-		return Frame{}, c.violation("%v", err)
-	}
-	switch f.Type {
-	case FrameAnswer:
-		var a Answer
-		if decode(f.Payload, &a) == nil && a.Allowed() {
-			c.wmu.Lock()
-			c.mayWrite = true
-			c.wmu.Unlock()
-		} else {
-			c.ended, c.exited = true, true
-		}
-		c.started = true
-	case FrameOpen:
-		c.started = true
-	case FrameEOF:
-		c.ended = true
-	case FrameExit:
-		c.ended, c.exited = true, true
-	}
-	return f, nil
-}
-
-// violation ends the channel for something that the peer may not send.
-func (c *Channel) violation(format string, args ...any) error {
-	c.rerr = fmt.Errorf("%w: "+format, append([]any{ErrProtocol}, args...)...)
-	c.stream.CancelRead(codeProtocol)
-	c.stream.CancelWrite(codeProtocol)
-	return c.rerr
-}
-
-// readFailed turns an error of the stream into ours. boundary is whether the
-// stream ended between two frames.
-func (c *Channel) readFailed(err error, boundary bool) error {
+// readFailed turns an error of reading into ours, and ends a channel whose peer
+// broke the protocol.
+func (c *Channel) readFailed(err error) error {
 	switch {
-	case boundary && c.ended:
-		c.rerr = io.EOF
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.rerr = err
-	default:
-		c.rerr = fmt.Errorf("%w: %w", ErrTruncated, streamError(err))
+	case err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case errors.Is(err, ErrProtocol):
+		c.stream.CancelRead(codeProtocol)
+		c.stream.CancelWrite(codeProtocol)
+		return err
 	}
-	return c.rerr
+	return fmt.Errorf("%w: %w", ErrTruncated, streamError(err))
 }
 
 // streamError drops what a peer could have put into the text of an error.
@@ -258,7 +153,7 @@ func streamError(err error) error {
 		return errors.New("the peer gave it up")
 	case errors.As(err, &s):
 		return errors.New("closed by this side")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return io.ErrUnexpectedEOF
 	}
 	return muxError(err)
@@ -348,10 +243,8 @@ func (c *Channel) write(t FrameType, payload []byte) error {
 	}
 	switch t {
 	case FrameAnswer:
-		var a Answer
-		if decode(payload, &a) == nil {
-			c.mayWrite, c.exit = a.Allowed(), !a.Allowed()
-		}
+		a, err := Frame{t, payload}.answer()
+		c.mayWrite, c.exit = err == nil && a.Allowed(), err != nil || !a.Allowed()
 	case FrameEOF:
 		c.eof = true
 	case FrameExit:

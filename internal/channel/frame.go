@@ -85,6 +85,15 @@ func (f Frame) Exit() (Exit, error) {
 	return e, decode(f.Payload, &e)
 }
 
+// answer gives the content of an Answer frame.
+func (f Frame) answer() (Answer, error) {
+	var a Answer
+	if f.Type != FrameAnswer {
+		return Answer{}, fmt.Errorf("%w: %v is not an Answer", ErrProtocol, f.Type)
+	}
+	return a, decode(f.Payload, &a)
+}
+
 // check judges the payload of a frame that is not bytes.
 func (f Frame) check() error {
 	var err error
@@ -125,6 +134,7 @@ type OpenMessage struct {
 	As    string      `cbor:"as,omitempty"`    // "" is the login user of the roster
 	TTY   *TTY        `cbor:"tty,omitempty"`   // nil: no terminal, streams apart
 	Stdin string      `cbor:"stdin,omitempty"` // what an approval binds standard input to; "" is nothing
+	Salt  [16]byte    `cbor:"salt"`            // of the commitment that proof and grant carry; hides the command from who guesses
 }
 
 // A TTY describes the terminal that a channel wants.
