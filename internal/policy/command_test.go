@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // exampleCommands is the `commands` block of testdata/example.yaml, which is
@@ -365,18 +364,18 @@ func FuzzEvaluateLine(f *testing.F) {
 	}
 	set := exampleCommands(f)
 	f.Fuzz(func(t *testing.T, line string) {
-		alone := lineTier(set, line)
+		alone := tierOf(set, "sh", "-c", "--", line)
 		for _, argv := range [][]string{
-			{"sudo", "sh", "-c", line},
+			{"sudo", "sh", "-c", "--", line},
 			{"bash", "-c", "--", line},
-			{"timeout", "5", "bash", "-lc", line},
+			{"timeout", "5", "bash", "-lc", "--", line},
 		} {
 			if got := tierOf(set, argv...); got.tier < alone.tier {
 				t.Fatalf("%q: %s alone, %s in %q", line, alone.tier, got.tier, argv)
 			}
 		}
 		// A newline ends a command, unless the line leaves something open.
-		joined := lineTier(set, line+"\n\n rm -rf /")
+		joined := tierOf(set, "sh", "-c", "--", line+"\n\n rm -rf /")
 		if alone.opaque == "" && joined.opaque == "" && joined.tier != critical && strings.Count(line, "<<") == 0 &&
 			!strings.HasSuffix(line, `\`) {
 			t.Fatalf("%q hides the command after it: %+v", line, joined)
@@ -385,22 +384,14 @@ func FuzzEvaluateLine(f *testing.F) {
 	})
 }
 
-// Time to judge a line must not explode with its nesting.
+// Time to judge a line must not explode with its nesting. The test's own time
+// limit is the judge.
 func TestHostileLinesAreCheap(t *testing.T) {
 	set := exampleCommands(t)
 	for _, piece := range []string{"((", "$((", "$(", "${a:-", "`", "[[ (", "{ ", "<(", "a[", "$[", "case x in (", "<<E\n", "\"$("} {
 		n := min(maxOpenings, maxLineBytes/len(piece)) / 2
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			lineTier(set, strings.Repeat(piece, n))
-			lineTier(set, strings.Repeat(piece, 30))
-		}()
-		select {
-		case <-done:
-		case <-time.After(30 * time.Second): // far beyond any honest time: exponential
-			t.Fatalf("%q repeated %d times is still being read", piece, n)
-		}
+		lineTier(set, strings.Repeat(piece, n))
+		lineTier(set, strings.Repeat(piece, 30))
 	}
 }
 

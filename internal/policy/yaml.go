@@ -50,13 +50,30 @@ func (r *reader) read(doc []byte) ast.Node {
 		r.failAt(1, 1, "the document is not valid UTF-8")
 		return nil
 	}
-	for i, line := range strings.Split(string(doc), "\n") {
+	text := strings.ReplaceAll(string(doc), "\r\n", "\n")
+	for i, line := range strings.Split(text, "\n") {
 		if len(line) > maxLine {
 			r.failAt(i+1, 1, "the line has %d bytes; at most %d are allowed", len(line), maxLine)
 			return nil
 		}
+		// Also in comments: what reviewers see must be what is there.
+		line = strings.ReplaceAll(line, "\t", " ")
+		if clean := sanitize.Clean(line).String(); clean != line {
+			r.failAt(i+1, firstDifference(line, clean), "the line holds controls, bidi marks, invisible runes or look-alike letters: %s", line)
+			return nil
+		}
 	}
-	return r.parse(string(doc))
+	return r.parse(text)
+}
+
+// firstDifference counts the characters up to where two texts differ.
+func firstDifference(a, b string) int {
+	ra, rb := []rune(a), []rune(b)
+	n := 0
+	for n < len(ra) && n < len(rb) && ra[n] == rb[n] {
+		n++
+	}
+	return n + 1
 }
 
 // parse calls the YAML library. A panic in it is a problem of the document:
@@ -113,11 +130,14 @@ func (r *reader) plain(tokens token.Tokens) bool {
 			}
 			r.failAt(t.Position.Line, t.Position.Column, "%s", problem)
 			return false
-		case token.SequenceEntryType, token.MappingKeyType:
+		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
 		default:
 			continue
 		}
 		column := t.Position.Column
+		if t.Type == token.MappingValueType && t.Prev != nil {
+			column = t.Prev.Position.Column // of the key
+		}
 		for len(indents) > 1 && indents[len(indents)-1] >= column {
 			indents = indents[:len(indents)-1]
 		}
