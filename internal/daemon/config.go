@@ -66,7 +66,6 @@ type field struct {
 	value reflect.Value
 }
 
-func (f field) key() string  { return strings.Join(f.path, ".") }
 func (f field) flag() string { return strings.ReplaceAll(strings.Join(f.path, "-"), "_", "-") }
 func (f field) env(prefix string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(strings.Join(f.path, "_"), "-", "_"))
