@@ -251,7 +251,7 @@ func (p *process) serve(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.ready.Store(false)
-	logger.Info("stopping", "program", p.name, "within", p.StopTimeout)
+	logger.Info("stopping", "program", p.name, "within", p.StopTimeout.String())
 	late := time.NewTimer(p.StopTimeout)
 	defer late.Stop()
 	select {
