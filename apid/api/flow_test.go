@@ -1,0 +1,393 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+func TestSignIn(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	got, err := c.alice.client.SignIn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.TeamFP != c.roster.TeamFP() || got.MemberID != "alice" || roster.Head(got.RosterHead) != c.roster.Head() {
+		t.Errorf("got %+v", got)
+	}
+	again, err := c.alice.client.SignIn(t.Context())
+	if err != nil || again.AccessToken != got.AccessToken {
+		t.Errorf("a fresh token was replaced: %v", err)
+	}
+	c.s.clock.Advance(9*time.Minute + 30*time.Second)
+	again, err = c.alice.client.SignIn(t.Context())
+	if err != nil || again.AccessToken == got.AccessToken {
+		t.Errorf("an old token was kept: %v", err)
+	}
+}
+
+func TestAllowedSession(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	session := token.NewID()
+	claims := c.alice.proof(token.ActSession, c.staging.Kid(), session)
+	raw := c.alice.sign(claims)
+	answer, err := c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pu, err := token.ParseProof(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := pu.Verify(c.roster.Key, token.ExpectProof{Now: c.s.clock.Now(), TeamFP: c.roster.TeamFP(), Audience: c.staging.Kid().String(), Act: token.ActSession})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gu, err := token.ParseGrant(answer.Grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant, err := gu.Verify(c.roster.Key, token.ExpectGrant{Now: c.s.clock.Now(), TeamFP: c.roster.TeamFP(), Agent: c.staging.Kid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.GrantMatchesProof(grant, proof); err != nil {
+		t.Error(err)
+	}
+	if _, ok := c.roster.ServerKey(roster.ServerGrant, grant.Signer()); !ok {
+		t.Error("the grant is not signed by a grant key of the roster")
+	}
+	if answer.Relay.Addr != relayAddr || answer.Relay.Operator == answer.Relay.Agent || answer.Relay.Agent.Password == "" {
+		t.Errorf("relay: %+v", answer.Relay)
+	}
+	if answer.Actor != (wire.Actor{Seq: 1, Hash: proof.Hash()}) {
+		t.Errorf("actor %+v", answer.Actor)
+	}
+	again, err := c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: raw})
+	if err != nil || !bytes.Equal(again.Grant, answer.Grant) {
+		t.Errorf("the same proof after a lost answer: %v", err)
+	}
+	page, err := c.alice.client.Sessions(t.Context())
+	if err != nil || len(page.Sessions) != 1 || page.Sessions[0].ID != session || page.Sessions[0].State != sessionGranted {
+		t.Errorf("sessions: %+v, %v", page, err)
+	}
+	if page, err = c.bob.client.Sessions(t.Context()); err != nil || len(page.Sessions) != 0 {
+		t.Errorf("another person's sessions: %+v, %v", page, err)
+	}
+	c.s.clock.Advance(61 * time.Second)
+	_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: raw})
+	wantProblem(t, err, wire.KindExpired)
+}
+
+func TestDeniedSessionNamesRuleAndLine(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	_, err := c.bob.open(c.staging.Kid(), token.NewID())
+	p := wantProblem(t, err, wire.KindDenied)
+	if p.Rule == "" || p.Line == 0 || p.Actor == nil || p.Actor.Seq != 1 {
+		t.Errorf("got %+v", p)
+	}
+	if !errors.Is(err, wire.ErrDenied) {
+		t.Errorf("%v is not ErrDenied", err)
+	}
+	// The no was recorded with the proof, so the chain goes on.
+	_, err = c.bob.open(c.staging.Kid(), token.NewID())
+	wantProblem(t, err, wire.KindDenied)
+}
+
+func TestHeldApprovedOnce(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	session := token.NewID()
+	_, err := c.alice.open(c.prod.Kid(), session)
+	p := wantProblem(t, err, wire.KindHeld)
+	if p.Rule != "sre-prod" || p.Line == 0 || p.Quorum != 1 || p.AskFor != 15*60 || len(p.Approvers) != 1 {
+		t.Errorf("got %+v", p)
+	}
+	asked, err := c.alice.ask(c.prod.Kid(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !asked.Mine || asked.CanDecide || asked.State != wire.Pending || asked.Actor == nil || asked.Actor.Seq != 2 {
+		t.Errorf("asked: %+v", asked)
+	}
+	_, err = c.alice.open(c.prod.Kid(), session, asked.ID)
+	wantProblem(t, err, wire.KindHeld) // nobody has decided
+
+	_, err = c.alice.decide(asked, true)
+	wantProblem(t, err, wire.KindDenied)
+	_, err = c.alice2.decide(asked, true) // the same person's other device
+	wantProblem(t, err, wire.KindDenied)
+	_, err = c.dora.decide(asked, true) // not an approver
+	wantProblem(t, err, wire.KindDenied)
+
+	list, err := c.bob.client.Approvals(t.Context(), wire.Pending, "")
+	if err != nil || len(list.Approvals) != 1 || !list.Approvals[0].CanDecide || list.Approvals[0].Sealed != nil {
+		t.Fatalf("bob's queue: %+v, %v", list, err)
+	}
+	waited := make(chan wire.Approval, 1)
+	go func() {
+		a, err := c.alice.client.Approval(t.Context(), asked.ID, 20*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- a
+	}()
+	got, err := c.bob.decide(asked, true)
+	if err != nil || got.State != wire.Approved {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if a := <-waited; a.State != wire.Approved || len(a.Decisions) != 1 || string(a.Sealed) != "sealed ask" {
+		t.Errorf("waited for %+v", a)
+	}
+	_, err = c.bob.decide(asked, false) // bob's second thought
+	wantProblem(t, err, wire.KindUsed)
+
+	answer, err := c.alice.open(c.prod.Kid(), session, asked.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gu, _ := token.ParseGrant(answer.Grant)
+	var g token.Grant
+	if err := gu.InsecureDecode(&g); err != nil || g.Effect != "hold" || len(g.Approvals) != 1 || g.Approvals[0] != asked.ID {
+		t.Errorf("grant %+v, %v", g, err)
+	}
+	_, err = c.alice.open(c.prod.Kid(), session, asked.ID)
+	wantProblem(t, err, wire.KindUsed)
+	_, err = c.alice.open(c.prod.Kid(), token.NewID(), asked.ID) // another session
+	wantProblem(t, err, wire.KindDenied)
+	if a, err := c.bob.client.Approval(t.Context(), asked.ID, 0); err != nil || a.State != wire.Used {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// A command of a held tier on a target that the rules allow: apid takes the
+// asker's word that it is held, and uses the approval up in the grant.
+func TestHeldByTier(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	session := token.NewID()
+	asked, err := c.alice.ask(c.staging.Kid(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bob.decide(asked, true); err != nil {
+		t.Fatal(err)
+	}
+	moved := c.alice.proof(token.ActSession, c.staging.Kid(), session)
+	moved.As = "root"
+	_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(moved), Approvals: []token.ID{asked.ID}})
+	wantProblem(t, err, wire.KindDenied)
+	other := c.alice2.proof(token.ActSession, c.staging.Kid(), session)
+	_, err = c.alice2.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice2.sign(other), Approvals: []token.ID{asked.ID}})
+	wantProblem(t, err, wire.KindDenied)
+	if _, err := c.alice.open(c.staging.Kid(), session, asked.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDenyCancelExpire(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	denied, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.bob.decide(denied, false); err != nil || a.State != wire.Denied {
+		t.Fatalf("%+v, %v", a, err)
+	}
+
+	cancelled, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel := c.bob.sign(c.bob.proof(token.ActCancel, c.prod.Kid(), cancelled.SessionID))
+	_, err = c.bob.client.Cancel(t.Context(), cancelled.ID, cancel)
+	wantProblem(t, err, wire.KindDenied)
+	cancel = c.alice.sign(c.alice.proof(token.ActCancel, c.prod.Kid(), cancelled.SessionID))
+	if a, err := c.alice.client.Cancel(t.Context(), cancelled.ID, cancel); err != nil || a.State != wire.Cancelled {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	_, err = c.bob.decide(cancelled, true)
+	wantProblem(t, err, wire.KindUsed)
+
+	late, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bob.decide(unused, true); err != nil {
+		t.Fatal(err)
+	}
+	c.s.clock.Advance(11 * time.Minute)
+	if a, err := c.alice.client.Approval(t.Context(), late.ID, 0); err != nil || a.State != wire.Expired {
+		t.Errorf("before the sweep: %+v, %v", a, err)
+	}
+	_, err = c.bob.decide(late, true)
+	wantProblem(t, err, wire.KindExpired)
+	_, err = c.alice.open(c.prod.Kid(), unused.SessionID, unused.ID)
+	wantProblem(t, err, wire.KindExpired)
+	if err := c.s.sweepTeam(t.Context(), c.name, true); err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.alice.client.Approvals(t.Context(), wire.Expired, "")
+	if err != nil || len(list.Approvals) != 2 {
+		t.Errorf("after the sweep: %+v, %v", list, err)
+	}
+}
+
+func TestOfflineAndUnknownAgents(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	c.s.presence.set(func() { c.s.presence.offline[c.staging.Kid()] = true })
+	_, err := c.alice.open(c.staging.Kid(), token.NewID())
+	wantProblem(t, err, wire.KindUnavailable)
+	page, err := c.alice.client.Agents(t.Context(), "")
+	if err != nil || len(page.Agents) != 2 || page.Agents[0].State != wire.Online || page.Agents[1].State != wire.Offline {
+		t.Errorf("agents: %+v, %v", page, err)
+	}
+	asked := c.s.presence.asked
+	if _, err = c.alice.client.Agents(t.Context(), ""); err != nil || c.s.presence.asked != asked {
+		t.Errorf("asked the rendezvous again within the cache's life: %v", err)
+	}
+	c.s.clock.Advance(3 * time.Second)
+	c.s.presence.set(func() { c.s.presence.down = true })
+	page, err = c.alice.client.Agents(t.Context(), "")
+	if err != nil || page.Agents[0].State != wire.Unknown {
+		t.Errorf("agents: %+v, %v", page, err)
+	}
+	_, err = c.alice.open(c.staging.Kid(), token.NewID())
+	wantProblem(t, err, wire.KindUnavailable)
+	// Nothing was recorded, so the chain has not moved.
+	if at, err := c.alice.client.Actor(t.Context()); err != nil || at.Seq != 0 {
+		t.Errorf("actor %+v, %v", at, err)
+	}
+}
+
+func TestRoster(t *testing.T) {
+	s := newServer(t)
+	c := newCrew(t, s, "acme")
+	page, err := c.bob.client.Roster(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := roster.Load(page.Genesis, page.Statements...)
+	if err != nil || r.Head() != c.roster.Head() || page.More {
+		t.Fatalf("head %v, want %v: %v", r.Head(), c.roster.Head(), err)
+	}
+	for name, id := range map[string]*wire.Signed{"agent": s.signedBy(t, c.staging), "rendezvous": s.signedBy(t, c.rendezvous)} {
+		page, err := id.Roster(t.Context(), c.name, 3)
+		if err != nil || len(page.Statements) != len(c.roster.Statements(3)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A revoked agent leaves the targets with the statement.
+	c.append(t, roster.KindRevoke, roster.Revoke{Kid: c.staging.Kid(), Reason: "retired"})
+	states, err := c.alice.client.Agents(t.Context(), "")
+	if err != nil || len(states.Agents) != 1 {
+		t.Errorf("agents: %+v, %v", states, err)
+	}
+	_, err = c.alice.open(c.staging.Kid(), token.NewID())
+	wantProblem(t, err, wire.KindNotFound)
+	_, err = s.signedBy(t, c.staging).Roster(t.Context(), c.name, 0)
+	wantProblem(t, err, wire.KindUnauthenticated)
+
+	st := c.next(t, roster.KindMemberAdd, roster.MemberAdd{})
+	_, err = c.carol.client.AppendStatements(t.Context(), st)
+	p := wantProblem(t, err, wire.KindMalformed)
+	if p.Head == nil || roster.Head(*p.Head) != c.roster.Head() {
+		t.Errorf("got %+v", p)
+	}
+	stranger, err := c.roster.Next(s.clock.Now(), roster.KindRevoke, roster.Revoke{Kid: c.bob.id.Kid()}, c.alice.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.alice.client.AppendStatements(t.Context(), stranger)
+	wantProblem(t, err, wire.KindDenied)
+	known := c.roster.Statements(0)[0]
+	if head, err := c.alice.client.AppendStatements(t.Context(), known); err != nil || roster.Head(head) != c.roster.Head() {
+		t.Errorf("a known statement: %v, %v", head, err)
+	}
+}
+
+func TestFounding(t *testing.T) {
+	s := newServer(t)
+	c := newCrew(t, s, "acme")
+	if got, err := c.carol.client.Found(t.Context(), c.roster.Genesis()); err != nil || got.TeamFP != c.roster.TeamFP() {
+		t.Errorf("the same genesis again: %v", err)
+	}
+	id := newIdentity(t)
+	other, err := roster.Found(roster.Genesis{TeamID: "acme", Threshold: 1, Created: s.clock.Now().Unix(), Admins: []roster.AdminDevice{{
+		MemberID: "eve", Email: "eve@example.com", Device: roster.DeviceBody{Public: id.Public(), Recipient: newRecipient(t), Exp: s.clock.Now().Add(time.Hour).Unix()},
+	}}}, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.client(t, "acme", id).Found(t.Context(), other)
+	wantProblem(t, err, wire.KindConflict)
+	for _, f := range []Founding{FoundingFirst, FoundingClosed, ""} {
+		s.cfg.Founding = f
+		_, err = s.client(t, "acme", id).Found(t.Context(), other)
+		wantProblem(t, err, wire.KindDenied)
+	}
+}
+
+func TestAgentEntries(t *testing.T) {
+	s := newServer(t)
+	c := newCrew(t, s, "acme")
+	session := token.NewID()
+	if _, err := c.alice.open(c.staging.Kid(), session); err != nil {
+		t.Fatal(err)
+	}
+	entry := func(chain *audit.Chain, kind audit.Type, fp bool) []byte {
+		e := audit.Entry{
+			TeamID: c.name, Type: kind, Timestamp: s.clock.Now().Unix(), Action: "exec", SessionID: session, RosterHead: c.roster.Head(),
+			Actor: audit.Party{Kid: c.alice.id.Kid(), Name: "alice@example.com"}, Target: audit.Party{Kid: c.staging.Kid(), Name: "web-1"},
+		}
+		if fp {
+			e.TeamFP = c.roster.TeamFP()
+		} else {
+			e.TeamFP[0] = 1
+		}
+		b, err := chain.Next(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	chain := audit.NewChain(c.staging, audit.Link{})
+	start, exec, end := entry(chain, audit.SessionStart, true), entry(chain, audit.Exec, true), entry(chain, audit.SessionEnd, true)
+	client := s.signedBy(t, c.staging)
+	_, err := client.PostEntries(t.Context(), c.name, exec)
+	wantProblem(t, err, wire.KindConflict) // a gap
+	for range 2 {                          // the outbox may send again
+		got, err := client.PostEntries(t.Context(), c.name, start, exec)
+		if err != nil || got.Actor.Seq != 2 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessionStarted {
+		t.Errorf("%+v, %v", page, err)
+	}
+	_, err = s.signedBy(t, c.prod).PostEntries(t.Context(), c.name, end)
+	wantProblem(t, err, wire.KindDenied) // another agent carries it
+	if _, err := client.PostEntries(t.Context(), c.name, end); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessionEnded {
+		t.Errorf("%+v, %v", page, err)
+	}
+	fork := audit.NewChain(c.staging, audit.Link{Seq: 2, Hash: chain.Last().Hash})
+	_, err = client.PostEntries(t.Context(), c.name, entry(fork, audit.SessionEnd, true))
+	wantProblem(t, err, wire.KindConflict)
+	_, err = client.PostEntries(t.Context(), c.name, entry(chain, audit.SessionEnd, false))
+	wantProblem(t, err, wire.KindNotFound) // another team's entry
+	_, err = client.PostEntries(t.Context(), c.name, entry(audit.NewChain(c.staging, chain.Last()), audit.SignIn, true))
+	wantProblem(t, err, wire.KindDenied) // apid's to write
+	_, err = client.PostEntries(t.Context(), c.name, []byte("nonsense"))
+	wantProblem(t, err, wire.KindMalformed)
+}
