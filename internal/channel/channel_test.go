@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -728,6 +729,47 @@ func TestIdleAndLost(t *testing.T) {
 			t.Errorf("reading after the loss: %v", err)
 		}
 	})
+}
+
+// The goodbye of Close may get lost: the peer must still tell it from a loss.
+func TestLostGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memnet.PacketPipe(memnet.Options{})
+		eo, ea := handshake(t)
+		var agent *Mux
+		accepted := make(chan error, 1)
+		go func() {
+			var err error
+			agent, err = Accept(t.Context(), b, memnet.Addr("a"), ea, Options{})
+			accepted <- err
+		}()
+		lossy := &dropNext{PacketConn: a}
+		operator, err := Dial(t.Context(), lossy, memnet.Addr("b"), eo, Options{})
+		if err := errors.Join(err, <-accepted); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // what the handshake still had to say is said
+		lossy.drop.Store(2)
+		operator.Close()
+		<-agent.Done()
+		if lossy.drop.Load() > 0 || agent.Err() != ErrClosed {
+			t.Fatalf("%d left to drop, agent ended with %v", lossy.drop.Load(), agent.Err())
+		}
+	})
+}
+
+// dropNext loses as many of the next datagrams as it is told.
+type dropNext struct {
+	net.PacketConn
+	drop atomic.Int32
+}
+
+func (d *dropNext) WriteTo(b []byte, to net.Addr) (int, error) {
+	if d.drop.Load() > 0 {
+		d.drop.Add(-1)
+		return len(b), nil
+	}
+	return d.PacketConn.WriteTo(b, to)
 }
 
 // cuttable drops everything once cut is closed.

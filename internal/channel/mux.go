@@ -253,7 +253,12 @@ func (m *Mux) Close() {
 // watch releases everything when the connection ends, for whatever reason.
 func (m *Mux) watch() {
 	<-m.conn.Context().Done()
-	m.err = muxError(context.Cause(m.conn.Context()))
+	cause := context.Cause(m.conn.Context())
+	m.err = muxError(cause)
+	var app *quic.ApplicationError
+	if errors.As(cause, &app) && !app.Remote {
+		m.path.repeat()
+	}
 	m.release()
 	m.workers.Wait()
 	close(m.done)

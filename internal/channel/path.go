@@ -119,6 +119,17 @@ func (p *path) WriteTo(b []byte, _ net.Addr) (int, error) {
 	return len(b), p.send()
 }
 
+// repeat sends the last datagram twice more, as it is: if it has arrived, the
+// replay window drops the copies. It is for the one that says goodbye, which
+// nobody acknowledges.
+func (p *path) repeat() {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	for range 2 {
+		_ = p.send()
+	}
+}
+
 // Close is called by the Mux alone.
 func (p *path) Close() error                       { return p.conn.Close() }
 func (p *path) LocalAddr() net.Addr                { return peerAddr{} }

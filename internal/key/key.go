@@ -235,7 +235,7 @@ func (i Identity) Sign(context string, parts ...[]byte) Signature {
 
 // RawSigner gives a crypto.Signer that signs messages without a context, for
 // the two outside formats that fix their own bytes: JWS and signed notes.
-func (i Identity) RawSigner() crypto.Signer { return rawSigner{i.k} }
+func (i Identity) RawSigner() crypto.Signer { return rawSigner(i) }
 
 // rawSigner hides the key's bytes from fmt and from type assertions.
 type rawSigner struct{ k func() ed25519.PrivateKey }

@@ -84,6 +84,9 @@ func (e *end) ReadFrom(p []byte) (int, net.Addr, error) {
 	select {
 	case <-e.closed:
 		return 0, nil, e.fail("read", net.ErrClosed)
+	default:
+	}
+	select {
 	case <-expired:
 		return 0, nil, e.fail("read", os.ErrDeadlineExceeded)
 	default:

@@ -36,15 +36,13 @@ func start(t testing.TB, suite Suite) *started {
 	return s
 }
 
-// mutations calls try with each single-byte change of msg, each cut, and one
+// mutations calls try with a change of each byte of msg, with cuts, and with one
 // byte more.
 func mutations(msg []byte, try func(what string, bad []byte)) {
 	for i := range msg {
-		for _, flip := range []byte{1 << (i % 8), 0x80 >> (i % 8)} {
-			bad := bytes.Clone(msg)
-			bad[i] ^= flip
-			try(fmt.Sprintf("byte %d ^ %#x", i, flip), bad)
-		}
+		bad := bytes.Clone(msg)
+		bad[i] ^= 1 << (i % 8)
+		try(fmt.Sprintf("byte %d", i), bad)
 	}
 	for n := 0; n < len(msg); n += 1 + n/40 {
 		try(fmt.Sprintf("cut to %d bytes", n), bytes.Clone(msg[:n]))
