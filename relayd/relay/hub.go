@@ -129,7 +129,7 @@ func (h *hub) open(n cred.Name) (*leg, error) {
 		h.pairs[n.Session] = p
 	}
 	l := &leg{
-		hub: h, pair: p, name: n,
+		hub: h, pair: p, name: n, peer: relayed(other(n.Side)),
 		bytes:   h.metrics.bytes.WithLabelValues(n.Side.String()),
 		packets: h.metrics.packets.WithLabelValues(n.Side.String()),
 		inbox:   make(chan []byte, queueLen),
@@ -195,6 +195,7 @@ type leg struct {
 	hub            *hub
 	pair           *pair
 	name           cred.Name
+	peer           *net.UDPAddr // the other side's address; never changed
 	bytes, packets counter
 	inbox          chan []byte // buffers of the pool, cut to the datagram
 	expiry         *time.Timer
@@ -218,7 +219,7 @@ func (l *leg) ReadFrom(p []byte) (int, net.Addr, error) {
 	case b := <-l.inbox:
 		n := copy(p, b)
 		buffers.Put((*[inboundMTU]byte)(b[:inboundMTU]))
-		return n, relayed(other(l.name.Side)), nil
+		return n, l.peer, nil
 	case <-l.done:
 		return 0, nil, net.ErrClosed
 	}
@@ -227,15 +228,14 @@ func (l *leg) ReadFrom(p []byte) (int, net.Addr, error) {
 // WriteTo hands a datagram over, or drops it when the other side is absent or
 // slow, as a network would. It never blocks. Any other address is refused.
 func (l *leg) WriteTo(p []byte, to net.Addr) (int, error) {
-	peerSide := other(l.name.Side)
-	if a, ok := to.(*net.UDPAddr); !ok || a.Port != int(peerSide) || !permit(nil, a.IP) {
+	if a, ok := to.(*net.UDPAddr); !ok || a.Port != l.peer.Port || !permit(nil, a.IP) {
 		l.hub.metrics.dropped.WithLabelValues("foreign peer").Inc()
 		return 0, errForeign
 	}
 	if len(p) == 0 || len(p) > inboundMTU {
 		return len(p), nil // an empty datagram only opens the path
 	}
-	peer := l.pair.side(peerSide).Load()
+	peer := l.pair.side(other(l.name.Side)).Load()
 	if peer == nil {
 		l.hub.metrics.dropped.WithLabelValues("absent").Inc()
 		return len(p), nil
