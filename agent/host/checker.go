@@ -1,0 +1,236 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// checker is trust.md 2.4: what the agent checks itself, in order. Steps 1 to 5
+// are admit, before the handshake; steps 6 to 8 are decide (decide.go), at each
+// channel.
+type checker struct {
+	kid      key.Kid // this agent's
+	unsealer key.Unsealer
+	team     *team
+	used     *ledger.Used
+	now      func() time.Time
+	refresh  func(context.Context) error // fetches the newest roster; bounded and rate limited
+}
+
+// An admission is an offer that has passed steps 1 to 5, or, beside a refusal,
+// as far as it got. operator is set once the proof is verified: before that
+// nobody is known to have asked.
+type admission struct {
+	id       token.ID
+	bundle   token.Bundle
+	hash     envelope.Hash // of the bundle
+	roster   *roster.Roster
+	operator *roster.Device
+	agent    roster.Agent
+	proof    token.VerifiedProof
+	grant    token.VerifiedGrant
+	verdict  policy.Verdict // without the command
+	life     time.Duration  // until ends_by
+}
+
+// admit checks an offer. The admission is never nil; the refusal is nil only if
+// every check passed.
+func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *refusal) {
+	a := &admission{id: o.SessionID}
+
+	// 1. The bundle opens, is strict and bounded.
+	var err error
+	if a.bundle, a.hash, err = token.OpenBundle(c.unsealer, o.Sealed); err != nil {
+		return a, because(codeBundle, err)
+	}
+	proof, err := token.ParseProof(a.bundle.Proof)
+	if err != nil {
+		return a, because(codeBundle, err)
+	}
+	grant, err := token.ParseGrant(a.bundle.Grant)
+	if err != nil {
+		return a, because(codeBundle, err)
+	}
+
+	// 2. The roster is fresh and not lower than stored; the operator's device
+	// stands in it. A refused statement is no reason to refuse: what it would
+	// have told is simply not known.
+	if len(a.bundle.Statements) > 0 {
+		if err := c.team.learn(a.bundle.Statements); err != nil {
+			c.team.logger.Warn("statements of a bundle were refused", "session", a.id, "error", err)
+		}
+	}
+	device, no := c.device(ctx, a, proof.InsecureSigner())
+	if no != nil {
+		return a, no
+	}
+	if a.agent, err = a.roster.Agent(c.kid, c.now()); err != nil {
+		return a, because(codeDevice, err)
+	}
+
+	// 3. The operator's proof.
+	if a.proof, err = proof.Verify(envelope.One(device.Public), token.ExpectProof{
+		Now: c.now(), TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
+	}); err != nil {
+		return a, because(codeProof, err)
+	}
+	a.operator = &device
+	p := a.proof.Body()
+	if p.SessionID != o.SessionID {
+		return a, refuse(codeProof, token.ErrMismatch, "the proof is for another session")
+	}
+	if no := c.sameHead(ctx, a); no != nil {
+		return a, no
+	}
+	if err := c.used.Check(c.sessionItem(a)); err != nil {
+		return a, because(codeUsed, err)
+	}
+
+	// 4. The grant.
+	grants := func(k key.Kid) (key.Public, bool) { return a.roster.ServerKey(roster.ServerGrant, k) }
+	if a.grant, err = grant.Verify(grants, token.ExpectGrant{
+		Now: c.now(), TeamFP: a.roster.TeamFP(), Agent: c.kid,
+	}); err != nil {
+		return a, because(codeGrant, err)
+	}
+	if err := token.GrantMatchesProof(a.grant, a.proof); err != nil {
+		return a, because(codeGrant, err)
+	}
+
+	// 5. Our own policy, as far as it goes without the command.
+	if no := c.judge(a); no != nil {
+		return a, no
+	}
+	return a, c.relay(a)
+}
+
+// device finds the operator, in a roster that sessions may rest on. If the
+// device is not known or the roster is old, it asks for the newest once.
+func (c *checker) device(ctx context.Context, a *admission, kid key.Kid) (roster.Device, *refusal) {
+	for try := 0; ; try++ {
+		r, err := c.team.fresh(c.team.maxStale)
+		code := codeRoster
+		if err == nil {
+			a.roster = r
+			var d roster.Device
+			if d, err = r.Device(kid, c.now()); err == nil {
+				return d, nil
+			}
+			code = codeDevice
+			if !errors.Is(err, roster.ErrUnknown) {
+				return d, because(code, err)
+			}
+		}
+		if try > 0 || c.refresh(ctx) != nil {
+			return roster.Device{}, because(code, err)
+		}
+	}
+}
+
+// sameHead wants the operator to know the same roster as we do. Being behind
+// ourselves, we catch up; an operator who is behind does.
+func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
+	want := a.proof.Body().RosterHead
+	if head(a.roster) == want {
+		return nil
+	}
+	if !a.roster.Knows(roster.Head(want)) {
+		c.refresh(ctx)
+		r, err := c.team.fresh(c.team.maxStale)
+		if err != nil {
+			return because(codeRoster, err)
+		}
+		a.roster = r
+		if head(r) == want {
+			// The newer roster may say otherwise about who asks, and whom.
+			if *a.operator, err = r.Device(a.operator.Kid, c.now()); err == nil {
+				a.agent, err = r.Agent(c.kid, c.now())
+			}
+			if err != nil {
+				return because(codeDevice, err)
+			}
+			return nil
+		}
+	}
+	if a.roster.Knows(roster.Head(want)) {
+		return refuse(codeRoster, nil, "the operator's roster (number %d) is older than this agent's (number %d); get the latest and try again", want.Seq, a.roster.Head().Seq)
+	}
+	return refuse(codeRoster, nil, "this agent does not know the operator's roster (number %d, its own is %d); send the statements along or try again when it has caught up", want.Seq, a.roster.Head().Seq)
+}
+
+// sessionItem is what the ledger remembers of a session: that it was.
+func (c *checker) sessionItem(a *admission) ledger.Item {
+	p := a.proof.Body()
+	return ledger.Item{
+		Kind: ledger.Session, ID: p.SessionID,
+		Issued: time.Unix(p.IAT, 0), Expires: time.Unix(p.Exp, 0),
+	}
+}
+
+func (c *checker) judge(a *admission) *refusal {
+	p, g, now := a.proof.Body(), a.grant.Body(), c.now()
+	if p.PolicyHash != a.roster.PolicyHash() {
+		return refuse(codePolicy, nil, "the operator's policy is not this agent's (version %d); get the latest roster and try again", a.roster.PolicyVersion())
+	}
+	a.verdict = policy.Evaluate(a.roster.Request(*a.operator, a.agent, policy.Kind(p.Kind), p.As, nil, now), a.roster.Snapshot())
+	if a.verdict.Effect == policy.Deny {
+		return byPolicy(a.verdict, a.roster.PolicyVersion())
+	}
+	a.life = time.Unix(g.EndsBy, 0).Sub(now)
+	if most := a.verdict.Obligations.MaxSession; most > 0 {
+		a.life = min(a.life, time.Unix(g.IAT, 0).Add(most).Sub(now))
+	}
+	if a.life <= 0 {
+		return refuse(codeGrant, token.ErrExpired, "the session's time is over")
+	}
+	return c.oblige(a)
+}
+
+// oblige refuses what policy asks for and this version can't give. It says so
+// instead of doing less.
+func (c *checker) oblige(a *admission) *refusal {
+	o := a.verdict.Obligations
+	if o.Record == "required" {
+		return &refusal{
+			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
+			reason: "policy requires a recording, and this agent can't record yet; ask for a rule without record: required",
+		}
+	}
+	if !policy.GateMeets(gateLevel, o.Gate) {
+		return &refusal{
+			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
+			reason: "policy wants the gate level " + o.Gate + " for interactive shells, and this agent has " + gateLevel + "; use exec, or a policy with gate: none",
+		}
+	}
+	return nil
+}
+
+// gateLevel is what this agent really has: shells run ungated.
+const gateLevel = "none"
+
+// recordingState is what an Answer says of recording.
+const recordingState = "off"
+
+// relay wants a relay that the roster names, and a credential for our side of
+// this session. Otherwise an operator could send this agent anywhere.
+func (c *checker) relay(a *admission) *refusal {
+	r := a.bundle.Relay
+	if !slices.Contains(a.roster.Relays(), r.Addr) {
+		return refuse(codeRelay, nil, "the bundle names a relay that is not in the roster")
+	}
+	if n, err := cred.ParseName(r.Username); err != nil || n.Session != [16]byte(a.id) || n.Side != cred.Agent {
+		return refuse(codeRelay, nil, "the relay credential is not for this side of this session")
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package host
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+)
+
+// Settings are the keys of the agent's configuration file.
+type Settings struct {
+	Dir           string        `yaml:"dir" doc:"folder of keys, roster and ledger"`
+	Name          string        `yaml:"name" doc:"name for logs and metrics; the roster's name counts"`
+	TeamID        string        `yaml:"team_id" doc:"the team's routing name"`
+	TeamFP        string        `yaml:"team_fp" doc:"the team's fingerprint, 64 hexadecimal digits; what the agent trusts"`
+	APIURL        string        `yaml:"api_url" doc:"address of tucdesk-apid"`
+	RendezvousURL string        `yaml:"rendezvous_url" doc:"address of tucdesk-rendezvousd"`
+	Demo          bool          `yaml:"demo" doc:"be part of a demo on this machine"`
+	MaxStale      time.Duration `yaml:"max_stale" doc:"no new session on a roster that was not confirmed for so long"`
+	Poll          time.Duration `yaml:"poll" doc:"mean time between two questions for the roster"`
+	MaxSessions   int           `yaml:"max_sessions" doc:"sessions that run at a time"`
+}
+
+const defaultDir = "/var/lib/tucdesk-agent"
+
+// Command describes tucdesk-agent.
+func Command() daemon.Command {
+	return daemon.Command{
+		Name: "tucdesk-agent",
+		Doc:  "lets a team's operators reach this machine, under rules that it checks itself",
+		Config: Settings{
+			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256,
+		},
+		Admin:    "127.0.0.1:9465",
+		New:      newService,
+		Commands: []*cobra.Command{keysCommand()},
+	}
+}
+
+func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
+	var s Settings
+	if err := daemon.Decode(cfg, &s); err != nil {
+		return nil, err
+	}
+	var fp envelope.Hash
+	if s.TeamFP != "" {
+		var err error
+		if fp, err = envelope.ParseHash(s.TeamFP); err != nil {
+			return nil, fmt.Errorf("host: team_fp: %w", err)
+		}
+	}
+	return New(Config{
+		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
+		Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions,
+		Logger: env.Logger, Registry: env.Registry,
+	})
+}
+
+func keysCommand() *cobra.Command {
+	dir := defaultDir
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Print this agent's public keys, for an admin to sign into the roster; make them on the first call",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			public, recipient, err := Keys(dir)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "kid        %s\npublic     %s\nrecipient  %s\n", public.Kid(), public, recipient)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", dir, "folder of the agent's keys")
+	return cmd
+}

@@ -1,0 +1,258 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// maxStaleHigh bounds the age of the roster's confirmation for what is held.
+const maxStaleHigh = time.Hour
+
+// A task is a command that has passed steps 6 and 7. Its nonce, if it has one,
+// is not used yet.
+type task struct {
+	command  token.Command
+	tty      *channel.TTY
+	roster   *roster.Roster
+	verdict  policy.Verdict
+	approved []ledger.Item // what the ledger must take before it runs
+}
+
+// decide is step 6 and 7 for one channel of an admitted session. The task is
+// never nil.
+func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessage) (*task, *refusal) {
+	t := &task{tty: m.TTY, command: token.Command{
+		V: token.Version, Argv: m.Argv, Cwd: m.Cwd, Env: m.Env, Stdin: m.Stdin, Salt: m.Salt,
+	}}
+	if t.command.Stdin == "" {
+		t.command.Stdin = token.StdinNone
+	}
+
+	// 6. This is what proof and grant are about, and policy allows it, now that
+	// the command is known.
+	p := a.proof.Body()
+	if err := t.command.Check(); err != nil {
+		return t, because(codeRequest, err)
+	}
+	switch {
+	case m.Kind != p.Kind:
+		return t, refuse(codeRequest, token.ErrMismatch, "this session was granted for %s, not for another kind of channel; open a session for it", p.Kind)
+	case m.As != p.As:
+		return t, refuse(codeRequest, token.ErrMismatch, "this session was granted for another user; open a session for it")
+	case t.command.Commitment() != p.Commitment:
+		return t, refuse(codeRequest, token.ErrMismatch, "this is not the command that proof and grant are about; open a session for it")
+	case (m.TTY != nil) != (t.command.Stdin == token.StdinTTY):
+		return t, refuse(codeRequest, token.ErrMismatch, "a terminal and stdin: tty go together")
+	}
+	switch policy.Kind(m.Kind) {
+	case policy.Shell:
+		if len(m.Argv) > 0 || m.TTY == nil {
+			return t, refuse(codeRequest, nil, "a shell has a terminal and no command; use exec for a command")
+		}
+	case policy.Exec:
+		if len(m.Argv) == 0 {
+			return t, refuse(codeRequest, nil, "exec needs a command")
+		}
+	default:
+		return t, refuse(codeRequest, nil, "this agent does not serve %s yet", p.Kind)
+	}
+	if no := c.reevaluate(a, t); no != nil {
+		return t, no
+	}
+	switch t.verdict.Effect {
+	case policy.Allow:
+	case policy.Confirm:
+		if !p.Confirmed {
+			return t, byPolicy(t.verdict, t.roster.PolicyVersion())
+		}
+	case policy.Hold:
+		// 7. The approvals.
+		if no := c.approvals(ctx, a, t); no != nil {
+			return t, no
+		}
+	default:
+		return t, byPolicy(t.verdict, t.roster.PolicyVersion())
+	}
+	if no := checkEnv(t); no != nil {
+		return t, no
+	}
+	return t, nil
+}
+
+// reevaluate judges by the newest roster and policy: both may have changed since
+// the session began.
+func (c *checker) reevaluate(a *admission, t *task) *refusal {
+	now := c.now()
+	r, err := c.team.fresh(c.team.maxStale)
+	if err != nil {
+		return because(codeRoster, err)
+	}
+	t.roster = r
+	device, err := r.Device(a.operator.Kid, now)
+	if err != nil {
+		return because(codeDevice, err)
+	}
+	agent, err := r.Agent(c.kid, now)
+	if err != nil {
+		return because(codeDevice, err)
+	}
+	p := a.proof.Body()
+	if r.PolicyHash() != p.PolicyHash {
+		return refuse(codePolicy, nil, "the policy has changed since this session was granted (version %d now); open a new session", r.PolicyVersion())
+	}
+	argv := t.command.Argv
+	if policy.Kind(p.Kind) == policy.Shell {
+		argv = nil
+	}
+	t.verdict = policy.Evaluate(r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now), r.Snapshot())
+	if t.verdict.Effect == policy.Deny || (policy.Kind(p.Kind) == policy.Exec && t.verdict.Tier == "") {
+		return byPolicy(policy.Verdict{Rule: t.verdict.Rule, Line: t.verdict.Line, Reason: t.verdict.Reason}, r.PolicyVersion())
+	}
+	return nil
+}
+
+// approvals checks that the people whom policy asks for have approved exactly
+// this, on a roster that we know.
+func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal {
+	held := byPolicy(t.verdict, t.roster.PolicyVersion())
+	if len(a.bundle.Approvals) == 0 {
+		return held
+	}
+	if t.command.Stdin == token.StdinStream {
+		return refuse(codeApproval, nil, "a held command gets no standard input, unless its SHA-256 is part of the request")
+	}
+	if _, err := c.team.fresh(maxStaleHigh); err != nil {
+		c.refresh(ctx)
+		if _, err = c.team.fresh(maxStaleHigh); err != nil {
+			return because(codeRoster, err)
+		}
+		if no := c.reevaluate(a, t); no != nil {
+			return no
+		}
+	}
+	err := c.checkApprovals(a, t)
+	if errors.Is(err, approval.ErrOlderRoster) && c.refresh(ctx) == nil {
+		// Whatever the newer roster says of policy and people holds, too.
+		if no := c.reevaluate(a, t); no != nil {
+			return no
+		}
+		err = c.checkApprovals(a, t)
+	}
+	if err != nil {
+		held.code, held.err = codeApproval, err
+		held.reason = err.Error() + "; " + held.reason
+		if errors.Is(err, ledger.ErrUsed) {
+			held.code = codeUsed
+		}
+		return held
+	}
+	return nil
+}
+
+func (c *checker) checkApprovals(a *admission, t *task) error {
+	p, now := a.proof.Body(), c.now()
+	keys := func(k key.Kid) (key.Public, bool) {
+		d, err := t.roster.Device(k, now)
+		return d.Public, err == nil
+	}
+	var given []approval.VerifiedApproval
+	for _, b := range a.bundle.Approvals {
+		u, err := approval.ParseApproval(b)
+		if err != nil {
+			return err
+		}
+		v, err := u.Verify(keys)
+		if err != nil {
+			return err
+		}
+		given = append(given, v)
+	}
+	may := map[key.Kid]bool{}
+	for _, d := range t.roster.Approvers(t.verdict, a.operator.MemberID, now) {
+		may[d.Kid] = true
+	}
+	if err := approval.Check(given, approval.Want{
+		TeamFP: t.roster.TeamFP(), SessionID: p.SessionID, Agent: c.kid,
+		Operator: a.operator.Kid, Requester: a.operator.MemberID, Kind: p.Kind, As: p.As,
+		Command: t.command, PolicyHash: t.roster.PolicyHash(),
+		Granted: a.grant.Body().Approvals, Quorum: t.verdict.Obligations.Quorum,
+		Eligible: func(k key.Kid) (string, bool) {
+			d, err := t.roster.Device(k, now)
+			// The requester's other devices are known, so that Check can say why.
+			return d.MemberID, err == nil && (may[k] || d.MemberID == a.operator.MemberID)
+		},
+		HeadKnown: func(h token.Head) bool { return t.roster.Knows(roster.Head(h)) },
+		Now:       now,
+	}); err != nil {
+		return err
+	}
+	t.approved = nonces(given)
+	return c.used.Check(t.approved...)
+}
+
+// nonces gives what the ledger remembers of approvals: each nonce once. All
+// approvals of an ask share one.
+func nonces(given []approval.VerifiedApproval) (items []ledger.Item) {
+	at := map[token.ID]int{}
+	for _, v := range given {
+		b := v.Body()
+		decided, until := time.Unix(b.Decided, 0), time.Unix(b.UseUntil, 0)
+		i, ok := at[b.Nonce]
+		if !ok {
+			at[b.Nonce] = len(items)
+			items = append(items, ledger.Item{Kind: ledger.Nonce, ID: b.Nonce, Issued: decided, Expires: until})
+			continue
+		}
+		if decided.Before(items[i].Issued) {
+			items[i].Issued = decided
+		}
+		if until.After(items[i].Expires) {
+			items[i].Expires = until
+		}
+	}
+	return items
+}
+
+// harmless are the variables that an operator may set without anybody's
+// approval: they change how a program looks, not what it does.
+var harmless = map[string]bool{
+	"TERM": true, "COLORTERM": true, "NO_COLOR": true, "LANG": true, "LANGUAGE": true, "TZ": true,
+	"COLUMNS": true, "LINES": true,
+}
+
+// checkEnv refuses variables that could make an allowed program do something
+// else (LD_PRELOAD, BASH_ENV, PAGER, GIT_SSH …: nobody can list them all). Who
+// approved a held command has seen them; who has a shell can set them anyway.
+func checkEnv(t *task) *refusal {
+	if len(t.command.Argv) == 0 || len(t.approved) > 0 {
+		return nil
+	}
+	for _, kv := range t.command.Env {
+		if !harmless[kv[0]] && !(len(kv[0]) > 3 && kv[0][:3] == "LC_") {
+			return refuse(codeRequest, nil, "this command may carry TERM, LANG, LC_* and the like; other variables need an approval that shows them, or a wrapper on the target")
+		}
+	}
+	return nil
+}
+
+// spec is the task as the process package takes it.
+func (t *task) spec() process.Spec {
+	s := process.Spec{
+		Argv: t.command.Argv, Dir: t.command.Cwd, Env: t.command.Env,
+		Stdin: t.command.Stdin != token.StdinNone && t.command.Stdin != token.StdinTTY,
+	}
+	if t.tty != nil {
+		s.TTY = &process.TTY{Size: process.Size{Cols: t.tty.Cols, Rows: t.tty.Rows}, Term: t.tty.Term}
+	}
+	return s
+}

@@ -1,0 +1,29 @@
+// Package host is the agent: it dials out, accepts sessions of operators, checks
+// by itself whether each may be, runs what they ask for and signs what happened.
+//
+// Purpose: nobody who controls a server can make this machine run anything. The
+// agent believes signatures that chain to the roster pinned by team_fp, its own
+// clock and its own ledger. A server's grant is needed and never enough.
+//
+// The package is cut in two, for the day they become two processes:
+//
+//   - the session half holds the keys: team (roster), checker (trust.md 2.4),
+//     sessions and live (handshake, channels, programs), evidence (audit
+//     entries), presence (signs registrations and heartbeats);
+//   - the network half holds sockets: network (rendezvous, roster polls, upload
+//     of entries) and path opening. It forwards sealed bytes and decides
+//     nothing. What it may ask of the session half is the interface sessionHalf,
+//     what it is asked is the interface outside.
+//
+// Invariants:
+//   - nothing runs before the checks 1 to 8 of trust.md 2.4, in that order; the
+//     first that fails stops; whatever is missing, empty or unknown refuses;
+//   - a session id and an approval's nonce are on disk, synced, before anything
+//     of theirs happens, and so is the signed entry that says what will run;
+//   - somebody who is not on the roster gets no answer at all;
+//   - argument lists, environments and streams never reach a log; entries carry
+//     a command only sealed to the roster's auditors.
+//
+// It must not import store, sqlite, pgx, bubbletea, apid, rendezvousd, relayd or
+// tui.
+package host

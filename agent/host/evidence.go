@@ -1,0 +1,145 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/roster"
+)
+
+// Actions of exec entries, beside the kind of session: the intent before, and
+// the outcome after.
+const (
+	actionStart = "start"
+	actionExit  = "exit"
+)
+
+// maxRefusedCommand bounds the sealed command in the entry of a refusal, in
+// bytes: any channel request can cause one.
+const maxRefusedCommand = 10 << 10
+
+// evidence signs this agent's audit entries and puts them into the outbox,
+// where they are durable and numbered before anybody relies on them.
+type evidence struct {
+	identity key.Identity
+	outbox   *ledger.Outbox
+	now      func() time.Time
+	logger   *slog.Logger
+	refusals *rate.Limiter // entries of refusals: a flood must not fill the outbox
+}
+
+// entry begins an entry about an admission. r names the agent and the head.
+func (e *evidence) entry(t audit.Type, a *admission, r *roster.Roster) audit.Entry {
+	self := audit.Party{Kid: e.identity.Kid()}
+	if agent, ok := r.EverAgent(self.Kid); ok {
+		self.Name = agent.Name
+	}
+	p := a.proof.Body()
+	return audit.Entry{
+		TeamFP: r.TeamFP(), TeamID: r.TeamID(), Type: t, Timestamp: e.now().Unix(),
+		Actor: audit.Party{Kid: a.operator.Kid, Name: a.operator.Email}, Action: p.Kind, Target: self,
+		SessionID: p.SessionID, RosterHead: r.Head(),
+		Policy: audit.PolicyResult{
+			Hash: r.PolicyHash(), Version: r.PolicyVersion(),
+			Effect: a.verdict.Effect.String(), Rule: a.verdict.Rule,
+		},
+		Command: audit.CommandContext{Commitment: p.Commitment},
+	}
+}
+
+// keep signs and stores. closing entries may use the outbox's reserve.
+func (e *evidence) keep(closing bool, entry audit.Entry) error {
+	_, err := e.outbox.Append(closing, func(seq uint64, prev envelope.Hash) ([]byte, envelope.Hash, error) {
+		chain := audit.NewChain(e.identity, audit.Link{Seq: seq - 1, Hash: prev})
+		b, err := chain.Next(entry)
+		return b, chain.Last().Hash, err
+	})
+	if err != nil {
+		e.logger.Error("an audit entry could not be kept", "type", entry.Type, "error", err)
+		return fmt.Errorf("host: the audit entry could not be kept: %w", err)
+	}
+	return nil
+}
+
+// started says that a session begins.
+func (e *evidence) started(a *admission) error {
+	entry := e.entry(audit.SessionStart, a, a.roster)
+	entry.Proof = a.proof.Bytes()
+	return e.keep(false, entry)
+}
+
+// ended says how a session ended.
+func (e *evidence) ended(a *admission, last process.Exit, reason string) error {
+	entry := e.entry(audit.SessionEnd, a, a.roster)
+	entry.Outcome = audit.Outcome{Exit: int64(last.Code), Signal: last.Signal, Reason: cut(reason, 1024)}
+	return e.keep(true, entry)
+}
+
+// intent says what is about to run: the command, sealed to the auditors.
+func (e *evidence) intent(a *admission, t *task) error {
+	entry, err := e.command(audit.Exec, a, t)
+	if err != nil {
+		return err
+	}
+	entry.Action = actionStart
+	return e.keep(false, entry)
+}
+
+// outcome says how it ended, or that it could not start.
+func (e *evidence) outcome(a *admission, t *task, x process.Exit, reason string) error {
+	entry := e.entry(audit.Exec, a, t.roster)
+	entry.Action, entry.Command.Tier = actionExit, t.verdict.Tier
+	entry.Policy.Effect, entry.Policy.Rule = t.verdict.Effect.String(), t.verdict.Rule
+	entry.Outcome = audit.Outcome{Exit: int64(x.Code), Signal: x.Signal, Reason: cut(reason, 1024)}
+	return e.keep(true, entry)
+}
+
+func (e *evidence) command(typ audit.Type, a *admission, t *task) (audit.Entry, error) {
+	entry := e.entry(typ, a, t.roster)
+	entry.Command.Tier = t.verdict.Tier
+	entry.Policy.Effect, entry.Policy.Rule = t.verdict.Effect.String(), t.verdict.Rule
+	auditors := t.roster.Auditors()
+	if len(auditors) == 0 {
+		return entry, nil
+	}
+	b, err := envelope.Marshal(t.command)
+	if err == nil {
+		entry.Command.Sealed, err = key.Seal(b, auditors...)
+	}
+	return entry, err
+}
+
+// refused says what was not done, if it is known who asked. t is nil before the
+// command is known.
+func (e *evidence) refused(a *admission, t *task, no *refusal) {
+	if a.operator == nil || a.roster == nil {
+		return
+	}
+	if !e.refusals.Allow() {
+		e.logger.Warn("too many refusals at once: this one is logged only", "session", a.id, "operator", a.operator.Kid)
+		return
+	}
+	entry := e.entry(audit.Refusal, a, a.roster)
+	if t != nil && t.roster != nil {
+		// The command that was refused is worth knowing, if it fits.
+		if with, err := e.command(audit.Refusal, a, t); err == nil && len(with.Command.Sealed) <= maxRefusedCommand {
+			entry = with
+		}
+	} else {
+		entry.Proof = a.proof.Bytes()
+	}
+	if no.rule != "" {
+		entry.Policy.Rule = cut(no.rule, 256)
+	}
+	entry.Policy.Effect = no.effect.String()
+	entry.Outcome.Reason = cut(no.code+": "+no.reason, 1024)
+	_ = e.keep(false, entry) // logged there; the refusal stands whatever happens
+}

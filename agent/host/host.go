@@ -1,0 +1,236 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// Config says which team the agent belongs to and where its servers are. Dir,
+// TeamID, TeamFP, APIURL and RendezvousURL are required.
+type Config struct {
+	Dir           string        // keys, roster, ledger; mode 0700
+	Name          string        // for logs and metrics; the roster's name counts
+	TeamID        string        // the team's routing name
+	TeamFP        envelope.Hash // SHA-256 of the genesis: the one thing that is pinned
+	APIURL        string        // of apid; plain http only on loopback
+	RendezvousURL string        // of rendezvousd; likewise
+	Demo          bool          // part of a demo: its genesis is accepted, and all servers are on loopback
+
+	MaxStale    time.Duration // no new session on a roster that apid has not confirmed for so long; 0: 24 h
+	Poll        time.Duration // mean time between two questions for the roster; 0: 30 s
+	MaxSessions int           // that run at a time; 0: 256
+
+	Logger   *slog.Logger          // nil: none
+	Registry prometheus.Registerer // nil: none
+	Now      func() time.Time      // nil: time.Now
+}
+
+// A Host is one agent. Run it once.
+type Host struct {
+	c       Config
+	metrics *metrics
+	// hooks of tests: what the network half is made of. nil: the real network.
+	api  api
+	dial func(context.Context, wire.Presence, wire.AgentHandler) error
+	open func(*network) outside
+}
+
+// New checks the configuration. It touches neither disk nor network.
+func New(c Config) (*Host, error) {
+	switch {
+	case c.Dir == "":
+		return nil, errors.New("host: dir is missing: where the agent keeps keys, roster and ledger")
+	case c.TeamID == "":
+		return nil, errors.New("host: team_id is missing")
+	case c.TeamFP.IsZero():
+		return nil, errors.New("host: team_fp is missing: the agent must know its team; an admin of the team can tell")
+	case c.MaxStale < 0 || c.Poll < 0 || c.MaxSessions < 0:
+		return nil, errors.New("host: max_stale, poll and max_sessions are not negative")
+	}
+	for name, u := range map[string]string{"api_url": c.APIURL, "rendezvous_url": c.RendezvousURL} {
+		base, err := wire.ParseBase(u)
+		if err != nil {
+			return nil, fmt.Errorf("host: %s: %w", name, err)
+		}
+		if c.Demo && !isLoopback(base) {
+			return nil, fmt.Errorf("host: %s: a demo never leaves loopback", name)
+		}
+	}
+	if c.MaxStale == 0 {
+		c.MaxStale = 24 * time.Hour
+	}
+	if c.Poll == 0 {
+		c.Poll = 30 * time.Second
+	}
+	if c.MaxSessions == 0 {
+		c.MaxSessions = 256
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	m, err := newMetrics(c.Registry, c.Name)
+	if err != nil {
+		return nil, fmt.Errorf("host: %w", err)
+	}
+	return &Host{c: c, metrics: m}, nil
+}
+
+// isLoopback: wire takes plain http for loopback hosts only, so it is asked
+// whether it would.
+func isLoopback(u *url.URL) bool {
+	plain := *u
+	plain.Scheme = "http"
+	_, err := wire.ParseBase(plain.String())
+	return err == nil
+}
+
+// Keys gives the agent's public side, for an admin to sign into the roster. It
+// makes the keys where dir has none.
+func Keys(dir string) (key.Public, key.Recipient, error) {
+	id, u, err := loadKeys(dir)
+	if err != nil {
+		return key.Public{}, key.Recipient{}, err
+	}
+	return id.Public(), u.Recipient(), nil
+}
+
+func loadKeys(dir string) (key.Identity, key.Unsealer, error) {
+	id, err := keyfile.Identity(filepath.Join(dir, "agent.key"), "identity of this agent")
+	if err != nil {
+		return key.Identity{}, key.Unsealer{}, err
+	}
+	u, err := keyfile.Unsealer(filepath.Join(dir, "unsealer.key"), "opens what is sealed to this agent")
+	return id, u, err
+}
+
+// Run serves until ctx ends, and then ends all sessions. It calls ready when the
+// agent is registered for the first time. Its error is nil only after ctx ended.
+func (h *Host) Run(ctx context.Context, ready func()) error {
+	if _, err := process.Self(); errors.Is(err, process.ErrUnsupported) {
+		return fmt.Errorf("host: the agent does not run on this system yet: %w", err)
+	}
+	identity, unsealer, err := loadKeys(h.c.Dir)
+	if err != nil {
+		return err
+	}
+	led, err := ledger.Open(filepath.Join(h.c.Dir, "ledger"), ledger.Options{Now: h.c.Now})
+	if err != nil {
+		return err
+	}
+	defer led.Close()
+	if led.Used.Damaged() {
+		h.c.Logger.Error("the ledger of used approvals was damaged: whatever was approved before now must be approved again")
+	}
+	s, n, err := h.build(identity, unsealer, led, ready)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := n.join(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	go s.watch(h.c.Poll)
+	n.run(ctx)
+	s.Close()
+	n.last()
+	return nil
+}
+
+// build makes both halves and joins them.
+func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func()) (*sessions, *network, error) {
+	c := h.c
+	logger := c.Logger
+	t := &team{
+		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger,
+	}
+	s := &sessions{
+		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo,
+		offers:  rate.NewLimiter(offersPerSecond, 2*maxHalfOpen),
+		opening: map[token.ID]bool{}, half: map[token.ID]*halfOpen{}, live: map[token.ID]*live{},
+		evidence: &evidence{
+			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,
+			refusals: rate.NewLimiter(1, 60),
+		},
+	}
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	t.changed = s.recheck
+	if err := t.open(); err != nil {
+		return nil, nil, err
+	}
+	in := &half{sessions: s, team: t, outbox: led.Outbox, presence: &presence{
+		identity: identity, team: t, audience: c.RendezvousURL, now: c.Now,
+	}}
+	if h.api == nil {
+		signed, err := wire.NewSigned(wire.SignedOptions{URL: c.APIURL, Identity: identity, Now: c.Now})
+		if err != nil {
+			return nil, nil, err
+		}
+		h.api = signed
+	}
+	if h.dial == nil {
+		h.dial = func(ctx context.Context, p wire.Presence, a wire.AgentHandler) error {
+			return wire.DialAgent(ctx, wire.AgentOptions{URL: c.RendezvousURL, Presence: p}, a)
+		}
+	}
+	n := newNetwork(network{
+		team: c.TeamID, api: h.api, inside: in, logger: logger, metrics: h.metrics, poll: c.Poll,
+		online: sync.OnceFunc(ready),
+		dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
+	})
+	s.outside = n
+	if h.open != nil {
+		s.outside = h.open(n)
+	}
+	s.checker = &checker{
+		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now,
+		refresh: s.outside.Refresh,
+	}
+	return s, n, nil
+}
+
+// half is the session half as the network half sees it.
+type half struct {
+	*presence
+	*sessions
+	team   *team
+	outbox *ledger.Outbox
+}
+
+func (h *half) Head() (roster.Head, bool) {
+	r := h.team.newest()
+	if r == nil {
+		return roster.Head{}, false
+	}
+	return r.Head(), true
+}
+
+func (h *half) Genesis(b []byte) error          { return h.team.found(b) }
+func (h *half) Learn(statements [][]byte) error { return h.team.learn(statements) }
+func (h *half) Confirm(head roster.Head) error  { return h.team.confirm(head) }
+func (h *half) Owed(n int) []ledger.Entry       { return h.outbox.Pending(n) }
+func (h *half) More() <-chan struct{}           { return h.outbox.More() }
+func (h *half) Handed(seq uint64) error         { return h.outbox.Ack(seq) }
