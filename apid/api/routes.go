@@ -52,6 +52,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/roster/statements", member, "Append signed statements, all or none.", nil, 0, post(s.postStatements)},
 		{"GET", "/v1/agents", member, "Which agents are online.", []string{"after"}, 0, get(s.getAgents)},
 		{"GET", "/v1/actor", member, "Where the chain of this device's proofs stands.", nil, 0, get(s.getActor)},
+		{"POST", "/v1/proofs", member, "Record a proof of this device without any effect.", nil, 0, post(s.postProof)},
 		{"POST", "/v1/sessions", member, "Ask for a grant.", nil, 0, post(s.postSession)},
 		{"GET", "/v1/sessions", member, "The latest sessions: one's own, or all for auditors.", nil, 0, get(s.getSessions)},
 		{"POST", "/v1/approvals", member, "Ask for approval of a held request.", nil, 0, post(s.postApproval)},

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// postProof records an operator's proof without any effect: one whose first
+// delivery was refused before it was recorded, or whose answer was lost. The
+// device may not number another proof alike, so the log must get this one. How
+// old it is and which roster it names does not matter: it does nothing. A proof
+// that is recorded already is answered as the first time.
+func (s *Server) postProof(ctx context.Context, r *request, in wire.ProofRequest) (actor wire.Actor, err error) {
+	err = s.effect(ctx, r.caller, func(t *team) error {
+		v, err := s.bygoneProof(t, r.caller, in.Proof)
+		if err != nil {
+			return err
+		}
+		seq, last, err := t.tx.Audit.Chain(proofChain, r.caller.kid)
+		if err != nil {
+			return err
+		}
+		if last == v.Hash() {
+			actor = wire.Actor{Seq: seq, Hash: last}
+			return nil
+		}
+		if actor, err = s.useProof(t, v); err != nil {
+			return err
+		}
+		p := v.Body()
+		a, _ := t.roster.EverAgent(p.Target)
+		a.Kid = p.Target
+		j := judgement{proof: v, agent: a, verdict: policy.Verdict{Effect: policy.Deny}}
+		entry := j.entry(audit.Verdict, r.caller, t.roster)
+		entry.Outcome.Reason = "interrupted"
+		return s.record(t, entry)
+	})
+	return actor, err
+}
+
+// bygoneProof is operatorProof for a proof of any act and age.
+func (s *Server) bygoneProof(t *team, c caller, raw []byte) (token.VerifiedProof, error) {
+	var p token.Proof
+	u, err := token.ParseProof(raw)
+	if err == nil {
+		err = u.InsecureDecode(&p)
+	}
+	if err != nil {
+		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
+	}
+	v, err := u.Verify(envelope.One(c.device.Public), token.ExpectProof{
+		Now: time.Unix(p.IAT, 0), TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: p.Act,
+	})
+	if err != nil {
+		return v, unauthenticated()
+	}
+	if p.IAT <= s.now().Add(token.Skew).Unix() {
+		return v, nil
+	}
+	return v, malformed("the proof is dated in the future", "check the clock")
+}
