@@ -73,6 +73,7 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	}
 	device, no := c.device(ctx, a, proof.InsecureSigner())
 	if no != nil {
+		c.former(a, proof)
 		return a, no
 	}
 	if a.agent, err = a.roster.Agent(c.kid, c.now()); err != nil {
@@ -138,6 +139,24 @@ func (c *checker) device(ctx context.Context, a *admission, kid key.Kid) (roster
 	}
 }
 
+// former finds out whether a refused operator is at least one that the roster
+// once held: then it is known who tried, and that is evidence.
+func (c *checker) former(a *admission, proof token.UnverifiedProof) {
+	if a.roster == nil {
+		return
+	}
+	d, ok := a.roster.EverDevice(proof.InsecureSigner())
+	if !ok {
+		return
+	}
+	var err error
+	if a.proof, err = proof.Verify(envelope.One(d.Public), token.ExpectProof{
+		Now: c.now(), TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
+	}); err == nil {
+		a.operator = &d
+	}
+}
+
 // sameHead wants the operator to know the same roster as we do. Being behind
 // ourselves, we catch up; an operator who is behind does.
 func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
@@ -154,10 +173,12 @@ func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
 		a.roster = r
 		if head(r) == want {
 			// The newer roster may say otherwise about who asks, and whom.
-			if *a.operator, err = r.Device(a.operator.Kid, c.now()); err == nil {
-				a.agent, err = r.Agent(c.kid, c.now())
-			}
+			d, err := r.Device(a.operator.Kid, c.now())
 			if err != nil {
+				return because(codeDevice, err)
+			}
+			a.operator = &d
+			if a.agent, err = r.Agent(c.kid, c.now()); err != nil {
 				return because(codeDevice, err)
 			}
 			return nil

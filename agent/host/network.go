@@ -69,9 +69,10 @@ type network struct {
 	online  func() // called at each welcome
 
 	refreshing chan struct{} // a token: one refresh at a time
-	refreshed  time.Time     // when the last one ended; the token guards it
-	lastErr    error
 	wake       chan struct{} // ask the poll loop to refresh now
+	// Of the last refresh; the token guards them.
+	began, ended time.Time
+	lastErr      error
 }
 
 func newNetwork(n network) *network {
@@ -91,19 +92,24 @@ func (n *network) OpenWay(ctx context.Context, relay string, c cred.Credential) 
 
 // Refresh implements outside: it brings the roster up to what apid has.
 func (n *network) Refresh(ctx context.Context) error {
+	asked := time.Now()
 	select {
 	case n.refreshing <- struct{}{}:
 		defer func() { <-n.refreshing }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if time.Since(n.refreshed) < refreshEvery {
-		return n.lastErr
+	if n.began.After(asked) {
+		return n.lastErr // somebody else's refresh answers this question too
+	}
+	if !sleep(ctx, time.Until(n.ended.Add(refreshEvery))) {
+		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
+	n.began = time.Now()
 	n.lastErr = n.refresh(ctx)
-	n.refreshed = time.Now()
+	n.ended = time.Now()
 	return n.lastErr
 }
 
@@ -286,7 +292,15 @@ func longer(wait time.Duration) time.Duration { return min(2*wait, redialMost) }
 
 // pause sleeps a random time between half of wait and wait; false if ctx ends.
 func pause(ctx context.Context, wait time.Duration) bool {
-	t := time.NewTimer(wait/2 + rand.N(wait/2+1))
+	return sleep(ctx, wait/2+rand.N(wait/2+1))
+}
+
+// sleep waits; false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -98,6 +98,7 @@ type world struct {
 	ways    map[string]net.PacketConn
 	nway    int
 	handler wire.AgentHandler
+	net     *network
 	last    *signed
 
 	stop func()
@@ -208,7 +209,7 @@ func (w *world) start() {
 	}
 	h.api = fakeAPI{w}
 	h.dial = w.dial
-	h.open = func(n *network) outside { return fakeOutside{n, w} }
+	h.open = func(n *network) outside { w.net = n; return fakeOutside{n, w} }
 	ctx, cancel := context.WithCancel(context.Background())
 	up, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- h.Run(ctx, func() { close(up) }) }()
@@ -582,4 +583,12 @@ func kinds(entries []audit.Entry) (out []string) {
 		out = append(out, string(e.Type)+"/"+e.Action)
 	}
 	return out
+}
+
+// policyDoc gives the policy document.
+func policyDoc(w *world) []byte { return fmt.Appendf(nil, testPolicy, w.user) }
+
+// refreshAgent makes the agent ask apid, as a poll would.
+func (w *world) refreshAgent() error {
+	return w.net.Refresh(context.Background())
 }
