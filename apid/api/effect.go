@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -125,8 +126,13 @@ func (s *Server) operatorProof(t *team, c caller, raw []byte, act string) (token
 	if err != nil {
 		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
 	}
+	return verifyProof(t, c, u, act, s.now())
+}
+
+// verifyProof checks a proof as of a time.
+func verifyProof(t *team, c caller, u token.UnverifiedProof, act string, at time.Time) (token.VerifiedProof, error) {
 	v, err := u.Verify(envelope.One(c.device.Public), token.ExpectProof{
-		Now: s.now(), TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: act,
+		Now: at, TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: act,
 	})
 	var mismatch *token.MismatchError
 	switch {

@@ -59,6 +59,11 @@ var isolated = map[string]struct {
 		}
 		return eve.signedSend(t, eve.staging, "POST", "/v1/entries?team="+eve.name, mustJSON(t, wire.EntriesRequest{Entries: [][]byte{b}}))
 	}},
+	"POST /v1/proofs": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		claims := eve.alice.proof(token.ActSession, of.agent, token.NewID())
+		claims.TeamFP = of.teamFP
+		return eve.alice.send(t, "POST", "/v1/proofs", mustJSON(t, wire.ProofRequest{Proof: eve.alice.sign(claims)}))
+	}},
 	"POST /v1/sessions": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		proof := eve.alice.sign(eve.alice.proof(token.ActSession, of.agent, token.NewID()))
 		return eve.alice.send(t, "POST", "/v1/sessions", mustJSON(t, wire.SessionRequest{Proof: proof}))

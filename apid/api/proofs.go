@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/audit"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -54,14 +53,8 @@ func (s *Server) bygoneProof(t *team, c caller, raw []byte) (token.VerifiedProof
 	if err != nil {
 		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
 	}
-	v, err := u.Verify(envelope.One(c.device.Public), token.ExpectProof{
-		Now: time.Unix(p.IAT, 0), TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: p.Act,
-	})
-	if err != nil {
-		return v, unauthenticated()
+	if p.IAT > s.now().Add(token.Skew).Unix() {
+		return token.VerifiedProof{}, malformed("the proof is dated in the future", "check the clock")
 	}
-	if p.IAT <= s.now().Add(token.Skew).Unix() {
-		return v, nil
-	}
-	return v, malformed("the proof is dated in the future", "check the clock")
+	return verifyProof(t, c, u, p.Act, time.Unix(p.IAT, 0))
 }

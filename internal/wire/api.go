@@ -139,6 +139,13 @@ type AgentsPage struct {
 	Next   string       `json:"next,omitempty"`
 }
 
+// ProofRequest is POST /v1/proofs: a proof of the caller's device that may not
+// have reached the log, to be recorded without any effect. The answer is the
+// device's Actor.
+type ProofRequest struct {
+	Proof []byte `json:"proof"`
+}
+
 // SessionRequest is POST /v1/sessions. Proof says everything; Approvals names
 // those that the session relies on. Sending the same proof again after a lost
 // answer returns the same grant.

@@ -250,6 +250,12 @@ func (c *Client) Actor(ctx context.Context) (Actor, error) {
 	return ask[Actor](ctx, c.do, &call{method: "GET", path: "/v1/actor"})
 }
 
+// RecordProof gives a proof of this device to the log, without any effect. A
+// proof that is there already is answered alike.
+func (c *Client) RecordProof(ctx context.Context, proof []byte) (Actor, error) {
+	return ask[Actor](ctx, c.do, &call{method: "POST", path: "/v1/proofs", in: ProofRequest{Proof: proof}})
+}
+
 // OpenSession asks for a grant. ErrDenied and ErrHeld carry rule and line.
 func (c *Client) OpenSession(ctx context.Context, r SessionRequest) (SessionAnswer, error) {
 	return ask[SessionAnswer](ctx, c.do, &call{method: "POST", path: "/v1/sessions", in: r})
