@@ -124,6 +124,9 @@ func (c *Channel) Read(p []byte) (int, error) {
 	}
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
+	if !c.in.started && c.in.err == nil {
+		return 0, fmt.Errorf("%w: reading before the answer", ErrNotAllowed)
+	}
 	n, err := c.in.read(p)
 	if err != nil {
 		return n, c.readFailed(err)

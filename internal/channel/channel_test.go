@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -276,6 +277,9 @@ func TestRefusal(t *testing.T) {
 		if _, err := c.Write([]byte("secret")); !errors.Is(err, ErrNotAllowed) {
 			t.Fatalf("keystrokes before the answer: %v", err)
 		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrNotAllowed) {
+			t.Fatalf("reading before the answer: %v", err)
+		}
 		a, err := c.AwaitAnswer(t.Context())
 		if err != nil || a.Allowed() || a.Effect != effect || a.Rule != "no-root" || a.Line != 12 || a.Reason != "not at night" {
 			t.Fatalf("%q: %+v, %v", effect, a, err)
@@ -492,6 +496,9 @@ func TestWhatThisSideMayNotSend(t *testing.T) {
 	if _, err := operator.Open(t.Context(), OpenMessage{}); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("a channel of no kind: %v", err)
 	}
+	if _, err := operator.Open(t.Context(), OpenMessage{Kind: "exec", Argv: []string{"caf\xe9"}}); !errors.Is(err, ErrNotAllowed) {
+		t.Errorf("an argument that is not UTF-8: %v", err)
+	}
 	if _, err := operator.Open(t.Context(), OpenMessage{Kind: "exec", Argv: []string{string(make([]byte, MaxControl))}}); err == nil {
 		t.Error("an argv of 64 KiB was sent")
 	}
@@ -655,6 +662,66 @@ func TestInnerTLSIsPinned(t *testing.T) {
 	if err := co.VerifyConnection(tls.ConnectionState{}); err == nil {
 		t.Error("no certificate at all is taken")
 	}
+}
+
+// On a real socket: quic-go has nothing to complain about on standard error, and
+// a peer whose address changes in mid-session is still the same peer.
+func TestUDPAndRebinding(t *testing.T) {
+	var complaints bytes.Buffer
+	log.SetOutput(&complaints)
+	defer log.SetOutput(os.Stderr)
+	listen := func() net.PacketConn {
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	a, b, moved := listen(), listen(), listen()
+	roaming := &rebound{PacketConn: a, other: moved}
+	eo, ea := handshake(t)
+	var agent *Mux
+	accepted := make(chan error, 1)
+	go func() {
+		var err error
+		agent, err = Accept(t.Context(), b, a.LocalAddr(), ea, Options{})
+		accepted <- err
+	}()
+	operator, err := Dial(t.Context(), roaming, b.LocalAddr(), eo, Options{})
+	if err := errors.Join(err, <-accepted); err != nil {
+		t.Fatal(err)
+	}
+	defer agent.Close()
+	defer operator.Close()
+	c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
+	for _, text := range []string{"before", "after"} {
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
+			t.Fatalf("%q, %v", got, err)
+		}
+		roaming.moved.Store(true)
+	}
+	if complaints.Len() > 0 {
+		t.Errorf("quic-go wrote %q", complaints.String())
+	}
+}
+
+// rebound sends from another socket once it has moved.
+type rebound struct {
+	net.PacketConn
+	other net.PacketConn
+	moved atomic.Bool
+}
+
+func (r *rebound) WriteTo(b []byte, to net.Addr) (int, error) {
+	if r.moved.Load() {
+		return r.other.WriteTo(b, to)
+	}
+	return r.PacketConn.WriteTo(b, to)
 }
 
 // In a bubble of synctest the test fails if any goroutine outlives it, so this

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 )
@@ -135,6 +136,26 @@ type OpenMessage struct {
 	TTY   *TTY        `cbor:"tty,omitempty"`   // nil: no terminal, streams apart
 	Stdin string      `cbor:"stdin,omitempty"` // what an approval binds standard input to; "" is nothing
 	Salt  [16]byte    `cbor:"salt"`            // of the commitment that proof and grant carry; hides the command from who guesses
+}
+
+// check tells the asking side what is wrong with m, before it is sent.
+func (m *OpenMessage) check() error {
+	if m.Kind == "" || len(m.Kind) > 32 {
+		return fmt.Errorf("%w: a channel has a kind of 1 to 32 bytes", ErrNotAllowed)
+	}
+	texts := append([]string{m.Kind, m.Cwd, m.As, m.Stdin}, m.Argv...)
+	for _, e := range m.Env {
+		texts = append(texts, e[:]...)
+	}
+	if m.TTY != nil {
+		texts = append(texts, m.TTY.Term)
+	}
+	for _, s := range texts {
+		if !utf8.ValidString(s) {
+			return fmt.Errorf("%w: command, directory and environment must be UTF-8", ErrNotAllowed)
+		}
+	}
+	return nil
 }
 
 // A TTY describes the terminal that a channel wants.

@@ -194,12 +194,12 @@ func (m *Mux) Open(ctx context.Context, msg OpenMessage) (*Channel, error) {
 	if !m.operator {
 		return nil, fmt.Errorf("%w: only the operator opens channels", ErrNotAllowed)
 	}
+	if err := msg.check(); err != nil {
+		return nil, err
+	}
 	b, err := encode(msg)
 	if err != nil {
 		return nil, err
-	}
-	if err := (Frame{FrameOpen, b}).check(); err != nil {
-		return nil, fmt.Errorf("%w: no kind of channel, or too long a one", ErrNotAllowed)
 	}
 	s, err := m.conn.OpenStreamSync(ctx)
 	if err != nil {

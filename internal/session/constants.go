@@ -26,6 +26,7 @@ const (
 	keySize       = 32 // AES-256
 	ivSize        = 12 // RFC 8446, section 5.3
 	tagSize       = 16
+	connIDSize    = 8
 	encapsSize    = 1184 // ML-KEM-768 encapsulation key, FIPS 203 table 3
 	ciphertext768 = 1088 // ML-KEM-768 ciphertext, FIPS 203 table 3
 	evidenceSize  = 8 + hashSize + 8

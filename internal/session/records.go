@@ -37,19 +37,6 @@ const (
 	KindData Kind = 2
 )
 
-// ConnectionIDSize is the size of the connection id of a DATA datagram, at
-// offset 4. The receiver of a direction finds its session by it.
-const ConnectionIDSize = 8
-
-// ConnectionID gives the connection id of a DATA datagram, unauthenticated, to
-// find the session that may open it. It is false for anything else.
-func ConnectionID(datagram []byte) ([ConnectionIDSize]byte, bool) {
-	if len(datagram) < headerSize+1+tagSize || datagram[0] != typeData {
-		return [ConnectionIDSize]byte{}, false
-	}
-	return [ConnectionIDSize]byte(datagram[4:12]), true
-}
-
 // Records seals and opens the datagrams of one session (SPEC.md 5). Sealing and
 // opening are independent; each is safe for concurrent use.
 type Records struct {
@@ -70,9 +57,6 @@ func newRecords(out, in flow, responder bool) *Records {
 
 // Responder reports whether this is the agent's side.
 func (r *Records) Responder() bool { return r.responder }
-
-// ReceiveID is the connection id of the datagrams that this side opens.
-func (r *Records) ReceiveID() [ConnectionIDSize]byte { return r.open.connID }
 
 // Accept appends to dst a record that tells the initiator that the session
 // stands. Only the responder may call it, and it calls it before all else; to
@@ -126,7 +110,7 @@ func (r *Records) Format(f fmt.State, _ rune) { redact(f, "Records") }
 // sealer is the sending direction. The counter is its own: nobody else can
 // choose, repeat or store one.
 type sealer struct {
-	connID [ConnectionIDSize]byte
+	connID [connIDSize]byte
 
 	mu      sync.Mutex
 	cur     *epoch // nil after close
@@ -182,7 +166,7 @@ func (s *sealer) close() {
 // opener is the receiving direction: the current epoch, the one before it for a
 // grace period, and the one after it once a record asks for it.
 type opener struct {
-	connID [ConnectionIDSize]byte
+	connID [connIDSize]byte
 
 	mu        sync.Mutex
 	cur       *epoch // nil after close
@@ -210,7 +194,7 @@ func (o *opener) record(dst, b []byte) ([]byte, Kind, error) {
 		o.prev = nil
 	}
 	if len(b) < headerSize+1+tagSize || b[0] != typeData ||
-		int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize || [ConnectionIDSize]byte(b[4:12]) != o.connID {
+		int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize || [connIDSize]byte(b[4:12]) != o.connID {
 		return nil, 0, ErrRecord
 	}
 	counter := binary.BigEndian.Uint64(b[12:])

@@ -123,19 +123,6 @@ func TestPadding(t *testing.T) {
 	}
 }
 
-func TestConnectionID(t *testing.T) {
-	o, a := talk(t)
-	d := seal(t, o, "x")
-	if id, ok := ConnectionID(d); !ok || id != a.ReceiveID() || id == o.ReceiveID() {
-		t.Errorf("connection id %x, %v, want %x", id, ok, a.ReceiveID())
-	}
-	for _, bad := range [][]byte{nil, d[:headerSize+tagSize], append([]byte{1}, d[1:]...)} {
-		if _, ok := ConnectionID(bad); ok {
-			t.Errorf("% x has a connection id", bad)
-		}
-	}
-}
-
 func TestRekeyByRecordsAndBytes(t *testing.T) {
 	for name, exhaust := range map[string]func(*sealer){
 		"records": func(s *sealer) { s.counter = RekeyRecords - 1 },
@@ -324,7 +311,6 @@ func FuzzData(f *testing.F) {
 	f.Add([]byte{typeData})
 	_, fresh := talk(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		ConnectionID(b)
 		if _, _, err := fresh.Open(nil, b); err != ErrRecord {
 			t.Fatalf("opened, or %v", err)
 		}

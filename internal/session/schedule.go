@@ -145,14 +145,14 @@ func (k *handshakeKeys) wipe() {
 // A flow is one direction's starting point after the handshake.
 type flow struct {
 	secret *secret
-	connID [8]byte
+	connID [connIDSize]byte
 }
 
 // deriveTraffic runs the last step of the schedule: both directions and the
 // exporter, from the complete transcript.
 func (k *handshakeKeys) deriveTraffic(th3 [hashSize]byte) (o2a, a2o flow, exporter *secret) {
-	o2a = flow{k.prk.derive("app o2a", th3), [8]byte(k.prk.derive("cid o2a", th3)[:8])}
-	a2o = flow{k.prk.derive("app a2o", th3), [8]byte(k.prk.derive("cid a2o", th3)[:8])}
+	o2a = flow{k.prk.derive("app o2a", th3), [connIDSize]byte(k.prk.derive("cid o2a", th3)[:connIDSize])}
+	a2o = flow{k.prk.derive("app a2o", th3), [connIDSize]byte(k.prk.derive("cid a2o", th3)[:connIDSize])}
 	return o2a, a2o, k.prk.derive("exporter", th3)
 }
 

@@ -85,9 +85,6 @@ func (s Suite) String() string {
 
 func (s Suite) known() bool { return s == SuiteClassic || s == SuiteHybrid }
 
-// DefaultSuites is the preference of a Config that names no suites.
-func DefaultSuites() []Suite { return []Suite{SuiteHybrid, SuiteClassic} }
-
 // Evidence is what each side tells the other under its signature, so that two
 // honest parties notice when servers show them different worlds (trust.md 2.2
 // and 4.4).
@@ -107,7 +104,7 @@ type Config struct {
 	TeamFP     [32]byte   // SHA-256 of the team's genesis
 	BundleHash [32]byte   // SHA-256 of the bundle: grant, proof, approvals
 	Evidence   Evidence   // for the peer
-	Suites     []Suite    // accepted, in order of preference; nil: DefaultSuites
+	Suites     []Suite    // accepted, in order of preference; nil: hybrid, then classic
 	MinSuite   Suite      // the floor of policy; suites below it are dropped
 }
 
@@ -140,7 +137,7 @@ func (c *Config) suites() ([]Suite, error) {
 	}
 	wanted := c.Suites
 	if wanted == nil {
-		wanted = DefaultSuites()
+		wanted = []Suite{SuiteHybrid, SuiteClassic}
 	}
 	var out []Suite
 	for _, s := range wanted {
