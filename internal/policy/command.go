@@ -178,6 +178,7 @@ type command struct {
 	// host, so that its name may mean another program. Patterns that lower do
 	// not apply.
 	elsewhere bool
+	guessed   bool // a word of it was taken for its begin, which is not sure
 	stdin     bool // a shell that reads its commands from its input
 }
 
@@ -289,9 +290,21 @@ func covers(args []patternWord, words []word) bool {
 type facts struct {
 	flags    []string   // as written, one for each letter of a cluster, and other names of the same
 	operands [][]string // each as written and as a cleaned path
-	open     []glob     // words that can be read in part
+	open     []openWord // words that can be read in part
 	many     bool       // some words can't be read, not even how many
+	// manyOperands: the same, behind `--`, where no word is a flag.
+	manyOperands bool
 }
+
+// An openWord can be read in part.
+type openWord struct {
+	glob
+	operand bool // it stands behind `--`
+}
+
+var anyFlag = newGlob("-*")
+
+func (w openWord) mayBeFlag() bool { return !w.operand && w.meets(anyFlag) }
 
 func factsOf(c *command, name string) *facts {
 	f := &facts{}
@@ -299,10 +312,12 @@ func factsOf(c *command, name string) *facts {
 	operandsOnly := false
 	for _, w := range c.words[1:] {
 		switch {
+		case w.many && operandsOnly:
+			f.manyOperands = true
 		case w.many:
 			f.many = true
 		case !w.isLiteral():
-			f.open = append(f.open, w.glob)
+			f.open = append(f.open, openWord{w.glob, operandsOnly})
 		case !operandsOnly && w.pieces[0] == "--":
 			operandsOnly = true
 		case !operandsOnly && isFlag(w.pieces[0]):
@@ -367,7 +382,7 @@ func (p *pattern) mayCover(name string, f *facts) bool {
 		switch {
 		case a.more:
 			more = true
-		case a.isSatisfied(f), f.many:
+		case a.isSatisfied(f), f.many, f.manyOperands && a.isOperand():
 		case !slices.ContainsFunc(f.open, a.mayBe):
 			return false
 		case a.isShortFlag():
@@ -395,7 +410,7 @@ func (p *pattern) coversOperands(f *facts) bool {
 		}
 	}
 	for _, open := range f.open {
-		if !open.meets(newGlob("-*")) && !slices.ContainsFunc(p.args, func(a patternWord) bool { return a.mayBe(open) }) {
+		if !open.mayBeFlag() && !slices.ContainsFunc(p.args, func(a patternWord) bool { return a.mayBe(open) }) {
 			return false
 		}
 	}
@@ -443,8 +458,16 @@ func hasCluster(f *facts, alt glob) bool {
 }
 
 // mayBe says whether a word that can be read in part may be an alternative.
-func (a *patternWord) mayBe(open glob) bool {
+func (a *patternWord) mayBe(open openWord) bool {
 	return slices.ContainsFunc(a.alts, func(alt glob) bool {
-		return alt.meets(open) || isFlag(alt.String()) && open.meets(newGlob("-*"))
+		if isFlag(alt.String()) {
+			return open.mayBeFlag()
+		}
+		return alt.meets(open.glob)
 	})
+}
+
+// isOperand says whether an alternative can be a word that is no flag.
+func (a *patternWord) isOperand() bool {
+	return slices.ContainsFunc(a.alts, func(g glob) bool { return !isFlag(g.String()) })
 }

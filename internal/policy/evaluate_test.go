@@ -138,6 +138,28 @@ func TestObligations(t *testing.T) {
 	}
 }
 
+func TestHeldByTier(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	unknown := func(target string, tags map[string]string) Verdict {
+		return Evaluate(with(aliceOn(target, tags, Exec), func(r *Request) { r.Argv = nil }), snap)
+	}
+	known := Evaluate(aliceOn("s-1", staging, Exec, "systemctl", "stop", "x"), snap)
+	got := HeldByTier(unknown("s-1", staging), snap)
+	if got.Effect != Hold || got.Obligations.Quorum != known.Obligations.Quorum || got.Obligations.AskFor != known.Obligations.AskFor ||
+		got.Rule != "sre-staging" || !strings.Contains(got.Reason, "needs 1 of role:approver") {
+		t.Errorf("a server would hold %+v, the agent %+v", got, known)
+	}
+	if held := unknown("web-1", prod); HeldByTier(held, snap).Reason != held.Reason {
+		t.Error("the hold of the rule is replaced")
+	}
+	if v := HeldByTier(unknown("x", nil), snap); v.Effect != Deny {
+		t.Errorf("a denied request is held: %+v", v)
+	}
+	if v := HeldByTier(Verdict{Effect: Allow}, nil); v.Effect != Allow || HeldByTier(Verdict{}, snap).Effect != Deny {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestRootMustBeSpelledOut(t *testing.T) {
 	base := "version: 1\nmode: allowlist\nallowlist:\n  - {name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [shell]"
 	for as, want := range map[string]map[string]Effect{

@@ -56,7 +56,7 @@ func (l *lineReader) visit(n syntax.Node) bool {
 	case *syntax.Stmt:
 		l.statement(n)
 	case *syntax.CallExpr:
-		l.r.assigned = l.r.assigned || len(n.Assigns) > 0
+		l.assign(n.Assigns)
 	case *syntax.TimeClause:
 		// In bash `time` is a word of the language; elsewhere it is a program
 		// with options of its own.
@@ -65,7 +65,10 @@ func (l *lineReader) visit(n syntax.Node) bool {
 				l.add(append([]word{{glob: literal("time")}}, readWords(call.Args)...))
 			}
 		}
-	case *syntax.DeclClause, *syntax.ForClause, *syntax.LetClause, *syntax.FuncDecl:
+	case *syntax.DeclClause:
+		l.r.assigned = true
+		l.assign(n.Args)
+	case *syntax.ForClause, *syntax.LetClause, *syntax.FuncDecl:
 		l.r.assigned = true
 	case *syntax.ParamExp:
 		if n.Exp != nil && (n.Exp.Op == syntax.OtherParamOps || n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull) {
@@ -76,6 +79,16 @@ func (l *lineReader) visit(n syntax.Node) bool {
 		}
 	}
 	return l.r.problem == ""
+}
+
+// assign notes the variables that a line sets.
+func (l *lineReader) assign(assigns []*syntax.Assign) {
+	for _, a := range assigns {
+		l.r.assigned = true
+		if a.Name != nil && programs().isRisky(a.Name.Value) {
+			l.opaque = riskyVariable(a.Name.Value)
+		}
+	}
 }
 
 // statement adds the simple command of a statement and what it redirects.

@@ -18,6 +18,8 @@ type programTable struct {
 	classes  map[string][]glob
 	synonyms map[string][]synonym
 	wrappers map[string]*wrapper
+	// environment holds variables that make a program load or run something else.
+	environment []glob
 }
 
 // A synonym is a flag that means another one.
@@ -25,13 +27,14 @@ type synonym struct{ flag, means string }
 
 // A wrapper starts another command; the fields are explained in programs.yaml.
 type wrapper struct {
-	flags, values, line, shells []string
-	replace                     string
-	sub                         []string
-	skip                        int
-	assigns, elsewhere, appends bool
-	run                         string
-	bareShell                   bool
+	flags, values, line, split, shells []string
+	replace                            string
+	sub                                []string
+	skip                               int
+	assigns, elsewhere, appends        bool
+	unsure                             bool
+	run                                string
+	bareShell                          bool
 }
 
 // programs reads the table once. A mistake in it is a bug of ours.
@@ -44,6 +47,9 @@ var programs = sync.OnceValue(func() *programTable {
 })
 
 func (t *programTable) classNames() []string { return slices.Sorted(maps.Keys(t.classes)) }
+
+// isRisky says whether setting the variable can make programs other ones.
+func (t *programTable) isRisky(variable string) bool { return anyGlob(t.environment, variable) }
 
 func (t *programTable) isShell(name string) bool { return anyGlob(t.classes["shell"], name) }
 
@@ -68,6 +74,7 @@ func parsePrograms(doc string) (*programTable, error) {
 		wrappers: map[string]*wrapper{"shell": {
 			run:    "shell",
 			values: []string{"o", "O", "--rcfile", "--init-file"},
+			line:   []string{"C", "--init-command"}, // of fish
 		}},
 	}
 	var r reader
@@ -90,8 +97,21 @@ func parsePrograms(doc string) (*programTable, error) {
 				})
 			})
 		}},
+		field{"environment", func(n ast.Node) {
+			for _, name := range r.texts(n, "environment") {
+				t.environment = append(t.environment, newGlob(name))
+			}
+		}},
+		field{"starters", func(n ast.Node) {
+			for _, name := range r.texts(n, "starters") {
+				t.wrappers[name] = &wrapper{run: "words", elsewhere: true, unsure: true}
+			}
+		}},
 		field{"wrappers", func(n ast.Node) {
-			r.pairs(n, "wrappers", func(program string, _, value ast.Node) {
+			r.pairs(n, "wrappers", func(program string, name, value ast.Node) {
+				if t.wrappers[program] != nil {
+					r.fail(name, "%s is described twice", program)
+				}
 				t.wrappers[program] = r.wrapper(value, program)
 			})
 		}},
@@ -125,10 +145,10 @@ func (r *reader) wrapper(n ast.Node, program string) *wrapper {
 	}
 	r.mapping(n, program,
 		words("flags", &w.flags), words("values", &w.values), words("line", &w.line),
-		words("shells", &w.shells), words("sub", &w.sub),
+		words("split", &w.split), words("shells", &w.shells), words("sub", &w.sub),
 		field{"replace", func(v ast.Node) { w.replace = r.text(v, "replace") }},
 		field{"skip", func(v ast.Node) { w.skip = r.number(v, "skip", 0, 4) }},
-		yes("assigns", &w.assigns), yes("elsewhere", &w.elsewhere), yes("appends", &w.appends),
+		yes("assigns", &w.assigns), yes("elsewhere", &w.elsewhere), yes("appends", &w.appends), yes("unsure", &w.unsure),
 		field{"run", func(v ast.Node) { w.run = r.oneOf(v, "run", "words", "line", "first", "shell", "find", "never") }},
 		field{"bare", func(v ast.Node) { w.bareShell = r.oneOf(v, "bare", "shell") == "shell" }},
 	)
@@ -143,6 +163,7 @@ const (
 	flagOption
 	valueOption
 	lineOption
+	splitOption
 	shellOption
 )
 
@@ -150,6 +171,8 @@ func (w *wrapper) option(name string) optionKind {
 	switch {
 	case slices.Contains(w.line, name):
 		return lineOption
+	case slices.Contains(w.split, name):
+		return splitOption
 	case slices.Contains(w.values, name):
 		return valueOption
 	case slices.Contains(w.shells, name):

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
 // Limits of a command. What is beyond them is taken for the strictest tier:
@@ -114,7 +116,8 @@ func (u *unwrapper) run() {
 		return
 	}
 	rest := u.options(words)
-	if u.unsure {
+	if u.unsure || u.w.unsure {
+		u.elsewhere = true
 		u.guess(u.c.words[1:])
 	}
 	switch {
@@ -151,7 +154,7 @@ func (u *unwrapper) start(words []word, elsewhere bool) {
 		inner = append(inner, word{many: true})
 	}
 	u.through = true
-	u.r.add(command{words: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere}, u.depth)
+	u.r.add(command{words: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere, guessed: u.c.guessed}, u.depth)
 }
 
 // line hands on words that a shell will join and read again.
@@ -196,7 +199,7 @@ func (u *unwrapper) options(words []word) []word {
 		case isFlag(text):
 			i = u.optionWord(words, i)
 		case u.w.assigns && isAssign && name != "":
-			u.elsewhere = true
+			u.assign(name)
 		case u.w.run == "never":
 			// options may follow operands: su root -c LINE
 		case skip > 0:
@@ -208,11 +211,28 @@ func (u *unwrapper) options(words []word) []word {
 	return nil
 }
 
+// assign notes a variable that is set for the command.
+func (u *unwrapper) assign(name string) {
+	u.elsewhere = true
+	if programs().isRisky(name) {
+		u.opaque = riskyVariable(name)
+	}
+}
+
+func riskyVariable(name string) string {
+	return "it sets " + name + ", which can make a program another one"
+}
+
 // operands drops the operands that stand before the command.
 func (u *unwrapper) operands(words []word, skip int) []word {
 	if u.w.assigns {
-		for len(words) > 0 && strings.Contains(words[0].String(), "=") {
-			words, u.elsewhere = words[1:], true
+		for len(words) > 0 {
+			name, _, isAssign := strings.Cut(words[0].String(), "=")
+			if !isAssign {
+				break
+			}
+			u.assign(name)
+			words = words[1:]
 		}
 	}
 	return words[min(skip, len(words)):]
@@ -265,8 +285,12 @@ func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool)
 	if valueWord.many {
 		u.unsure = true
 	}
-	if kind == lineOption {
+	switch kind {
+	case lineOption:
 		u.line([]word{valueWord})
+	case splitOption:
+		u.line(append([]word{valueWord}, quoteWords(words[min(i+1, len(words)):])...))
+		return len(words)
 	}
 	if name == u.w.replace && u.w.replace != "" {
 		u.placeholder = valueWord.String()
@@ -274,24 +298,36 @@ func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool)
 	return i
 }
 
-// guess takes every word for the beginning of the command. Only patterns that
-// raise can come of it, because such a command is elsewhere and through.
+// quoteWords quotes words so that a shell reads each as it is.
+func quoteWords(words []word) []word {
+	quoted := slices.Clone(words)
+	for i, w := range quoted {
+		if !w.many && w.isLiteral() {
+			quoted[i] = word{glob: literal(sanitize.Argv(w.pieces).String())}
+		}
+	}
+	return quoted
+}
+
+// guess takes every word for the begin of the command. Only patterns that
+// raise can come of it, because such a command is elsewhere and through. Inside
+// a guess nothing is guessed again: its words are among those tried already.
 func (u *unwrapper) guess(words []word) {
-	if slices.Contains(u.c.via, guessed) {
+	if u.c.guessed {
 		return
 	}
-	via := append(slices.Clip(u.c.via), u.name, guessed)
+	via := append(slices.Clip(u.c.via), u.name, "?")
 	for i := range words {
+		if words[i].many || !words[i].isLiteral() {
+			continue
+		}
 		at := len(u.r.commands)
-		u.r.add(command{words: words[i:], via: via, elsewhere: true}, u.depth)
+		u.r.add(command{words: words[i:], via: via, elsewhere: true, guessed: true}, u.depth)
 		for j := at; j < len(u.r.commands); j++ {
 			u.r.commands[j].through = true
 		}
 	}
 }
-
-// guessed marks, in via, commands of which the beginning is not sure.
-const guessed = "?"
 
 // shellWords reads the words of a shell: -c takes a command line, else the
 // first operand is a script, else it reads its input.
@@ -312,11 +348,25 @@ func (u *unwrapper) shellWords(words []word) {
 			break
 		}
 		words = words[1:]
-		if name, _, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
-			if slices.Contains(u.w.values, name) && !hasValue && len(words) > 0 {
+		if name, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
+			switch isLine := slices.Contains(u.w.line, name); {
+			case isLine && hasValue:
+				u.line([]word{{glob: literal(value)}})
+			case hasValue && name == "--command":
+				u.line([]word{{glob: literal(value)}})
+			case (isLine || slices.Contains(u.w.values, name)) && len(words) > 0:
+				if isLine {
+					u.line(words[:1])
+				}
 				words = words[1:]
+			default:
+				line = line || name == "--command"
 			}
-			line = line || name == "--command"
+			continue
+		}
+		if len(words) > 0 && slices.Contains(u.w.line, text[1:]) {
+			u.line(words[:1])
+			words = words[1:]
 			continue
 		}
 		line = line || text[0] == '-' && strings.Contains(text, "c")
@@ -330,9 +380,10 @@ func (u *unwrapper) shellWords(words []word) {
 	switch {
 	case line && len(words) > 0:
 		u.line(words[:1])
+		u.guess(words[1:]) // the line may run its own parameters
 	case !input && !line && len(words) > 0:
 		u.start(words, true) // a script: its name is no program of the system
-	default:
+	case u.lines == 0:
 		u.opaque, u.stdin = u.name+" reads its commands from its input", true
 	}
 }
