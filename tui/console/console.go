@@ -1,0 +1,127 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/term"
+
+	"github.com/tucdesk/tucdesk/backend"
+)
+
+// DefaultPrefix is the key that speaks to the console from within a terminal.
+const DefaultPrefix = "ctrl+]"
+
+// ErrNoTerminal means that there is no terminal that the console could use.
+var ErrNoTerminal = errors.New("console: no usable terminal")
+
+// Options say how the console runs. The zero value is right for most.
+type Options struct {
+	// Prefix is the key before a console key within a terminal, in Bubble
+	// Tea's spelling, such as "ctrl+]" or "ctrl+a". Twice, it reaches the
+	// terminal once. Empty means DefaultPrefix.
+	Prefix string
+	// Who is shown at the right of the tab bar: who one is, and where.
+	Who string
+	// In and Out are the terminal; nil means standard input and output.
+	In, Out *os.File
+	// Environ is the environment; nil means the process's own.
+	Environ []string
+}
+
+func (o *Options) setDefaults() {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.In == nil {
+		o.In = os.Stdin
+	}
+	if o.Out == nil {
+		o.Out = os.Stdout
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+}
+
+// check refuses what can't work: no terminal, a dumb one, and a prefix that
+// is needed to type.
+func (o *Options) check() error {
+	const instead = "use tucdesk agents, tucdesk exec or tucdesk approvals here, or start tucdesk in a full terminal"
+	if !term.IsTerminal(o.In.Fd()) || !term.IsTerminal(o.Out.Fd()) {
+		return fmt.Errorf("%w: input or output is not a terminal; %s", ErrNoTerminal, instead)
+	}
+	if slices.Contains(o.Environ, "TERM=dumb") {
+		return fmt.Errorf("%w: TERM is dumb, so it can't be painted on; %s", ErrNoTerminal, instead)
+	}
+	return checkPrefix(o.Prefix)
+}
+
+func checkPrefix(prefix string) error {
+	if !strings.HasPrefix(prefix, "ctrl+") && !strings.HasPrefix(prefix, "alt+") && !isFunctionKey(prefix) {
+		return fmt.Errorf("console: the prefix %+q would be needed to type; use one such as %s or f12", prefix, DefaultPrefix)
+	}
+	if prefix == "ctrl+c" {
+		return errors.New("console: ctrl+c can't be the prefix: programs need it")
+	}
+	return nil
+}
+
+func isFunctionKey(key string) bool {
+	return len(key) >= 2 && key[0] == 'f' && strings.Trim(key[1:], "0123456789") == ""
+}
+
+// frameGap is the least time between two frames while output flows: 120 a
+// second. A change after a pause is drawn at once.
+const frameGap = time.Second / 120
+
+// Run shows the console until its user quits or ctx is done. It closes the
+// terminals that it opened, but not b.
+func Run(ctx context.Context, b backend.Backend, o Options) error {
+	o.setDefaults()
+	if err := o.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m := newModel(ctx, b, o)
+	p := tea.NewProgram(m,
+		tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out),
+		tea.WithEnvironment(o.Environ), tea.WithFPS(120))
+	framesDone := make(chan struct{})
+	go func() {
+		defer close(framesDone)
+		frames(ctx, m.wakes, p.Send)
+	}()
+	_, err := p.Run()
+	cancel()
+	<-framesDone
+	m.closeTabs()
+	if err != nil && !errors.Is(err, tea.ErrProgramKilled) {
+		return fmt.Errorf("console: %w", err)
+	}
+	return nil
+}
+
+// frames turns wakes of panes into frame messages.
+func frames(ctx context.Context, wakes <-chan struct{}, send func(tea.Msg)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wakes:
+		}
+		send(frameMsg{})
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(frameGap):
+		}
+	}
+}

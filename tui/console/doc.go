@@ -1,0 +1,23 @@
+// Package console is TucDesk's full-screen console: the list of targets with
+// the verdict of policy for each, the queue of approvals, and terminals in
+// tabs.
+//
+// Its parts: console.go runs it; model.go is the one Bubble Tea model, which
+// takes messages and runs commands; agents.go, approvals.go and tabs.go are
+// the views, plain structs that draw themselves into a canvas of cells;
+// dialog.go holds what lies above a view and sees keys first; keymap.go is the
+// keys as data, from which the footer and the help come.
+//
+// Invariants:
+//
+//   - A screen that cannot leak: the package reaches no network and no key.
+//     It knows backend.Backend, charm libraries, sanitize and pane.
+//   - Every text that came from a network is a sanitize.Text when it is
+//     drawn, and a terminal's output reaches the screen as clean cells only.
+//   - Nothing is said by colour alone, and nothing is claimed that a backend
+//     does not say: no verdict reads "no policy", a zero Assurance reads "no
+//     policy, not recorded".
+//   - No output of a terminal travels in a message; Update never blocks.
+//   - An approval is decided with what the approver saw: to its end, and
+//     unchanged since. A refusal needs a reason; a high tier is typed.
+package console

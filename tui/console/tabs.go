@@ -1,0 +1,151 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/pane"
+)
+
+// maxTabs bounds the tabs, and with them terminals and their memory.
+const maxTabs = 64
+
+// A tabState says what a tab shows.
+type tabState uint8
+
+const (
+	tabOpening tabState = iota // Open is on its way
+	tabAsking                  // Ask is on its way
+	tabWaiting                 // people are asked; it opens by itself
+	tabRunning                 // a pane
+	tabFailed                  // what went wrong
+)
+
+// A tab is one request and what came of it.
+type tab struct {
+	id     int
+	req    backend.OpenRequest
+	name   sanitize.Text // the target's
+	state  tabState
+	since  time.Time
+	ctx    context.Context
+	cancel context.CancelFunc // ends opening and waiting
+	pane   *pane.Pane
+	scroll bool // keys scroll
+	bell   bool // rang while not shown
+	err    error
+}
+
+// needsPrefix says whether keys go to a program.
+func (t *tab) needsPrefix() bool {
+	return t.state == tabRunning && !t.pane.Status().Ended
+}
+
+// title is the tab's name in the bar, with a mark for what happened.
+func (t *tab) title() []sanitize.Text {
+	out := []sanitize.Text{t.name}
+	if len(t.req.Argv) > 0 {
+		out = append(out, sanitize.Literal(": "), sanitize.Argv(t.req.Argv[:1]))
+	}
+	switch {
+	case t.bell:
+		out = append(out, sanitize.Literal(" !"))
+	case t.state == tabWaiting || t.state == tabAsking || t.state == tabOpening:
+		out = append(out, sanitize.Literal(" ~"))
+	case t.state == tabFailed:
+		out = append(out, sanitize.Literal(" ✗"))
+	case t.pane.Status().Ended:
+		out = append(out, sanitize.Literal(" ."))
+	}
+	return out
+}
+
+// close ends whatever the tab does, without waiting.
+func (t *tab) close() {
+	t.cancel()
+	if t.pane != nil {
+		// A terminal that is slow to end must not hold the screen.
+		go t.pane.Close()
+	}
+}
+
+// draw shows the pane, or where the request stands.
+func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
+	if t.state == tabRunning {
+		t.pane.Draw(c, area)
+		if x, y, shown := t.pane.Cursor(); shown && x < area.Dx() && y < area.Dy() {
+			return tea.NewCursor(area.Min.X+x, area.Min.Y+y)
+		}
+		return nil
+	}
+	what := []para{
+		{"Target", t.name, c.st.bold},
+		{"Wants", requestText(string(t.req.Kind), t.req.Argv), c.st.plain},
+	}
+	var head para
+	var tail []para
+	switch t.state {
+	case tabOpening:
+		head = para{"", sanitize.Literal("Opening ..."), c.st.bold}
+		tail = []para{{"", sanitize.Literal("x gives up."), c.st.plain}}
+	case tabAsking, tabWaiting:
+		head = para{"", sanitize.Literal("~ yours: waiting for approval"), c.st.hold}
+		tail = []para{
+			{"Reason", sanitize.Clean(t.req.Reason), c.st.plain},
+			{"Waiting", sanitize.Clean(leftWord(t.since, now)), c.st.plain},
+			{},
+			{"", sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), c.st.plain},
+		}
+	case tabFailed:
+		head = para{"", sanitize.Literal("✗ It did not open."), c.st.deny}
+		tail = []para{
+			{"Cause", errorText(t.err), c.st.plain},
+			{},
+			{"", sanitize.Literal("r tries again, x closes the tab."), c.st.plain},
+		}
+	}
+	paras := append([]para{head, {}}, append(what, tail...)...)
+	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
+	c.rows(inside, layout(paras, max(1, inside.Dx())), 0)
+	return nil
+}
+
+// status is the line below a terminal: first what the pane has to say, then
+// what protects it.
+func (t *tab) status(style uv.Style) []span {
+	if t.state != tabRunning {
+		return nil
+	}
+	var spans []span
+	say := func(text sanitize.Text) {
+		spans = append(spans, span{style, text}, lit(style, " · "))
+	}
+	st := t.pane.Status()
+	if t.scroll || st.Back > 0 {
+		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, esc returns", st.Back, st.History)))
+	}
+	switch {
+	case st.Ended && st.Err != nil:
+		say(sanitize.Literal("the link was lost; r opens again, x closes"))
+		say(errorText(st.Err))
+	case st.Ended:
+		say(exitWord(st.Exit))
+		say(sanitize.Literal("r opens again, x closes"))
+	}
+	switch {
+	case st.GaveUp:
+		say(sanitize.Literal("DISPLAY STOPPED: the program broke it too often"))
+	case st.Resets > 0:
+		say(sanitize.Literal("display was reset: the program sent something that could not be drawn"))
+	}
+	if st.Lost {
+		say(sanitize.Literal("INPUT REFUSED: the program does not read"))
+	}
+	return append(spans, assuranceSpans(t.pane.Assurance(), style)...)
+}

@@ -1,0 +1,173 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	uv "github.com/charmbracelet/ultraviolet"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+// verdictWord is a verdict as glyph and word, and its style.
+func verdictWord(st *styles, e backend.Effect) (string, uv.Style) {
+	switch e {
+	case backend.Allow:
+		return "✓ allow", st.allow
+	case backend.Confirm:
+		return "? confirm", st.confirm
+	case backend.Hold:
+		return "~ hold", st.hold
+	}
+	return "✗ deny", st.deny
+}
+
+// stateGlyph and stateWord say whether a target can be reached.
+func stateGlyph(s backend.State) string {
+	switch s {
+	case backend.Online:
+		return "●"
+	case backend.Offline:
+		return "○"
+	}
+	return "·"
+}
+
+// assuranceSpans says what protects a terminal, most important first. It
+// claims nothing that a does not say.
+func assuranceSpans(a backend.Assurance, style uv.Style) []span {
+	var parts []sanitize.Text
+	add := func(s string) { parts = append(parts, sanitize.Literal(s)) }
+	peer := sanitize.Clean(shorten(a.Peer, 16))
+	switch {
+	case !a.Policy && a.Recording == "":
+		add("no policy, not recorded")
+	case !a.Policy:
+		add("no policy")
+	}
+	switch {
+	case a.E2EE && a.Peer != "":
+		add("E2EE")
+	case a.E2EE:
+		add("E2EE, peer unknown")
+	default:
+		add("not E2EE")
+	}
+	spans := join(style, parts)
+	if a.E2EE && a.Peer != "" {
+		spans = append(spans, lit(style, " with "), span{style, peer})
+	}
+	if a.Policy && a.Recording == "" {
+		spans = append(spans, lit(style, " · not recorded"))
+	}
+	if a.Recording != "" {
+		spans = append(spans, lit(style, " · rec "), span{style, sanitize.Clean(a.Recording)})
+	}
+	if a.Gate != "" {
+		spans = append(spans, lit(style, " · gate "), span{style, sanitize.Clean(a.Gate)})
+	} else if a.Policy {
+		spans = append(spans, lit(style, " · no gate"))
+	}
+	if a.Path != "" {
+		spans = append(spans, lit(style, " · "), span{style, sanitize.Clean(a.Path)})
+	}
+	return spans
+}
+
+func join(style uv.Style, parts []sanitize.Text) []span {
+	var spans []span
+	for i, p := range parts {
+		if i > 0 {
+			spans = append(spans, lit(style, " · "))
+		}
+		spans = append(spans, span{style, p})
+	}
+	return spans
+}
+
+// shorten cuts an identifier to n runes.
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
+}
+
+// leftWord is the time until t, for a count-down.
+func leftWord(now, t time.Time) string {
+	left := t.Sub(now)
+	switch {
+	case t.IsZero():
+		return "no limit"
+	case left <= 0:
+		return "over"
+	case left >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(left.Hours()), int(left.Minutes())%60)
+	}
+	return fmt.Sprintf("%d:%02d", int(left.Minutes()), int(left.Seconds())%60)
+}
+
+// requestText is what a request wants to start.
+func requestText(kind string, argv []string) sanitize.Text {
+	if len(argv) > 0 {
+		return sanitize.Argv(argv)
+	}
+	if kind == string(backend.KindShell) {
+		return sanitize.Literal("a login shell")
+	}
+	return sanitize.Clean(kind)
+}
+
+// exitWord is how a program ended.
+func exitWord(e backend.Exit) sanitize.Text {
+	s := fmt.Sprintf("exit code %d", e.Code)
+	if e.Signal != "" {
+		s = "ended by signal " + e.Signal
+	}
+	if e.Reason != "" {
+		s += ": " + e.Reason
+	}
+	return sanitize.Clean(s)
+}
+
+// verdictParas explain a verdict: which rule and line, why, and who could
+// approve.
+func verdictParas(st *styles, v backend.Verdict) []para {
+	word, style := verdictWord(st, v.Effect)
+	paras := []para{{"Verdict", sanitize.Literal(word), style}}
+	rule := "no rule matches, so policy denies"
+	if v.Rule != "" {
+		rule = v.Rule
+		if v.Line > 0 {
+			rule += fmt.Sprintf(", line %d of the policy", v.Line)
+		}
+	} else if v.Effect != backend.Deny {
+		rule = "not named"
+	}
+	paras = append(paras, para{"Rule", sanitize.Clean(rule), st.plain})
+	if v.Reason != "" {
+		paras = append(paras, para{"Why", sanitize.Clean(v.Reason), st.plain})
+	}
+	if v.Effect == backend.Hold {
+		who := v.Approvers
+		if who == "" {
+			who = "not said"
+		}
+		paras = append(paras, para{"Approvers", sanitize.Clean(who), st.plain})
+	}
+	return paras
+}
+
+// errorText is an error without the package names at its front.
+func errorText(err error) sanitize.Text {
+	s := err.Error()
+	for {
+		head, rest, ok := strings.Cut(s, ": ")
+		if !ok || strings.ContainsAny(head, " \t\"") {
+			return sanitize.Clean(s)
+		}
+		s = rest
+	}
+}
