@@ -56,19 +56,17 @@ func handshake(t testing.TB) (operator, agent *session.Established) {
 	return operator, agent
 }
 
-// connect gives the two Muxes of a session over a memory network. They close
-// with the test.
-func connect(t testing.TB, net memnet.Options, o Options) (operator, agent *Mux) {
+// join makes the two Muxes of a session over two given paths.
+func join(t testing.TB, a, b net.PacketConn, o Options) (operator, agent *Mux) {
 	t.Helper()
-	a, b := memnet.PacketPipe(net)
 	eo, ea := handshake(t)
 	accepted := make(chan error, 1)
 	go func() {
 		var err error
-		agent, err = Accept(t.Context(), b, memnet.Addr("a"), ea, o)
+		agent, err = Accept(t.Context(), b, a.LocalAddr(), ea, o)
 		accepted <- err
 	}()
-	operator, err := Dial(t.Context(), a, memnet.Addr("b"), eo, o)
+	operator, err := Dial(t.Context(), a, b.LocalAddr(), eo, o)
 	if err := errors.Join(err, <-accepted); err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +75,14 @@ func connect(t testing.TB, net memnet.Options, o Options) (operator, agent *Mux)
 		agent.Close()
 	})
 	return operator, agent
+}
+
+// connect gives the two Muxes of a session over a memory network. They close
+// with the test.
+func connect(t testing.TB, net memnet.Options, o Options) (operator, agent *Mux) {
+	t.Helper()
+	a, b := memnet.PacketPipe(net)
+	return join(t, a, b, o)
 }
 
 // open makes a channel that the agent allows, and hands the agent's end to serve.
@@ -549,16 +555,23 @@ func TestSilentBeforeAccept(t *testing.T) {
 	}
 }
 
-// ACCEPT and everything after it gets through a network that loses the first
-// datagrams of each side.
+// The first datagrams of each side are lost, among them three ACCEPTs.
 func TestFirstDatagramsLost(t *testing.T) {
-	operator, agent := connect(t, memnet.Options{Loss: .3, Seed: 11}, Options{})
-	c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
-	c.Write([]byte("x"))
-	c.CloseWrite()
-	if got, err := io.ReadAll(c); err != nil || string(got) != "x" {
-		t.Fatalf("%q, %v", got, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memnet.PacketPipe(memnet.Options{})
+		fromOperator, fromAgent := &dropNext{PacketConn: a}, &dropNext{PacketConn: b}
+		fromOperator.drop.Store(2)
+		fromAgent.drop.Store(3)
+		operator, agent := join(t, fromOperator, fromAgent, Options{})
+		c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
+		c.Write([]byte("x"))
+		c.CloseWrite()
+		if got, err := io.ReadAll(c); err != nil || string(got) != "x" {
+			t.Errorf("%q, %v", got, err)
+		}
+		operator.Close()
+		<-agent.Done()
+	})
 }
 
 // What a relay captures is sealed, fits its datagrams, and is worth nothing again.
@@ -571,20 +584,7 @@ func TestCapturedDatagrams(t *testing.T) {
 		defer mu.Unlock()
 		captured[side] = append(captured[side], bytes.Clone(d))
 	}})
-	eo, ea := handshake(t)
-	var agent *Mux
-	accepted := make(chan error, 1)
-	go func() {
-		var err error
-		agent, err = Accept(t.Context(), b, memnet.Addr("a"), ea, Options{})
-		accepted <- err
-	}()
-	operator, err := Dial(t.Context(), a, memnet.Addr("b"), eo, Options{})
-	if err := errors.Join(err, <-accepted); err != nil {
-		t.Fatal(err)
-	}
-	defer agent.Close()
-	defer operator.Close()
+	operator, agent := join(t, a, b, Options{})
 	say := func() {
 		t.Helper()
 		c := open(t, operator, agent, OpenMessage{Kind: "exec", Argv: []string{string(canary)}}, echo)
@@ -680,20 +680,7 @@ func TestUDPAndRebinding(t *testing.T) {
 	}
 	a, b, moved := listen(), listen(), listen()
 	roaming := &rebound{PacketConn: a, other: moved}
-	eo, ea := handshake(t)
-	var agent *Mux
-	accepted := make(chan error, 1)
-	go func() {
-		var err error
-		agent, err = Accept(t.Context(), b, a.LocalAddr(), ea, Options{})
-		accepted <- err
-	}()
-	operator, err := Dial(t.Context(), roaming, b.LocalAddr(), eo, Options{})
-	if err := errors.Join(err, <-accepted); err != nil {
-		t.Fatal(err)
-	}
-	defer agent.Close()
-	defer operator.Close()
+	operator, agent := join(t, roaming, b, Options{})
 	c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
 	for _, text := range []string{"before", "after"} {
 		if _, err := c.Write([]byte(text)); err != nil {
@@ -765,18 +752,7 @@ func TestIdleAndLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cut := make(chan struct{})
 		a, b := memnet.PacketPipe(memnet.Options{})
-		eo, ea := handshake(t)
-		var agent *Mux
-		accepted := make(chan error, 1)
-		go func() {
-			var err error
-			agent, err = Accept(t.Context(), &cuttable{b, cut}, memnet.Addr("a"), ea, Options{})
-			accepted <- err
-		}()
-		operator, err := Dial(t.Context(), &cuttable{a, cut}, memnet.Addr("b"), eo, Options{})
-		if err := errors.Join(err, <-accepted); err != nil {
-			t.Fatal(err)
-		}
+		operator, agent := join(t, &cuttable{a, cut}, &cuttable{b, cut}, Options{})
 		c := open(t, operator, agent, OpenMessage{Kind: "shell"}, echo)
 		time.Sleep(time.Hour)
 		if operator.Err() != nil || agent.Err() != nil {
@@ -802,19 +778,8 @@ func TestIdleAndLost(t *testing.T) {
 func TestLostGoodbye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memnet.PacketPipe(memnet.Options{})
-		eo, ea := handshake(t)
-		var agent *Mux
-		accepted := make(chan error, 1)
-		go func() {
-			var err error
-			agent, err = Accept(t.Context(), b, memnet.Addr("a"), ea, Options{})
-			accepted <- err
-		}()
 		lossy := &dropNext{PacketConn: a}
-		operator, err := Dial(t.Context(), lossy, memnet.Addr("b"), eo, Options{})
-		if err := errors.Join(err, <-accepted); err != nil {
-			t.Fatal(err)
-		}
+		operator, agent := join(t, lossy, b, Options{})
 		time.Sleep(time.Second) // what the handshake still had to say is said
 		lossy.drop.Store(2)
 		operator.Close()
