@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/backend/local"
 	"github.com/tucdesk/tucdesk/backend/mem"
 )
@@ -16,6 +17,7 @@ import (
 // Backends returns a new registry with every driver of this module.
 func Backends() *backend.Registry {
 	drivers := []backend.Driver{
+		control.Driver(),
 		local.Driver(),
 		mem.Driver(),
 	}

@@ -1,0 +1,494 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+const (
+	maxAsk   = 64 << 10 // bytes of an opened ask or approval
+	maxPages = 20       // pages of waiting approvals that are shown
+	maxAsks  = 256      // asks of this process that are remembered
+	waitStep = wire.MaxWait * time.Second
+)
+
+// An ask is a request of this process that waits for approval, or has it.
+type ask struct {
+	body      approval.Ask
+	req       backend.OpenRequest
+	plan      *plan
+	approvals [][]byte // once approved
+}
+
+// granted is an approved ask, taken out to be used.
+type granted struct {
+	ask       approval.Ask
+	approvals [][]byte
+}
+
+// Ask signs the request with everything that will run, seals it to those who
+// may approve and to the auditors, and files it. apid sees who, where and how
+// risky, never the command.
+func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.ApprovalID, error) {
+	if b.isClosed() {
+		return "", backend.ErrClosed
+	}
+	r, err := b.syncNow(ctx)
+	if err != nil {
+		return "", err
+	}
+	me, a, err := b.parties(r, req.Target)
+	if err != nil {
+		return "", err
+	}
+	v, err := b.judge(r, me, a, req)
+	if err != nil {
+		return "", err
+	}
+	if v.Effect == policy.Deny {
+		return "", shown(v).Err()
+	}
+	if v.Effect != policy.Hold {
+		return "", fmt.Errorf("control: policy does not hold this request (%s); open it", v.Effect)
+	}
+	now := b.now()
+	approvers := r.Approvers(v, me.MemberID, now)
+	if len(approvers) == 0 {
+		return "", fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, joinWords(v.Obligations.Approvers))
+	}
+	p := &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)}
+	if err := p.command.Check(); err != nil {
+		return "", err
+	}
+	body := approval.Ask{
+		ID: token.NewID(), TeamFP: r.TeamFP(), SessionID: p.session, Agent: a.Kid, AgentName: a.Name, Operator: me.Kid,
+		Kind: string(req.Kind), As: req.As, Command: p.command, Tier: v.Tier, Rule: v.Rule,
+		PolicyHash: r.PolicyHash(), RosterHead: token.Head(r.Head()), Reason: req.Reason,
+		Created: now.Unix(), AskUntil: now.Add(v.Obligations.AskFor).Unix(), Nonce: token.NewID(),
+	}
+	signed, err := approval.SignAsk(b.home.Identity, body)
+	if err != nil {
+		return "", err
+	}
+	readers := slices.Concat(recipients(approvers), r.Auditors(), []key.Recipient{me.Recipient})
+	sealed, err := key.Seal(signed, readers...)
+	if err != nil {
+		return "", err
+	}
+	hash, err := payloadHash(signed)
+	if err != nil {
+		return "", err
+	}
+	err = b.prove(ctx, p, token.ActAsk, func(ctx context.Context, proof []byte) (wire.Actor, error) {
+		ap, err := b.api.Ask(ctx, wire.AskRequest{
+			ID: body.ID, Proof: proof, Tier: v.Tier, Rule: v.Rule, AskHash: hash, AskUntil: body.AskUntil, Sealed: sealed,
+		})
+		if err != nil || ap.Actor == nil {
+			return wire.Actor{}, err
+		}
+		return *ap.Actor, nil
+	})
+	if err != nil {
+		return "", translate(err)
+	}
+	id := backend.ApprovalID(body.ID.String())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.asks) >= maxAsks {
+		return "", errors.New("control: too many requests of this console wait for approval; close some")
+	}
+	b.asks[id] = &ask{body: body, req: req, plan: p}
+	return id, nil
+}
+
+func recipients(ds []roster.Device) []key.Recipient {
+	out := make([]key.Recipient, len(ds))
+	for i, d := range ds {
+		out[i] = d.Recipient
+	}
+	return out
+}
+
+func payloadHash(signed []byte) (envelope.Hash, error) {
+	u, err := envelope.Parse(signed)
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	return envelope.Sum(u.InsecurePayload()), nil
+}
+
+// Await waits until an ask of this process is decided. When ctx ends first the
+// ask stays; Cancel takes it back.
+func (b *Backend) Await(ctx context.Context, id backend.ApprovalID) error {
+	b.mu.Lock()
+	a, ok := b.asks[id]
+	b.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("%w: this console has not asked for approval %s", backend.ErrNotFound, id)
+	}
+	for {
+		ap, err := b.api.Approval(ctx, a.body.ID, waitStep)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, wire.ErrUnavailable) || errors.Is(err, wire.ErrTooMany) {
+			// A server that is away decides nothing: wait on, until nobody
+			// could decide any more.
+			if b.now().Unix() < a.body.AskUntil && sleep(ctx, 2*time.Second) == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return translate(err)
+		}
+		switch ap.State {
+		case wire.Pending:
+			continue
+		case wire.Approved:
+			return b.collect(a, ap)
+		}
+		b.forget(id)
+		switch ap.State {
+		case wire.Denied:
+			return fmt.Errorf("%w: %s", backend.ErrDenied, b.denial(ap))
+		case wire.Expired:
+			return fmt.Errorf("%w: nobody decided in time; ask again", backend.ErrExpired)
+		}
+		return fmt.Errorf("%w: the request is %s", backend.ErrDenied, ap.State)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *Backend) forget(id backend.ApprovalID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.asks, id)
+}
+
+// collect opens the approvals of an approved ask. What apid says counts for
+// nothing here: the agent wants the approvers' own signatures.
+func (b *Backend) collect(a *ask, ap wire.Approval) error {
+	var got [][]byte
+	for _, d := range ap.Decisions {
+		plain, err := b.home.Unsealer.Open(d.Sealed, maxAsk)
+		if err != nil {
+			continue // a reason, or not for us
+		}
+		if u, err := approval.ParseApproval(plain); err == nil && len(u.Bytes()) > 0 {
+			got = append(got, plain)
+		}
+	}
+	if len(got) < a.plan.verdict.Obligations.Quorum {
+		return fmt.Errorf("%w: apid says approved, but hands out %d of %d signed approvals", backend.ErrUnavailable, len(got), a.plan.verdict.Obligations.Quorum)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.approvals = got
+	return nil
+}
+
+// denial gives the reason of whoever denied, as it was sealed to us.
+func (b *Backend) denial(ap wire.Approval) string {
+	for _, d := range ap.Decisions {
+		u, err := approval.ParseDecision(d.Decision)
+		if err != nil {
+			continue
+		}
+		v, err := u.Verify(b.home.Roster().Key)
+		if err != nil || v.Body().Approve || v.Body().ID != ap.ID {
+			continue
+		}
+		who := "an approver"
+		if dev, ok := b.home.Roster().EverDevice(v.Body().Approver); ok {
+			who = dev.Email
+		}
+		if why, err := b.home.Unsealer.Open(d.Sealed, approval.MaxReason); err == nil {
+			return who + " said no: " + string(why)
+		}
+		return who + " said no"
+	}
+	return "the request was denied"
+}
+
+// take hands out an approved ask, once, for the request that it was made for.
+func (b *Backend) take(req backend.OpenRequest) (*granted, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := b.asks[req.Approval]
+	if !ok {
+		return nil, fmt.Errorf("%w: no open approval %s of this console", backend.ErrNotFound, req.Approval)
+	}
+	if a.approvals == nil {
+		return nil, shown(a.plan.verdict).Err()
+	}
+	same := req
+	// How large the window is and how the reason is worded changes nothing that was approved.
+	same.Approval, same.Cols, same.Rows, same.Reason, same.Confirmed = a.req.Approval, a.req.Cols, a.req.Rows, a.req.Reason, a.req.Confirmed
+	if !reflect.DeepEqual(same, a.req) {
+		return nil, fmt.Errorf("%w: approval %s was given for another request", backend.ErrDenied, req.Approval)
+	}
+	delete(b.asks, req.Approval)
+	return &granted{ask: a.body, approvals: a.approvals}, nil
+}
+
+// Cancel takes back an ask of this process.
+func (b *Backend) Cancel(ctx context.Context, id backend.ApprovalID) error {
+	b.mu.Lock()
+	a, ok := b.asks[id]
+	b.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("%w: no open approval %s of this console", backend.ErrNotFound, id)
+	}
+	b.forget(id)
+	return translate(b.prove(ctx, a.plan, token.ActCancel, func(ctx context.Context, proof []byte) (wire.Actor, error) {
+		ap, err := b.api.Cancel(ctx, a.body.ID, proof)
+		if err != nil || ap.Actor == nil {
+			return wire.Actor{}, err
+		}
+		return *ap.Actor, nil
+	}))
+}
+
+// Pending yields what waits, oldest first. Each is decoded from the bytes that
+// its operator has signed; what can't be opened or does not verify is shown as
+// just that, and can't be decided.
+func (b *Backend) Pending(ctx context.Context) iter.Seq2[backend.Approval, error] {
+	return func(yield func(backend.Approval, error) bool) {
+		r, err := b.Sync(ctx)
+		if err != nil {
+			b.logger.Warn("the roster could not be refreshed", "error", err)
+		}
+		after := ""
+		for range maxPages {
+			page, err := b.api.Approvals(ctx, wire.Pending, after)
+			if err != nil {
+				yield(backend.Approval{}, translate(err))
+				return
+			}
+			for _, meta := range page.Approvals {
+				ap, err := b.api.Approval(ctx, meta.ID, 0)
+				if errors.Is(err, wire.ErrNotFound) {
+					continue // decided and gone meanwhile
+				}
+				if err != nil {
+					yield(backend.Approval{}, translate(err))
+					return
+				}
+				if !yield(b.show(r, ap), nil) {
+					return
+				}
+			}
+			if after = page.Next; after == "" {
+				return
+			}
+		}
+	}
+}
+
+// show makes an approval to look at.
+func (b *Backend) show(r *roster.Roster, ap wire.Approval) backend.Approval {
+	out := backend.Approval{
+		ID: backend.ApprovalID(ap.ID.String()), Kind: ap.Kind, As: ap.As, Tier: ap.Tier,
+		Asked: time.Unix(ap.Created, 0), AskUntil: time.Unix(ap.AskUntil, 0), State: state(ap.State),
+		Approved: ap.Approved, Quorum: ap.Quorum,
+		Operator: ap.Operator.Short(), Target: ap.Target.Short(),
+	}
+	if d, ok := r.EverDevice(ap.Operator); ok {
+		out.Operator = d.Email
+	}
+	if a, ok := r.EverAgent(ap.Target); ok {
+		out.Target = a.Name
+	}
+	c, err := b.open1(r, ap)
+	if err != nil {
+		out.WhyNot = err.Error()
+		return out
+	}
+	out.Argv, out.Cwd, out.Stdin, out.Reason = c.ask.Command.Argv, c.ask.Command.Cwd, c.ask.Command.Stdin, c.ask.Reason
+	out.Tier = c.verdict.Tier
+	for _, kv := range c.ask.Command.Env {
+		out.Env = append(out.Env, kv[0]+"="+kv[1])
+	}
+	out.Mine = c.mine
+	out.CanDecide, out.WhyNot = c.why == "", c.why
+	if out.Quorum < c.verdict.Obligations.Quorum {
+		out.Quorum = c.verdict.Obligations.Quorum
+	}
+	return out
+}
+
+func state(s string) backend.ApprovalState {
+	switch s {
+	case wire.Pending:
+		return backend.ApprovalWaiting
+	case wire.Approved:
+		return backend.ApprovalApproved
+	case wire.Denied, wire.Cancelled:
+		return backend.ApprovalDenied
+	case wire.Used:
+		return backend.ApprovalUsed
+	}
+	return backend.ApprovalExpired
+}
+
+// A considered ask is one that this device has opened, verified and judged.
+type considered struct {
+	verified approval.VerifiedAsk
+	ask      approval.Ask
+	operator roster.Device
+	agent    roster.Agent
+	verdict  policy.Verdict
+	mine     bool
+	why      string // why this device may not decide; empty if it may
+}
+
+// open1 opens and verifies one sealed ask, and judges who may decide by the
+// signed policy, on this device.
+func (b *Backend) open1(r *roster.Roster, ap wire.Approval) (*considered, error) {
+	plain, err := b.home.Unsealer.Open(ap.Sealed, maxAsk)
+	if err != nil {
+		return nil, errors.New("sealed to others: this device may not read the command")
+	}
+	u, err := approval.ParseAsk(plain)
+	if err != nil {
+		return nil, fmt.Errorf("not a request as TucDesk makes them: %w", err)
+	}
+	now := b.now()
+	va, err := u.Verify(func(k key.Kid) (key.Public, bool) {
+		d, err := r.Device(k, now)
+		return d.Public, err == nil
+	}, r.TeamFP(), now)
+	if err != nil {
+		return nil, fmt.Errorf("the request does not verify: %w", err)
+	}
+	a := va.Body()
+	if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {
+		return nil, errors.New("apid shows this request under another name than its operator signed: do not decide, tell an admin")
+	}
+	c := &considered{verified: va, ask: a}
+	if c.operator, err = r.Device(a.Operator, now); err != nil {
+		return nil, err
+	}
+	if c.agent, err = r.Agent(a.Agent, now); err != nil {
+		return nil, err
+	}
+	argv := a.Command.Argv
+	if len(argv) == 0 {
+		argv = nil
+	}
+	c.verdict = policy.Evaluate(r.Request(c.operator, c.agent, policy.Kind(a.Kind), a.As, argv, now), r.Snapshot())
+	me, err := b.me(r)
+	if err != nil {
+		return nil, err
+	}
+	c.mine = me.MemberID == c.operator.MemberID
+	switch {
+	case c.mine:
+		c.why = "nobody decides an own request"
+	case c.verdict.Effect != policy.Hold:
+		c.why = fmt.Sprintf("policy does not hold this any more (%s)", c.verdict.Effect)
+	case a.PolicyHash != r.PolicyHash():
+		c.why = "policy has changed since it was asked; it must be asked again"
+	case !slices.ContainsFunc(r.Approvers(c.verdict, c.operator.MemberID, now), func(d roster.Device) bool { return d.Kid == me.Kid }):
+		c.why = "you are not one of " + joinWords(c.verdict.Obligations.Approvers)
+	case now.Unix() >= a.AskUntil:
+		c.why = "its time is over"
+	}
+	return c, nil
+}
+
+// Decide signs this device's decision. What is signed is made from the operator's
+// own signed bytes, opened and verified again here.
+func (b *Backend) Decide(ctx context.Context, id backend.ApprovalID, d backend.Decision) error {
+	tid, err := token.ParseID(string(id))
+	if err != nil {
+		return fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
+	}
+	if !d.Approve {
+		if err := approval.Reason(d.Reason); err != nil {
+			return fmt.Errorf("a refusal needs a reason for the person who asked: %w", err)
+		}
+	}
+	r, err := b.syncNow(ctx)
+	if err != nil {
+		return err
+	}
+	ap, err := b.api.Approval(ctx, tid, 0)
+	if err != nil {
+		return translate(err)
+	}
+	if ap.State != wire.Pending {
+		return fmt.Errorf("%w: it is %s", backend.ErrDecided, ap.State)
+	}
+	c, err := b.open1(r, ap)
+	if err != nil {
+		return fmt.Errorf("%w: %w", backend.ErrDenied, err)
+	}
+	if c.why != "" {
+		return fmt.Errorf("%w: %s", backend.ErrDenied, c.why)
+	}
+	out, err := b.decision(r, c, d)
+	if err != nil {
+		return err
+	}
+	if _, err := b.api.Decide(ctx, tid, out); err != nil {
+		switch {
+		case errors.Is(err, wire.ErrUsed), errors.Is(err, wire.ErrExpired), errors.Is(err, wire.ErrConflict):
+			return fmt.Errorf("%w: %w", backend.ErrDecided, err)
+		}
+		return translate(err)
+	}
+	return nil
+}
+
+// decision makes the public decision and its sealed half.
+func (b *Backend) decision(r *roster.Roster, c *considered, d backend.Decision) (wire.SealedDecision, error) {
+	now := b.now()
+	body := approval.Decision{
+		ID: c.ask.ID, AskHash: c.verified.Hash(), Approver: b.home.Identity.Kid(), Approve: d.Approve, Decided: now.Unix(),
+	}
+	content, readers := []byte(d.Reason), append(r.Auditors(), c.operator.Recipient)
+	if d.Approve {
+		useUntil := now
+		if c.verdict.Obligations.Quorum > 1 {
+			useUntil = time.Unix(c.ask.AskUntil, 0) // the first approval must outlive the wait for the last
+		}
+		a := c.verified.Approve(body.Approver, token.Head(r.Head()), now, useUntil.Add(c.verdict.Obligations.UseFor))
+		signed, err := approval.SignApproval(b.home.Identity, a)
+		if err != nil {
+			return wire.SealedDecision{}, err
+		}
+		content, readers, body.UseUntil = signed, append(readers, c.agent.Recipient), a.UseUntil
+	}
+	sealed, err := key.Seal(content, readers...)
+	if err != nil {
+		return wire.SealedDecision{}, err
+	}
+	body.SealedHash = envelope.Sum(sealed)
+	signed, err := approval.SignDecision(b.home.Identity, body)
+	return wire.SealedDecision{Decision: signed, Sealed: sealed}, err
+}

@@ -1,0 +1,382 @@
+// Package control is the backend of scheme tucdesk: a team's machines through
+// its control plane. It is the operator's end of everything the product
+// promises: it judges with the signed policy before any server is asked,
+// resolves names to keys from the roster alone, signs, seals, shakes hands with
+// the agent, and shows approvers what they sign from the bytes they sign.
+//
+// No server's word is taken for who a machine is, what a policy says or what a
+// command was; apid can refuse, delay and withhold, and nothing more.
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+const (
+	// rosterFresh is how old the last look for newer statements may be before
+	// the next question looks again. A session that apid judges by a newer
+	// roster looks at once.
+	rosterFresh = 2 * time.Second
+	// statesFresh is the same for which machines are online.
+	statesFresh = 2 * time.Second
+	// answerIn bounds one question to a server, so that a method returns soon
+	// after its context is done, and a dead server never hangs a screen.
+	answerIn = 15 * time.Second
+)
+
+// Driver opens tucdesk: backends. The URL's path, if any, is the TUCDESK_HOME.
+func Driver() backend.Driver {
+	return backend.Driver{
+		Scheme: "tucdesk",
+		Doc:    "a team's machines, through the TucDesk control plane: policy, approvals, end-to-end encryption",
+		Open: func(_ context.Context, u *url.URL, env backend.Env) (backend.Backend, error) {
+			dir := filepath.FromSlash(u.Path)
+			if dir == "" {
+				var err error
+				if dir, err = profile.DefaultDir(); err != nil {
+					return nil, err
+				}
+			}
+			home, err := profile.Open(dir)
+			if err != nil {
+				return nil, err
+			}
+			return New(home, env.Logger)
+		},
+	}
+}
+
+// A Backend is one operator's view of a team. It is safe for concurrent use.
+type Backend struct {
+	home   *profile.Home
+	api    *wire.Client
+	logger *slog.Logger
+	now    func() time.Time
+
+	mu        sync.Mutex
+	closed    bool
+	looked    time.Time // when the roster was last compared with apid's
+	states    map[key.Kid]wire.AgentState
+	statesAt  time.Time
+	statesErr error
+	terminals map[*terminal]struct{}
+	asks      map[backend.ApprovalID]*ask
+}
+
+var (
+	_ backend.Backend        = (*Backend)(nil)
+	_ backend.Evaluator      = (*Backend)(nil)
+	_ backend.BatchEvaluator = (*Backend)(nil)
+	_ backend.Approver       = (*Backend)(nil)
+	_ backend.Asker          = (*Backend)(nil)
+)
+
+// New makes a backend of an opened home. It does not touch the network.
+func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	api, err := wire.NewClient(wire.Options{URL: home.Profile.API, TeamID: home.Profile.TeamID, Identity: home.Identity})
+	if err != nil {
+		return nil, err
+	}
+	return &Backend{
+		home: home, api: api, logger: logger, now: time.Now,
+		terminals: map[*terminal]struct{}{},
+		asks:      map[backend.ApprovalID]*ask{},
+	}, nil
+}
+
+// Client gives the client of apid, for commands that ask it directly.
+func (b *Backend) Client() *wire.Client { return b.api }
+
+// Home gives the operator's local state.
+func (b *Backend) Home() *profile.Home { return b.home }
+
+// Close ends every terminal.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	open := make([]*terminal, 0, len(b.terminals))
+	for t := range b.terminals {
+		open = append(open, t)
+	}
+	b.mu.Unlock()
+	for _, t := range open {
+		t.Close()
+	}
+	return nil
+}
+
+func (b *Backend) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
+}
+
+// Sync fetches roster statements that this home lacks, unless it has just
+// looked. When apid does not answer, the roster that is known stands.
+func (b *Backend) Sync(ctx context.Context) (*roster.Roster, error) {
+	b.mu.Lock()
+	fresh := b.now().Sub(b.looked) < rosterFresh
+	b.mu.Unlock()
+	if fresh {
+		return b.home.Roster(), nil
+	}
+	return b.syncNow(ctx)
+}
+
+func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	r := b.home.Roster()
+	for {
+		page, err := b.api.Roster(ctx, r.Head().Seq)
+		if err != nil {
+			return r, translate(err)
+		}
+		if r, err = b.home.Learn(page.Statements); err != nil {
+			return r, fmt.Errorf("apid answered roster statements that do not hold: %w", err)
+		}
+		if page.Head.Seq < r.Head().Seq || !r.Knows(roster.Head(page.Head)) && !page.More {
+			return r, fmt.Errorf("%w: apid tells of another roster (number %d) than the one this device has verified (number %d)",
+				backend.ErrUnavailable, page.Head.Seq, r.Head().Seq)
+		}
+		if !page.More || len(page.Statements) == 0 {
+			break
+		}
+	}
+	b.mu.Lock()
+	b.looked = b.now()
+	b.mu.Unlock()
+	return r, nil
+}
+
+// me gives this device's place in the roster.
+func (b *Backend) me(r *roster.Roster) (roster.Device, error) {
+	d, err := r.Device(b.home.Identity.Kid(), b.now())
+	if err != nil {
+		return d, fmt.Errorf("%w: this device may not act for team %s: %w", backend.ErrDenied, r.TeamID(), err)
+	}
+	return d, nil
+}
+
+// Targets yields the roster's machines, each with its state as rendezvous has
+// it. While apid is down all states are unknown, and the list still stands.
+func (b *Backend) Targets(ctx context.Context) iter.Seq2[backend.Target, error] {
+	return func(yield func(backend.Target, error) bool) {
+		if b.isClosed() {
+			yield(backend.Target{}, backend.ErrClosed)
+			return
+		}
+		r, err := b.Sync(ctx)
+		if err != nil {
+			b.logger.Warn("the roster could not be refreshed", "error", err)
+		}
+		if ctx.Err() != nil {
+			yield(backend.Target{}, ctx.Err())
+			return
+		}
+		states := b.agentStates(ctx)
+		for _, a := range r.Agents() {
+			t := backend.Target{ID: backend.TargetID(a.Name), Name: a.Name, Tags: a.Tags}
+			t.Detail = map[string]string{"key": a.Kid.String(), "login user": a.LoginUser, "key valid until": a.Exp.Format(time.DateOnly)}
+			switch st := states[a.Kid]; st.State {
+			case wire.Online:
+				t.State = backend.Online
+			case wire.Offline:
+				t.State = backend.Offline
+				if st.LastSeen > 0 {
+					t.Detail["last seen"] = time.Unix(st.LastSeen, 0).Format(time.DateTime)
+				}
+			}
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// agentStates asks which machines are online, page by page. An error leaves
+// what is known; a machine that is in no answer is unknown.
+func (b *Backend) agentStates(ctx context.Context) map[key.Kid]wire.AgentState {
+	b.mu.Lock()
+	states, at := b.states, b.statesAt
+	b.mu.Unlock()
+	if b.now().Sub(at) < statesFresh {
+		return states
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	states = map[key.Kid]wire.AgentState{}
+	for after := ""; ; {
+		page, err := b.api.Agents(ctx, after)
+		if err != nil {
+			b.logger.Warn("the states of machines are not known", "error", err)
+			states = nil
+			break
+		}
+		for _, s := range page.Agents {
+			states[s.Kid] = s
+		}
+		if page.Next == "" || page.Next <= after {
+			break
+		}
+		after = page.Next
+	}
+	b.mu.Lock()
+	b.states, b.statesAt = states, b.now()
+	b.mu.Unlock()
+	return states
+}
+
+// Evaluate judges a request with the signed policy, on this device.
+func (b *Backend) Evaluate(ctx context.Context, req backend.OpenRequest) (backend.Verdict, error) {
+	if b.isClosed() {
+		return backend.Verdict{}, backend.ErrClosed
+	}
+	r, _ := b.Sync(ctx) // what is known stands; Open looks again
+	me, a, err := b.parties(r, req.Target)
+	if err != nil {
+		return backend.Verdict{}, err
+	}
+	v, err := b.judge(r, me, a, req)
+	return shown(v), err
+}
+
+// EvaluateBatch judges many requests by one roster.
+func (b *Backend) EvaluateBatch(ctx context.Context, reqs []backend.OpenRequest) ([]backend.Verdict, error) {
+	if b.isClosed() {
+		return nil, backend.ErrClosed
+	}
+	r, _ := b.Sync(ctx)
+	out := make([]backend.Verdict, len(reqs))
+	for i, req := range reqs {
+		me, a, err := b.parties(r, req.Target)
+		if err == nil {
+			var v policy.Verdict
+			if v, err = b.judge(r, me, a, req); err == nil {
+				out[i] = shown(v)
+				continue
+			}
+		}
+		out[i] = backend.Verdict{Effect: backend.Deny, Reason: err.Error()}
+	}
+	return out, nil
+}
+
+// parties finds who asks and which machine is meant, from the roster alone.
+func (b *Backend) parties(r *roster.Roster, target backend.TargetID) (roster.Device, roster.Agent, error) {
+	a, err := r.AgentNamed(string(target), b.now())
+	if err != nil {
+		if errors.Is(err, roster.ErrUnknown) {
+			return roster.Device{}, a, fmt.Errorf("%w: %w; `tucdesk agents` lists them", backend.ErrNotFound, err)
+		}
+		return roster.Device{}, a, fmt.Errorf("%w: %w", backend.ErrDenied, err)
+	}
+	me, err := b.me(r)
+	return me, a, err
+}
+
+// judge is policy.Evaluate with what the roster says. A command is required for
+// an exec: here it is always known.
+func (b *Backend) judge(r *roster.Roster, me roster.Device, a roster.Agent, req backend.OpenRequest) (policy.Verdict, error) {
+	if req.Kind == backend.KindExec && len(req.Argv) == 0 {
+		return policy.Verdict{}, errors.New("no command: name the program to run, after `--`")
+	}
+	return policy.Evaluate(r.Request(me, a, policy.Kind(req.Kind), req.As, req.Argv, b.now()), r.Snapshot()), nil
+}
+
+// shown translates a verdict for the seam.
+func shown(v policy.Verdict) backend.Verdict {
+	out := backend.Verdict{Rule: v.Rule, Line: v.Line, Reason: v.Reason}
+	switch v.Effect {
+	case policy.Allow:
+		out.Effect = backend.Allow
+	case policy.Confirm:
+		out.Effect = backend.Confirm
+	case policy.Hold:
+		out.Effect = backend.Hold
+		out.Approvers = fmt.Sprintf("%d of %s", v.Obligations.Quorum, joinWords(v.Obligations.Approvers))
+	}
+	return out
+}
+
+func joinWords(words []string) string {
+	s := ""
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case i == len(words)-1:
+			s += " or "
+		default:
+			s += ", "
+		}
+		s += w
+	}
+	return s
+}
+
+// translate gives an error of wire the meaning that the seam has for it.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var p *wire.ProblemError
+	if !errors.As(err, &p) {
+		return err
+	}
+	v := backend.Verdict{Rule: p.Rule, Line: p.Line, Reason: cmp.Or(p.Detail, p.Title)}
+	if p.Next != "" {
+		v.Reason += "; " + p.Next
+	}
+	switch {
+	case errors.Is(err, wire.ErrHeld):
+		v.Effect, v.Approvers = backend.Hold, fmt.Sprintf("%d of %s", p.Quorum, joinWords(p.Approvers))
+		return v.Err()
+	case errors.Is(err, wire.ErrConfirm):
+		v.Effect = backend.Confirm
+		return v.Err()
+	case errors.Is(err, wire.ErrDenied):
+		return v.Err()
+	case errors.Is(err, wire.ErrNotFound):
+		return fmt.Errorf("%w: %w", backend.ErrNotFound, err)
+	case errors.Is(err, wire.ErrExpired):
+		return fmt.Errorf("%w: %w", backend.ErrExpired, err)
+	case errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrTooMany):
+		return fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
+	}
+	return err
+}
+
+// recent gives the newest roster statements, oldest first, up to a number and a
+// sum of bytes: what travels with a bundle to an agent that may lack them.
+func recent(r *roster.Roster) [][]byte {
+	const maxCount, maxBytes = 8, 16 << 10
+	head := r.Head().Seq
+	all := r.Statements(head - min(head, maxCount))
+	sum := 0
+	for i, s := range slices.Backward(all) {
+		if sum += len(s); sum > maxBytes {
+			return all[i+1:]
+		}
+	}
+	return all
+}

@@ -1,0 +1,180 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// A terminal is the one channel of one session. A goroutine reads its frames
+// into two pipes; a reader that does not read stops that goroutine, and so the
+// flow control reaches the program.
+type terminal struct {
+	b      *Backend
+	mux    *channel.Mux
+	ch     *channel.Channel
+	tty    bool
+	assure backend.Assurance
+
+	stdout, stderr *io.PipeReader
+
+	closing sync.Once
+	done    chan struct{} // closed when exit and err are set
+	exit    backend.Exit
+	err     error
+}
+
+var (
+	_ backend.Terminal       = (*terminal)(nil)
+	_ backend.StderrTerminal = (*terminal)(nil)
+	_ backend.HalfCloser     = (*terminal)(nil)
+	_ backend.Signaler       = (*terminal)(nil)
+)
+
+func newTerminal(b *Backend, p *plan, mux *channel.Mux, ch *channel.Channel, a channel.Answer) *terminal {
+	t := &terminal{
+		b: b, mux: mux, ch: ch, tty: p.command.Stdin == token.StdinTTY, done: make(chan struct{}),
+		assure: backend.Assurance{
+			E2EE: true, Peer: p.agent.Kid.String(), Path: "relay", Gate: a.Gate, Recording: a.Recording, Policy: true,
+		},
+	}
+	var out, errs *io.PipeWriter
+	t.stdout, out = io.Pipe()
+	t.stderr, errs = io.Pipe()
+	go t.read(out, errs)
+	return t
+}
+
+// read runs until the channel ends, by the program's exit or otherwise.
+func (t *terminal) read(out, errs *io.PipeWriter) {
+	err := t.pump(out, errs)
+	t.err = err
+	ended := err
+	if ended == nil {
+		ended = io.EOF
+	}
+	out.CloseWithError(ended)
+	errs.CloseWithError(ended)
+	close(t.done)
+	t.shut()
+}
+
+// pump returns nil when the program's exit was told.
+func (t *terminal) pump(out, errs *io.PipeWriter) error {
+	for {
+		f, err := t.ch.ReadFrame()
+		if err != nil {
+			return t.lost(err)
+		}
+		switch f.Type {
+		case channel.FrameStdout:
+			_, err = out.Write(f.Payload)
+		case channel.FrameStderr:
+			_, err = errs.Write(f.Payload)
+		case channel.FrameExit:
+			e, err := f.Exit()
+			if err != nil {
+				return t.lost(err)
+			}
+			t.exit = backend.Exit{Code: e.Code, Signal: e.Signal, Reason: e.Reason}
+			return nil
+		}
+		if err != nil {
+			return backend.ErrClosed // the reader's end was closed
+		}
+	}
+}
+
+// lost says why the channel ended before the program did.
+func (t *terminal) lost(err error) error {
+	if merr := t.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
+		err = merr
+	}
+	return fmt.Errorf("%w: the session ended before the program did: %w", backend.ErrUnavailable, err)
+}
+
+// Read gives stdout, or the PTY.
+func (t *terminal) Read(p []byte) (int, error) { return t.stdout.Read(p) }
+
+// Stderr gives stderr apart from stdout; nil with a PTY.
+func (t *terminal) Stderr() io.Reader {
+	if t.tty {
+		return nil
+	}
+	return t.stderr
+}
+
+// Write sends input.
+func (t *terminal) Write(p []byte) (int, error) {
+	n, err := t.ch.Write(p)
+	return n, t.sent(err)
+}
+
+// CloseWrite ends the input.
+func (t *terminal) CloseWrite() error { return t.sent(t.ch.CloseWrite()) }
+
+// Resize tells the PTY its size.
+func (t *terminal) Resize(cols, rows uint16) error {
+	if cols == 0 || rows == 0 {
+		return errors.New("control: a terminal has at least one column and one row")
+	}
+	if !t.tty {
+		return nil
+	}
+	return t.sent(t.ch.Resize(cols, rows))
+}
+
+// Signal sends a signal to the program.
+func (t *terminal) Signal(name string) error {
+	switch name {
+	case "HUP", "INT", "QUIT", "KILL", "TERM", "USR1", "USR2":
+		return t.sent(t.ch.Signal(name))
+	}
+	return fmt.Errorf("control: signal %q: %w", name, errors.ErrUnsupported)
+}
+
+// sent turns a failed write into the reason why the channel can't be written.
+func (t *terminal) sent(err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-t.done:
+		return backend.ErrClosed
+	default:
+		return fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
+	}
+}
+
+// Wait returns how the program ended.
+func (t *terminal) Wait() (backend.Exit, error) {
+	<-t.done
+	return t.exit, t.err
+}
+
+// Assurance says what protects this terminal.
+func (t *terminal) Assurance() backend.Assurance { return t.assure }
+
+// Close ends the session, and with it the program.
+func (t *terminal) Close() error {
+	t.stdout.CloseWithError(backend.ErrClosed)
+	t.stderr.CloseWithError(backend.ErrClosed)
+	t.shut()
+	return nil
+}
+
+// shut releases the session, once.
+func (t *terminal) shut() {
+	t.closing.Do(func() {
+		t.ch.Close()
+		t.mux.Close()
+		t.b.mu.Lock()
+		delete(t.b.terminals, t)
+		t.b.mu.Unlock()
+	})
+}

@@ -1,0 +1,224 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tucdesk/tucdesk/backend/all"
+	"github.com/tucdesk/tucdesk/tui/cli"
+	"github.com/tucdesk/tucdesk/tui/up"
+)
+
+// asCommand, in the environment, makes this test binary the command line itself.
+const asCommand = "TUCDESK_E2E_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		os.Exit(cli.Main(all.Backends()))
+	}
+	testscript.Main(m, map[string]func(){
+		"tucdesk": func() { os.Exit(cli.Main(all.Backends())) },
+	})
+}
+
+// A demo is a running demo of a test, with everything that passes its rendezvous
+// and its relay.
+type demo struct {
+	up.Ready
+	dir  string
+	stop func() error
+
+	mu     sync.Mutex
+	passed bytes.Buffer
+}
+
+// startDemo runs a demo in this process until the test ends.
+func startDemo(t testing.TB, policy string) *demo {
+	t.Helper()
+	d := &demo{dir: filepath.Join(t.TempDir(), "demo")}
+	d.start(t, policy)
+	return d
+}
+
+func (d *demo) start(t testing.TB, policy string) {
+	t.Helper()
+	run := &up.Demo{Dir: d.dir, Tap: d.tap, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	if policy != "" {
+		run.Policy = []byte(policy)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan up.Ready, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- run.Run(ctx, func(r up.Ready) { ready <- r }) }()
+	select {
+	case d.Ready = <-ready:
+	case err := <-ended:
+		cancel()
+		t.Fatalf("the demo did not start: %v", err)
+	case <-time.After(2 * time.Minute):
+		cancel()
+		t.Fatal("the demo is not ready after two minutes")
+	}
+	d.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() {
+		if err := d.stop(); err != nil {
+			t.Errorf("the demo ended with: %v", err)
+		}
+	})
+}
+
+func (d *demo) tap(b []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.passed.Write(b)
+}
+
+// testLog sends a demo's log to the test's, up to the test's end.
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(b []byte) (int, error) {
+	if l.t.Context().Err() == nil {
+		l.t.Logf("%s", bytes.TrimRight(b, "\n"))
+	}
+	return len(b), nil
+}
+
+// TestScripts runs the personas' stories against one demo.
+func TestScripts(t *testing.T) {
+	d := startDemo(t, "")
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			for name, home := range d.Homes {
+				e.Setenv(strings.ToUpper(name), home)
+			}
+			e.Setenv("DEMO", d.dir)
+			e.Setenv("FP", d.TeamFP.String())
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"as":       cmdAs,
+			"waitfor":  cmdWaitFor,
+			"approval": cmdApproval,
+			"exits":    cmdExits,
+		},
+	})
+}
+
+// cmdAs makes the following commands those of a persona: as alice.
+func cmdAs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: as PERSONA")
+	}
+	home := ts.Getenv(strings.ToUpper(args[0]))
+	if home == "" {
+		ts.Fatalf("no persona is named %s", args[0])
+	}
+	ts.Setenv("TUCDESK_HOME", home)
+}
+
+// cmdExits runs a command and wants one exit code: exits 126 tucdesk exec …
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		code = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("exit %s, want %s", code, args[0])
+	}
+}
+
+// cmdWaitFor runs a command until its output holds a text: waitfor TEXT COMMAND…
+func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: waitfor TEXT COMMAND…")
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		ts.Exec(args[1], args[2:]...)
+		if strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not show in 30 s", args[0])
+		}
+	}
+}
+
+// cmdApproval waits for the waiting approval whose reason is given and puts its
+// id into $ID: approval REASON.
+func cmdApproval(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: approval REASON")
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if err := ts.Exec("tucdesk", "approvals", "list", "--json"); err != nil {
+			ts.Fatalf("approvals list: %v", err)
+		}
+		var rows []struct{ ID, Reason string }
+		if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &rows); err != nil {
+			ts.Fatalf("%v", err)
+		}
+		for _, r := range rows {
+			if r.Reason == args[0] {
+				ts.Setenv("ID", r.ID)
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no approval with the reason %q waits", args[0])
+		}
+	}
+}
+
+// command runs the command line as a persona and gives its output.
+func (d *demo) command(t testing.TB, persona string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return run(t, []string{"TUCDESK_HOME=" + d.Homes[persona]}, "", args...)
+}
+
+// must is command with an exit code of 0.
+func (d *demo) must(t testing.TB, persona string, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := d.command(t, persona, args...)
+	if code != 0 {
+		t.Fatalf("%s: tucdesk %s: exit %d\n%s%s", persona, strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+// run runs the command line in a process of its own.
+func run(t testing.TB, env []string, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), asCommand+"=1", "NO_COLOR=1"), env...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+func (a *app) agentsCommand() *cobra.Command {
+	var (
+		asJSON bool
+		tags   []string
+	)
+	cmd := &cobra.Command{
+		Use:   "agents",
+		Short: "List the team's machines, with what policy would answer",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			want := map[string]string{}
+			for _, t := range tags {
+				k, v, ok := strings.Cut(t, "=")
+				if !ok {
+					return fmt.Errorf("--tag %s: write it as key=value", sanitize.Clean(t))
+				}
+				want[k] = v
+			}
+			b, err := a.control()
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			type row struct {
+				Name   string            `json:"name"`
+				Tags   map[string]string `json:"tags"`
+				State  string            `json:"state"`
+				Effect string            `json:"effect"`
+				Rule   string            `json:"rule,omitempty"`
+				Line   int               `json:"line,omitempty"`
+				Reason string            `json:"reason"`
+			}
+			rows := []row{}
+			var reqs []backend.OpenRequest
+		targets:
+			for t, err := range b.Targets(cmd.Context()) {
+				if err != nil {
+					return err
+				}
+				for k, v := range want {
+					if t.Tags[k] != v {
+						continue targets
+					}
+				}
+				rows = append(rows, row{Name: t.Name, Tags: t.Tags, State: t.State.String()})
+				reqs = append(reqs, backend.OpenRequest{Target: t.ID, Kind: backend.KindShell})
+			}
+			verdicts, err := b.EvaluateBatch(cmd.Context(), reqs)
+			if err != nil {
+				return err
+			}
+			for i, v := range verdicts {
+				rows[i].Effect, rows[i].Rule, rows[i].Line, rows[i].Reason = v.Effect.String(), v.Rule, v.Line, v.Reason
+			}
+			if asJSON {
+				return writeJSON(a.stdout, rows)
+			}
+			if len(rows) == 0 {
+				fmt.Fprintln(a.stderr, "no machine matches")
+				return nil
+			}
+			t := newTable(a.stdout, "NAME", "STATE", "SHELL", "TAGS", "WHY")
+			for _, r := range rows {
+				t.row(sanitize.Clean(r.Name), sanitize.Clean(r.State), sanitize.Clean(r.Effect),
+					sanitize.Clean(tagList(r.Tags)), sanitize.Clean(r.Reason))
+			}
+			return t.flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "only machines with this tag, as key=value; may be repeated")
+	return cmd
+}

@@ -1,0 +1,199 @@
+// Package cli is TucDesk's command line: commands, flags, output and exit codes.
+// It is public, so that a main of a third party can call Main with a registry
+// that holds further backends.
+//
+// What is printed goes to stdout where it is the answer, and to stderr where it
+// is about the answer. Text that came from a network passes internal/sanitize.
+// A remote command's exit code passes through; TucDesk's own failures also print
+// a line "tucdesk: error=…" on stderr, so that a remote 127 is not mistaken.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+// Exit codes of TucDesk's own outcomes. Everything else is a remote command's.
+const (
+	exitExpired  = 124 // nobody decided the approval in time
+	exitFailed   = 125 // TucDesk itself failed
+	exitDenied   = 126 // denied by policy or by a person, or held and not waited for
+	exitNotFound = 127 // no such target
+)
+
+// exitError carries an exit code that says all there is to say: a remote
+// command's, or a check's result that was printed already.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// An app is what commands share.
+type app struct {
+	registry *backend.Registry
+	stdin    io.Reader
+	stdout   io.Writer
+	stderr   io.Writer
+}
+
+// Main runs the command line of this process and gives its exit code.
+func Main(registry *backend.Registry) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{registry: registry, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	err := fang.Execute(ctx, a.root(),
+		fang.WithoutVersion(),
+		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) { report(w, err) }))
+	return exitCode(err)
+}
+
+// root builds the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tucdesk",
+		Short: "Remote terminals in which no server has to be trusted",
+		Long: "TucDesk opens end-to-end encrypted terminals on your team's machines. Without a command it opens the console.\n" +
+			"State is kept in TUCDESK_HOME (default: the user's configuration folder).",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          a.runConsole,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.AddCommand(
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
+		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.backendCommand(),
+		a.demoCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// control opens the control plane's backend of this home.
+func (a *app) control() (*control.Backend, error) {
+	dir, err := profile.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	home, err := profile.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return control.New(home, nil)
+}
+
+// kind gives the word after "error=" and the exit code of an error.
+func kind(err error) (string, int) {
+	switch {
+	case errors.Is(err, backend.ErrExpired):
+		return "expired", exitExpired
+	case errors.Is(err, backend.ErrDenied):
+		return "denied", exitDenied
+	case errors.Is(err, backend.ErrHeld):
+		return "held", exitDenied
+	case errors.Is(err, backend.ErrConfirm):
+		return "confirm", exitDenied
+	case errors.Is(err, backend.ErrNotFound):
+		return "not-found", exitNotFound
+	case errors.Is(err, backend.ErrUnavailable):
+		return "unavailable", exitFailed
+	}
+	return "failed", exitFailed
+}
+
+func exitCode(err error) int {
+	var e *exitError
+	if err == nil {
+		return 0
+	}
+	if errors.As(err, &e) {
+		return e.code
+	}
+	_, code := kind(err)
+	return code
+}
+
+// report prints an error for a person and for a script.
+func report(w io.Writer, err error) {
+	var e *exitError
+	if errors.As(err, &e) {
+		return
+	}
+	word, _ := kind(err)
+	for i, line := range sanitize.Block(err.Error()) {
+		if i == 0 {
+			fmt.Fprintf(w, "tucdesk: error=%s %s\n", word, line)
+			continue
+		}
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := daemon.Version()
+			if asJSON {
+				return writeJSON(a.stdout, v)
+			}
+			_, err := fmt.Fprintf(a.stdout, "tucdesk %s\n", v)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) backendCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "backend", Short: "The kinds of machines that the console can open", Args: cobra.NoArgs}
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "list", Short: "List the backends", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			type row struct {
+				Scheme string `json:"scheme"`
+				Doc    string `json:"doc"`
+			}
+			rows := []row{}
+			for _, d := range a.registry.Drivers() {
+				rows = append(rows, row{d.Scheme, d.Doc})
+			}
+			if asJSON {
+				return writeJSON(a.stdout, rows)
+			}
+			t := newTable(a.stdout, "SCHEME", "WHAT")
+			for _, r := range rows {
+				t.row(sanitize.Clean(r.Scheme), sanitize.Clean(r.Doc))
+			}
+			return t.flush()
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(list)
+	return cmd
+}
+
+// verifyExit turns a verification report into an exit code.
+func verifyExit(r audit.Report) error {
+	if c := r.ExitCode(); c != 0 {
+		return &exitError{c}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/tui/console"
+	"github.com/tucdesk/tucdesk/tui/up"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var (
+		headless    bool
+		dir, policy string
+	)
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Start everything on this machine and open the console as alice",
+		Long: "Start the servers, four agents and a small team on this machine, on loopback only, and open the console\n" +
+			"as alice, an SRE. Whoever approves is bob, in a second terminal: the console's first screen says how.\n" +
+			"With --headless it opens no console, writes DIR/ready.json when everything serves, and stays.\n" +
+			"The agents run commands as you. Where you are root, rules of --policy must say so: as: [root].",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				cache, err := os.UserCacheDir()
+				if err != nil {
+					return fmt.Errorf("give --dir: %w", err)
+				}
+				dir = filepath.Join(cache, "tucdesk-demo")
+			}
+			d := &up.Demo{Dir: dir, Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
+			if policy != "" {
+				doc, err := readFile(policy, roster.MaxPolicy)
+				if err != nil {
+					return err
+				}
+				d.Policy = doc
+			}
+			if headless {
+				d.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+				return d.Run(cmd.Context(), func(r up.Ready) {
+					fmt.Fprintf(a.stderr, "tucdesk demo: ready, see %s\n", filepath.Join(r.Homes["alice"], "..", "ready.json"))
+					fmt.Fprintf(a.stderr, "  try: TUCDESK_HOME=%s tucdesk exec %s -- uname -a\n", r.Homes["alice"], r.Try.Target)
+				})
+			}
+			return a.demoConsole(cmd.Context(), d)
+		},
+	}
+	cmd.Flags().BoolVar(&headless, "headless", false, "open no console; stay in the foreground")
+	cmd.Flags().StringVar(&dir, "dir", "", "where the demo keeps its state (default: tucdesk-demo in the user's cache folder)")
+	cmd.Flags().StringVar(&policy, "policy", "", "start with this policy instead of the demo's own")
+	return cmd
+}
+
+// demoConsole runs the demo behind a console; whichever ends first ends both.
+func (a *app) demoConsole(ctx context.Context, d *up.Demo) error {
+	if !a.isTerminal() {
+		return errors.New("the demo's console needs a terminal; use `tucdesk demo --headless --dir DIR` in scripts")
+	}
+	logFile, err := openLog(d.Dir)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	d.Logger = slog.New(slog.NewTextHandler(logFile, nil))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan up.Ready, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx, func(r up.Ready) { ready <- r }) }()
+	var r up.Ready
+	select {
+	case r = <-ready:
+	case err := <-ended:
+		return err
+	}
+	home, err := profile.Open(r.Homes["alice"])
+	if err == nil {
+		var b *control.Backend
+		if b, err = control.New(home, d.Logger); err == nil {
+			err = console.Run(ctx, b, console.Options{
+				Who: "alice (demo)",
+				Notice: "This is a demo on your own machine; you are alice. Be bob, who approves, in a second terminal:\n" +
+					"  TUCDESK_HOME=" + r.Homes["bob"] + " " + self(),
+			})
+			err = errors.Join(err, b.Close())
+		}
+	}
+	cancel()
+	select {
+	case derr := <-ended:
+		err = errors.Join(err, derr)
+	case <-time.After(15 * time.Second):
+		err = errors.Join(err, errors.New("the demo did not stop in time"))
+	}
+	return err
+}
+
+// self gives the words that start this program again.
+func self() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "tucdesk"
+	}
+	return exe
+}
+
+func openLog(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(dir, "demo.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+}
+
+// runConsole opens the console on the team of this home.
+func (a *app) runConsole(cmd *cobra.Command, _ []string) error {
+	b, err := a.control()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	who := "tucdesk"
+	if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
+		who = d.Email
+	}
+	return console.Run(cmd.Context(), b, console.Options{Who: who})
+}

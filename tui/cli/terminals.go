@@ -1,0 +1,285 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+// openIn bounds the opening of a terminal.
+const openIn = 30 * time.Second
+
+// requestFlags are the flags that exec and connect share.
+type requestFlags struct {
+	as, reason string
+	yes        bool
+	noWait     bool
+}
+
+func (f *requestFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.as, "as", "", "user on the target (default: the target's login user)")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the approvers and the audit log")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "confirm what policy wants confirmed, without a question")
+	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "fail when an approval is needed, instead of asking for it")
+}
+
+func (a *app) execCommand() *cobra.Command {
+	var (
+		f       requestFlags
+		tty     bool
+		noStdin bool
+	)
+	cmd := &cobra.Command{
+		Use:   "exec TARGET -- COMMAND [ARGUMENT…]",
+		Short: "Run one command on a machine",
+		Long: "Run one command on a machine: its arguments go there as they are, through no shell.\n" +
+			"Its output, exit code and signal come back. When policy holds the command, exec asks for\n" +
+			"approval and waits; a held command gets no standard input.",
+		Example: "  tucdesk exec web-1 -- uname -a\n  tucdesk exec web-1 --reason 'disk full' -- rm -r /var/cache/app",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return errors.New("name a target and a command: tucdesk exec TARGET -- COMMAND")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := backend.OpenRequest{
+				Target: backend.TargetID(args[0]), Kind: backend.KindExec, Argv: args[1:], As: f.as, Reason: f.reason,
+				Confirmed: f.yes, TTY: tty,
+			}
+			return a.runTerminal(cmd.Context(), req, f, noStdin)
+		},
+		ValidArgsFunction: a.completeTarget,
+	}
+	cmd.Flags().SetInterspersed(true)
+	f.register(cmd)
+	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "give the command a terminal")
+	cmd.Flags().BoolVarP(&noStdin, "no-stdin", "n", false, "do not read standard input")
+	return cmd
+}
+
+func (a *app) connectCommand() *cobra.Command {
+	var f requestFlags
+	cmd := &cobra.Command{
+		Use:   "connect TARGET",
+		Short: "Open a login shell on a machine",
+		Long: "Open a login shell on a machine, in this terminal. What the machine sends reaches your terminal\n" +
+			"as it is; the console (`tucdesk` alone) shows it through an emulator instead.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := backend.OpenRequest{
+				Target: backend.TargetID(args[0]), Kind: backend.KindShell, As: f.as, Reason: f.reason, Confirmed: f.yes, TTY: true,
+			}
+			return a.runTerminal(cmd.Context(), req, f, false)
+		},
+		ValidArgsFunction: a.completeTarget,
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// runTerminal opens a terminal, asks and confirms where policy wants it, and
+// carries bytes until the program ends.
+func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f requestFlags, noStdin bool) error {
+	if req.TTY {
+		if !a.isTerminal() {
+			return errors.New("standard input and output are no terminal; use `tucdesk exec` for scripts")
+		}
+		cols, rows, err := term.GetSize(int(os.Stdout.Fd()))
+		if err != nil {
+			return err
+		}
+		req.Cols, req.Rows, req.Term = uint16(cols), uint16(rows), os.Getenv("TERM")
+	}
+	b, err := a.control()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	t, err := a.openAnyhow(ctx, b, req, f)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	exit, err := a.carry(ctx, t, req.TTY, noStdin || req.Approval != "")
+	if err != nil {
+		return err
+	}
+	if exit.Reason != "" {
+		fmt.Fprintf(a.stderr, "tucdesk: ended: %s\n", sanitize.Clean(exit.Reason))
+	}
+	if exit.Code != 0 {
+		return &exitError{exit.Code}
+	}
+	return nil
+}
+
+// openAnyhow opens req; it takes the ways that policy leaves open: a
+// confirmation by the person at this terminal, or an approval.
+func (a *app) openAnyhow(ctx context.Context, b *control.Backend, req backend.OpenRequest, f requestFlags) (backend.Terminal, error) {
+	open := func() (backend.Terminal, error) {
+		ctx, cancel := context.WithTimeout(ctx, openIn)
+		defer cancel()
+		return b.Open(ctx, req)
+	}
+	t, err := open()
+	if errors.Is(err, backend.ErrConfirm) {
+		v, _ := backend.VerdictOf(err)
+		if err := a.confirm(req, v); err != nil {
+			return nil, err
+		}
+		req.Confirmed = true
+		t, err = open()
+	}
+	if !errors.Is(err, backend.ErrHeld) || f.noWait {
+		return t, err
+	}
+	v, _ := backend.VerdictOf(err)
+	fmt.Fprintf(a.stderr, "tucdesk: %s\n", sanitize.Clean(v.Reason))
+	id, err := b.Ask(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", id, sanitize.Clean(v.Approvers))
+	if err := b.Await(ctx, id); err != nil {
+		if ctx.Err() != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			if cerr := b.Cancel(ctx, id); cerr != nil {
+				return nil, fmt.Errorf("interrupted, and the request could not be taken back: %w", cerr)
+			}
+			return nil, errors.New("interrupted; the request was taken back")
+		}
+		return nil, err
+	}
+	fmt.Fprintln(a.stderr, "tucdesk: approved")
+	req.Approval = id
+	return open()
+}
+
+// confirm asks the person at the terminal.
+func (a *app) confirm(req backend.OpenRequest, v backend.Verdict) error {
+	held := v.Err()
+	if !a.isTerminal() {
+		return fmt.Errorf("%w; confirm with --yes", held)
+	}
+	what := "a login shell"
+	if req.Kind == backend.KindExec {
+		what = sanitize.Argv(req.Argv).String()
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: %s\n  on %s: %s\n  run it? type yes: ", sanitize.Clean(v.Reason), sanitize.Clean(string(req.Target)), what)
+	var answer string
+	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != "yes" {
+		return fmt.Errorf("%w; not confirmed", held)
+	}
+	return nil
+}
+
+func (a *app) isTerminal() bool {
+	in, ok := a.stdin.(*os.File)
+	out, ok2 := a.stdout.(*os.File)
+	return ok && ok2 && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
+}
+
+// carry moves bytes between this process and a terminal until it ends.
+func (a *app) carry(ctx context.Context, t backend.Terminal, tty, noStdin bool) (backend.Exit, error) {
+	if tty {
+		old, err := term.MakeRaw(int(os.Stdin.Fd()))
+		if err != nil {
+			return backend.Exit{}, err
+		}
+		defer term.Restore(int(os.Stdin.Fd()), old)
+		stop := followSize(t)
+		defer stop()
+	}
+	stopSignals := a.forwardSignals(ctx, t, tty)
+	defer stopSignals()
+	go a.feed(t, noStdin)
+	errs := make(chan error, 1)
+	go func() {
+		var err error
+		if s, ok := backend.TerminalAs[backend.StderrTerminal](t); ok {
+			if r := s.Stderr(); r != nil {
+				_, err = io.Copy(a.stderr, r)
+			}
+		}
+		errs <- err
+	}()
+	_, outErr := io.Copy(a.stdout, t)
+	if outErr != nil && !errors.Is(outErr, backend.ErrUnavailable) && !errors.Is(outErr, backend.ErrClosed) {
+		t.Close() // our stdout is gone: a closed pipe ends the command, as it would locally
+	}
+	<-errs
+	return t.Wait()
+}
+
+// feed sends standard input and its end. It may outlive the program; the
+// process ends then.
+func (a *app) feed(t backend.Terminal, noStdin bool) {
+	if !noStdin {
+		if _, err := io.Copy(t, a.stdin); err != nil {
+			return
+		}
+	}
+	if h, ok := backend.TerminalAs[backend.HalfCloser](t); ok {
+		h.CloseWrite()
+	}
+}
+
+// forwardSignals sends this process's interrupts to the program. A second
+// interrupt within the session's end closes it.
+func (a *app) forwardSignals(ctx context.Context, t backend.Terminal, tty bool) func() {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+			return
+		}
+		if s, ok := backend.TerminalAs[backend.Signaler](t); ok && !tty {
+			s.Signal("INT")
+		}
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt)
+		defer signal.Stop(again)
+		select {
+		case <-again:
+		case <-time.After(5 * time.Second):
+		case <-done:
+			return
+		}
+		t.Close()
+	}()
+	return func() { close(done) }
+}
+
+// completeTarget completes names from the roster on disk, without the network.
+func (a *app) completeTarget(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	b, err := a.control()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer b.Close()
+	var names []string
+	for _, m := range b.Home().Roster().Agents() {
+		if strings.HasPrefix(m.Name, prefix) {
+			names = append(names, m.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,232 @@
+// Package up runs several of TucDesk's programs in one process: `tucdesk up`,
+// the three servers, and `tucdesk demo`, the servers with agents and a team. It
+// is the only package that may import more than one service.
+//
+// The servers that it runs hold no member's and no admin's key.
+package up
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/tucdesk/tucdesk/apid/api"
+	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/relayd/relay"
+	"github.com/tucdesk/tucdesk/rendezvousd/rendezvous"
+)
+
+// servers are the three of them on loopback, with their keys and their data in
+// one folder.
+type servers struct {
+	dir    string
+	logger *slog.Logger
+
+	grant, token, log, meet key.Identity
+	relaySecret             cred.Secret
+	store                   *sqlite.Store
+
+	apiURL, rendezvousURL, relayAddr string
+	group                            daemon.Group
+}
+
+// ports are what a folder's servers listen on: chosen once, so that what points
+// at them stays true over a restart.
+type ports struct {
+	API        int `json:"api"`
+	Rendezvous int `json:"rendezvous"`
+	Relay      int `json:"relay"`
+}
+
+// openServers loads or makes the keys, opens the store and builds the services.
+// tap, if set, sees what passes the rendezvous and the relay.
+func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func([]byte)) (_ *servers, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("up: %w", err)
+	}
+	s := &servers{dir: dir, logger: logger}
+	for _, k := range []struct {
+		id      *key.Identity
+		file    string
+		purpose string
+	}{
+		{&s.grant, "grant.key", "apid signs grants"},
+		{&s.token, "token.key", "apid signs access tokens"},
+		{&s.log, "log.key", "apid signs the audit log"},
+		{&s.meet, "rendezvous.key", "rendezvousd asks apid for rosters"},
+	} {
+		if *k.id, err = keyfile.Identity(filepath.Join(dir, k.file), k.purpose); err != nil {
+			return nil, err
+		}
+	}
+	if s.relaySecret, err = keyfile.RelaySecret(filepath.Join(dir, "relay.secret")); err != nil {
+		return nil, err
+	}
+	p, err := choosePorts(filepath.Join(dir, "ports.json"))
+	if err != nil {
+		return nil, err
+	}
+	s.apiURL, s.rendezvousURL, s.relayAddr = "http://"+loopback(p.API), "http://"+loopback(p.Rendezvous), loopback(p.Relay)
+	if s.store, err = sqlite.Open(ctx, filepath.Join(dir, "tucdesk.db")); err != nil {
+		return nil, err
+	}
+	if err := s.build(tap); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *servers) build(tap func([]byte)) error {
+	apid, err := api.New(api.Config{
+		URL: s.apiURL, Listen: hostPort(s.apiURL),
+		GrantKey: s.grant, TokenKey: s.token, LogKey: s.log, RendezvousKey: s.meet.Public(),
+		RelaySecret: s.relaySecret, RelayAddrs: []string{s.relayAddr}, RendezvousURL: s.rendezvousURL,
+		Store: s.store, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
+	})
+	if err != nil {
+		return err
+	}
+	rosters, err := wire.NewSigned(wire.SignedOptions{URL: s.apiURL, Identity: s.meet})
+	if err != nil {
+		return err
+	}
+	meet, err := rendezvous.New(rendezvous.Config{
+		Listen: hostPort(s.rendezvousURL), URL: s.rendezvousURL, APIURL: s.apiURL,
+		Rosters: rendezvous.NewCached(rosters, time.Now), Logger: s.logger.With("part", "rendezvousd"), Tap: tap,
+	})
+	if err != nil {
+		return err
+	}
+	cfg := relay.Config{Listen: s.relayAddr, Secret: s.relaySecret, Logger: s.logger.With("part", "relayd")}
+	if tap != nil {
+		cfg.ListenPacket = func(network, address string) (net.PacketConn, error) {
+			c, err := net.ListenPacket(network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &tapped{c, tap}, nil
+		}
+	}
+	relayd, err := relay.New(cfg)
+	if err != nil {
+		return err
+	}
+	s.group = daemon.Group{{Name: "relayd", Service: relayd}, {Name: "apid", Service: apid}, {Name: "rendezvousd", Service: meet}}
+	return nil
+}
+
+// tapped shows every datagram to a test.
+type tapped struct {
+	net.PacketConn
+	tap func([]byte)
+}
+
+func (t *tapped) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := t.PacketConn.ReadFrom(p)
+	t.tap(p[:n])
+	return n, from, err
+}
+
+func (t *tapped) WriteTo(p []byte, to net.Addr) (int, error) {
+	t.tap(p)
+	return t.PacketConn.WriteTo(p, to)
+}
+
+// keys gives the statement that names these servers.
+func (s *servers) keys() roster.ServerKeys {
+	return roster.ServerKeys{
+		Grant: []key.Public{s.grant.Public()}, Token: []key.Public{s.token.Public()}, Log: []key.Public{s.log.Public()},
+		Rendezvous: []key.Public{s.meet.Public()}, Relays: []string{s.relayAddr},
+	}
+}
+
+// serve runs the servers, and then within them. It returns when then has
+// returned or a server has failed, with everything stopped.
+func (s *servers) serve(ctx context.Context, then func(context.Context) error) error {
+	outer, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	up := make(chan struct{})
+	served := make(chan error, 1)
+	go func() {
+		served <- s.group.Run(outer, func() { close(up) })
+		cancel()
+	}()
+	select {
+	case <-up:
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		stop()
+		return <-served
+	}
+	err := then(inner)
+	stop()
+	return errors.Join(err, <-served)
+}
+
+func (s *servers) close() {
+	if s.store != nil {
+		s.store.Close()
+	}
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func hostPort(url string) string { return url[len("http://"):] }
+
+// choosePorts gives the ports of the last start if they are free, and others
+// that are free if not.
+func choosePorts(path string) (ports, error) {
+	var p ports
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p, fmt.Errorf("up: %s: %w", path, err)
+	}
+	old := p
+	for _, port := range []*int{&p.API, &p.Rendezvous} {
+		l, err := net.Listen("tcp", loopback(*port))
+		if err != nil {
+			if l, err = net.Listen("tcp", loopback(0)); err != nil {
+				return p, fmt.Errorf("up: no free port on loopback: %w", err)
+			}
+		}
+		*port = l.Addr().(*net.TCPAddr).Port
+		defer l.Close()
+	}
+	c, err := net.ListenPacket("udp", loopback(p.Relay))
+	if err != nil {
+		if c, err = net.ListenPacket("udp", loopback(0)); err != nil {
+			return p, fmt.Errorf("up: no free port on loopback: %w", err)
+		}
+	}
+	p.Relay = c.LocalAddr().(*net.UDPAddr).Port
+	c.Close()
+	if p == old {
+		return p, nil
+	}
+	b, err = json.Marshal(p)
+	if err != nil {
+		return p, err
+	}
+	return p, writeFile(path, append(b, '\n'))
+}
