@@ -71,6 +71,8 @@ func (s *Server) authenticate(r *http.Request, body []byte, need who) (caller, e
 	switch {
 	case errors.Is(err, token.ErrNonce):
 		return caller{}, wire.NewProblem(wire.KindNonce, "the DPoP proof needs a fresh nonce", "take the one in the DPoP-Nonce header and sign again")
+	case errors.Is(err, errNotNow):
+		return caller{}, err
 	case err != nil:
 		s.logger.Info("request refused", "path", r.URL.Path, "err", err)
 		return caller{}, unauthenticated()

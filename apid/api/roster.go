@@ -19,8 +19,13 @@ import (
 // from the store when they are asked for.
 const maxRosters = 4096
 
-// errNoTeam means that there is no team of this name.
-var errNoTeam = errors.New("api: no such team")
+var (
+	// errNoTeam means that there is no team of this name.
+	errNoTeam = errors.New("api: no such team")
+	// errNotNow means that the store could not say. It is nobody's fault but
+	// ours, and never a 401.
+	errNotNow = errors.New("api: the store does not answer")
+)
 
 // rosters keeps the verified roster of each team. The store has the truth: each
 // use compares heads first, so that several processes on one store agree.
@@ -100,6 +105,9 @@ func (s *Server) roster(ctx context.Context, team string) (r *roster.Roster, err
 		r, err = s.rosters.at(tx, team)
 		return err
 	})
+	if err != nil && !errors.Is(err, errNoTeam) {
+		return nil, fmt.Errorf("%w: %w", errNotNow, err)
+	}
 	return r, err
 }
 
@@ -143,7 +151,10 @@ func (s *Server) foundTeam(ctx context.Context, _ *request, in wire.FoundRequest
 		return wire.Founded{}, denied("a demo's team lives on loopback only", "found a real team with tucdesk login --found")
 	}
 	done := wire.Founded{TeamID: r.TeamID(), TeamFP: r.TeamFP()}
-	if known, err := s.roster(ctx, r.TeamID()); err == nil && known.TeamFP() == r.TeamFP() {
+	switch known, err := s.roster(ctx, r.TeamID()); {
+	case errors.Is(err, errNotNow):
+		return wire.Founded{}, err
+	case err == nil && known.TeamFP() == r.TeamFP():
 		return done, nil
 	}
 	if err := s.mayFound(ctx); err != nil {

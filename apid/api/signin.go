@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/audit"
@@ -14,7 +15,10 @@ import (
 // told: the answer is the same 401.
 func (s *Server) signIn(ctx context.Context, r *request, in wire.TokenRequest) (wire.TokenAnswer, error) {
 	on, err := s.roster(ctx, in.TeamID)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotNow):
+		return wire.TokenAnswer{}, err
+	case err != nil:
 		s.logger.Info("sign-in refused", "device", r.caller.kid.Short(), "err", err)
 		return wire.TokenAnswer{}, unauthenticated()
 	}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// keysInit runs `keys init` and gives the folder and what it printed.
+func keysInit(t *testing.T) (dir, printed string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "keys")
+	var out bytes.Buffer
+	for range 2 { // the second time it makes nothing new
+		cmd := keysCommand()
+		out.Reset()
+		cmd.SetOut(&out)
+		cmd.SetArgs([]string{"init", dir})
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if printed != "" && printed != out.String() {
+			t.Error("keys init made new keys over old ones")
+		}
+		printed = out.String()
+	}
+	return dir, printed
+}
+
+func TestCommandRuns(t *testing.T) {
+	dir, printed := keysInit(t)
+	if strings.Contains(printed, "tds1") || !strings.Contains(printed, "rendezvous") {
+		t.Errorf("printed:\n%s", printed)
+	}
+	for _, file := range []string{fileGrant, fileToken, fileLog, fileRendezvous, fileRelay} {
+		info, err := os.Stat(filepath.Join(dir, file))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+	set := settings{
+		Listen: "127.0.0.1:0", URL: "http://127.0.0.1:8443", RendezvousURL: "http://127.0.0.1:8444",
+		Database: filepath.Join(t.TempDir(), "apid.db"), KeysDir: dir, RelayFile: filepath.Join(dir, fileRelay), Founding: "first",
+	}
+	svc, err := set.service(daemon.NewEnv(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(set.Database); !errors.Is(err, os.ErrNotExist) {
+		t.Error("checking a configuration made the database")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := false
+	if err := svc.Run(ctx, func() { ready = true; cancel() }); err != nil || !ready {
+		t.Errorf("ready %v, %v", ready, err)
+	}
+}
+
+func TestRunServesAndStops(t *testing.T) {
+	s := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done := make(chan struct{}), make(chan error)
+	go func() { done <- s.Server.Run(ctx, func() { close(ready) }) }()
+	<-ready
+	resp, err := s.http.Get("http://" + s.Addr() + "/v1/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%d, %v", resp.StatusCode, err)
+	}
+	var doc struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, rt := range s.routes() {
+		if doc.Paths[rt.path][strings.ToLower(rt.method)] == nil {
+			t.Errorf("%s is not in the OpenAPI document", rt.label())
+		}
+	}
+	s.http.CloseIdleConnections()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	id := newIdentity(t)
+	base := func() Config {
+		return Config{
+			URL: "https://api.example.com", Listen: "127.0.0.1:0", GrantKey: newIdentity(t), TokenKey: newIdentity(t), LogKey: newIdentity(t),
+			RelaySecret: cred.NewSecret(), RendezvousURL: "https://rendezvous.example.com",
+		}
+	}
+	good := base()
+	if err := good.check(); err != nil {
+		t.Fatal(err)
+	}
+	if good.Founding != FoundingClosed {
+		t.Errorf("founding is %q where nothing is said", good.Founding)
+	}
+	for name, edit := range map[string]func(*Config){
+		"no url":              func(c *Config) { c.URL = "" },
+		"plain http":          func(c *Config) { c.URL = "http://api.example.com" },
+		"plain listener":      func(c *Config) { c.Listen = "0.0.0.0:443" },
+		"plain on every host": func(c *Config) { c.Listen = ":443" },
+		"no grant key":        func(c *Config) { c.GrantKey = key.Identity{} },
+		"no token key":        func(c *Config) { c.TokenKey = key.Identity{} },
+		"no log key":          func(c *Config) { c.LogKey = key.Identity{} },
+		"one key twice":       func(c *Config) { c.GrantKey, c.LogKey = id, id },
+		"rendezvous' own key": func(c *Config) { c.RendezvousKey = c.TokenKey.Public() },
+		"unknown founding":    func(c *Config) { c.Founding = "everybody" },
+		"no rendezvous":       func(c *Config) { c.RendezvousURL = "" },
+		"plain rendezvous":    func(c *Config) { c.RendezvousURL = "http://rendezvous.example.com" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := base()
+			edit(&c)
+			if err := c.check(); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+	if _, err := New(base()); err == nil {
+		t.Error("a server without a store")
+	}
+}
+
+// A route that names nobody serves nobody.
+func TestZeroRouteRefuses(t *testing.T) {
+	s := newServer(t)
+	h, _, err := s.mux([]route{{method: "GET", path: "/v1/forgotten", endpoint: get(s.getServer)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/forgotten", nil))
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestWaitersAreBounded(t *testing.T) {
+	w := newWaiters()
+	device := newIdentity(t).Kid()
+	var leaves []func()
+	for range maxWaitersDevice {
+		_, leave, err := w.join(token.NewID(), device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, leave)
+	}
+	_, _, err := w.join(token.NewID(), device)
+	wantProblem(t, err, wire.KindTooMany)
+	id := token.NewID()
+	changed, leave, err := w.join(id, newIdentity(t).Kid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.changed(id)
+	<-changed
+	for _, f := range append(leaves, leave) {
+		f()
+	}
+	if w.n != 0 || len(w.on) != 0 || len(w.device) != 0 {
+		t.Errorf("left behind: %+v", w)
+	}
+}
