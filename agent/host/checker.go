@@ -48,6 +48,9 @@ type admission struct {
 // every check passed.
 func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *refusal) {
 	a := &admission{id: o.SessionID}
+	if c.now().After(time.Unix(o.Exp, 0).Add(token.Skew)) {
+		return a, refuse(codeBundle, token.ErrExpired, "nobody waits for an answer any more")
+	}
 
 	// 1. The bundle opens, is strict and bounded.
 	var err error
@@ -64,13 +67,7 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	}
 
 	// 2. The roster is fresh and not lower than stored; the operator's device
-	// stands in it. A refused statement is no reason to refuse: what it would
-	// have told is simply not known.
-	if len(a.bundle.Statements) > 0 {
-		if err := c.team.learn(a.bundle.Statements); err != nil {
-			c.team.logger.Warn("statements of a bundle were refused", "session", a.id, "error", err)
-		}
-	}
+	// stands in it.
 	device, no := c.device(ctx, a, proof.InsecureSigner())
 	if no != nil {
 		c.former(a, proof)
@@ -116,27 +113,45 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	return a, c.relay(a)
 }
 
-// device finds the operator, in a roster that sessions may rest on. If the
-// device is not known or the roster is old, it asks for the newest once.
+// sources are where a newer roster may come from, cheapest first: we have it,
+// the bundle carries it, apid has it. A stranger can make us look, no more: what
+// is not signed by admins is not taken.
+func (c *checker) sources(ctx context.Context, a *admission) []func() error {
+	return []func() error{
+		func() error { return nil },
+		func() error {
+			if len(a.bundle.Statements) == 0 {
+				return errNoRoster
+			}
+			return c.team.learn(a.bundle.Statements)
+		},
+		func() error { return c.refresh(ctx) },
+	}
+}
+
+// device finds the operator, in a roster that sessions may rest on.
 func (c *checker) device(ctx context.Context, a *admission, kid key.Kid) (roster.Device, *refusal) {
-	for try := 0; ; try++ {
-		r, err := c.team.fresh(c.team.maxStale)
-		code := codeRoster
-		if err == nil {
-			a.roster = r
-			var d roster.Device
-			if d, err = r.Device(kid, c.now()); err == nil {
-				return d, nil
-			}
-			code = codeDevice
-			if !errors.Is(err, roster.ErrUnknown) {
-				return d, because(code, err)
-			}
+	var no *refusal
+	for _, get := range c.sources(ctx, a) {
+		if err := get(); err != nil && no != nil {
+			continue // the last reason stands
 		}
-		if try > 0 || c.refresh(ctx) != nil {
-			return roster.Device{}, because(code, err)
+		r, err := c.team.fresh(c.team.maxStale)
+		if err != nil {
+			no = because(codeRoster, err)
+			continue
+		}
+		a.roster = r
+		d, err := r.Device(kid, c.now())
+		if err == nil {
+			return d, nil
+		}
+		no = because(codeDevice, err)
+		if !errors.Is(err, roster.ErrUnknown) {
+			break
 		}
 	}
+	return roster.Device{}, no
 }
 
 // former finds out whether a refused operator is at least one that the roster
@@ -161,31 +176,32 @@ func (c *checker) former(a *admission, proof token.UnverifiedProof) {
 // ourselves, we catch up; an operator who is behind does.
 func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
 	want := a.proof.Body().RosterHead
-	if head(a.roster) == want {
-		return nil
-	}
-	if !a.roster.Knows(roster.Head(want)) {
-		c.refresh(ctx)
+	for _, get := range c.sources(ctx, a) {
+		if get() != nil {
+			continue
+		}
 		r, err := c.team.fresh(c.team.maxStale)
 		if err != nil {
 			return because(codeRoster, err)
 		}
-		a.roster = r
-		if head(r) == want {
-			// The newer roster may say otherwise about who asks, and whom.
+		if r != a.roster {
+			// A newer roster may say otherwise about who asks, and whom.
 			d, err := r.Device(a.operator.Kid, c.now())
 			if err != nil {
 				return because(codeDevice, err)
 			}
-			a.operator = &d
-			if a.agent, err = r.Agent(c.kid, c.now()); err != nil {
+			agent, err := r.Agent(c.kid, c.now())
+			if err != nil {
 				return because(codeDevice, err)
 			}
+			a.roster, a.operator, a.agent = r, &d, agent
+		}
+		if head(r) == want {
 			return nil
 		}
-	}
-	if a.roster.Knows(roster.Head(want)) {
-		return refuse(codeRoster, nil, "the operator's roster (number %d) is older than this agent's (number %d); get the latest and try again", want.Seq, a.roster.Head().Seq)
+		if r.Knows(roster.Head(want)) {
+			return refuse(codeRoster, nil, "the operator's roster (number %d) is older than this agent's (number %d); get the latest and try again", want.Seq, r.Head().Seq)
+		}
 	}
 	return refuse(codeRoster, nil, "this agent does not know the operator's roster (number %d, its own is %d); send the statements along or try again when it has caught up", want.Seq, a.roster.Head().Seq)
 }

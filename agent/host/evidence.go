@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -34,6 +35,7 @@ type evidence struct {
 	now      func() time.Time
 	logger   *slog.Logger
 	refusals *rate.Limiter // entries of refusals: a flood must not fill the outbox
+	fail     func(error)   // ends the agent: its disk has failed
 }
 
 // entry begins an entry about an admission. r names the agent and the head.
@@ -64,6 +66,9 @@ func (e *evidence) keep(closing bool, entry audit.Entry) error {
 	})
 	if err != nil {
 		e.logger.Error("an audit entry could not be kept", "type", entry.Type, "error", err)
+		if !errors.Is(err, ledger.ErrFull) && !errors.Is(err, audit.ErrMalformed) {
+			e.fail(err)
+		}
 		return fmt.Errorf("host: the audit entry could not be kept: %w", err)
 	}
 	return nil

@@ -142,38 +142,50 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 	if led.Used.Damaged() {
 		h.c.Logger.Error("the ledger of used approvals was damaged: whatever was approved before now must be approved again")
 	}
-	s, n, err := h.build(identity, unsealer, led, ready)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s, n, err := h.build(identity, unsealer, led, ready, func(err error) { fail(&diskError{err}) })
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if err := n.join(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err := n.join(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	go s.watch(h.c.Poll)
 	n.run(ctx)
 	s.Close()
 	n.last()
+	var disk *diskError
+	if errors.As(context.Cause(ctx), &disk) {
+		return disk
+	}
 	return nil
 }
 
+// A diskError ends the agent: it can't promise any more what it must not forget.
+type diskError struct{ err error }
+
+func (e *diskError) Error() string {
+	return fmt.Sprintf("host: the ledger can't be written: %v; the agent stops, and starts again once the disk is well", e.err)
+}
+
+func (e *diskError) Unwrap() error { return e.err }
+
 // build makes both halves and joins them.
-func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func()) (*sessions, *network, error) {
+func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func(), fail func(error)) (*sessions, *network, error) {
 	c := h.c
 	logger := c.Logger
 	t := &team{
 		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger,
 	}
 	s := &sessions{
-		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo,
+		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
 		offers:  rate.NewLimiter(offersPerSecond, 2*maxHalfOpen),
 		opening: map[token.ID]bool{}, half: map[token.ID]*halfOpen{}, live: map[token.ID]*live{},
 		evidence: &evidence{
 			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,
-			refusals: rate.NewLimiter(1, 60),
+			refusals: rate.NewLimiter(1, 60), fail: fail,
 		},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())

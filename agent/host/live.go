@@ -20,7 +20,7 @@ const (
 	// maxChannels bounds the channels of one session.
 	maxChannels = 16
 	// killGrace is what a program gets between SIGHUP and SIGKILL.
-	killGrace = 5 * time.Second
+	killGrace = 3 * time.Second
 	// lastWords is how long an ended session waits for the operator to have
 	// read how it ended.
 	lastWords = 2 * time.Second
@@ -124,7 +124,7 @@ func (l *live) commit(t *task) *refusal {
 		}
 	}
 	if len(t.approved) > 0 {
-		if err := l.s.checker.used.Use(t.approved...); err != nil {
+		if err := l.s.use(t.approved...); err != nil {
 			return because(codeUsed, err)
 		}
 	}

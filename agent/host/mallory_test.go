@@ -155,7 +155,7 @@ func TestSilenceToStrangers(t *testing.T) {
 		}
 	}
 	for name, sealed := range map[string][]byte{"empty": nil, "garbage": []byte("x"), "too long": make([]byte, token.MaxSealedBundle+1)} {
-		if _, err := w.handler.Offer(context.Background(), wire.SignalOffer{SessionID: token.NewID(), Sealed: sealed}); err == nil {
+		if _, err := w.handler.Offer(context.Background(), wire.SignalOffer{SessionID: token.NewID(), Exp: time.Now().Unix() + 10, Sealed: sealed}); err == nil {
 			t.Errorf("%s bundle was answered", name)
 		}
 	}
@@ -431,7 +431,7 @@ func TestUseSurvivesKill(t *testing.T) {
 	}
 	w.stop()
 	w.must(os.Remove(argv[1]))
-	w.must(os.RemoveAll(filepath.Join(w.dir, "roster"))) // also with a lost roster
+	w.must(removeRoster(w.dir)) // also with a lost roster
 	w.start()
 	w.logs.codes()
 	e = w.try(attempt{argv: argv, approve: w.approvedWith(func(a *approval.Approval) { a.Nonce = nonce }, w.bob)})

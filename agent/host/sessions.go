@@ -11,14 +11,14 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
-
-	"github.com/tucdesk/tucdesk/internal/key"
 )
 
 const (
@@ -75,8 +75,9 @@ type sessions struct {
 	logger   *slog.Logger
 	metrics  *metrics
 	offers   *rate.Limiter
-	max      int  // live sessions
-	self     bool // a demo's agent that is not root runs programs as itself
+	max      int         // live sessions
+	self     bool        // a demo's agent that is not root runs programs as itself
+	fail     func(error) // ends the agent
 
 	ctx     context.Context // ends all sessions
 	stop    context.CancelCauseFunc
@@ -269,7 +270,7 @@ func (s *sessions) begin(half *halfOpen, est *session.Established) {
 	}
 	defer s.remove(l)
 	// From here on this session id is used, whatever happens.
-	if err := s.checker.used.Use(s.checker.sessionItem(a)); err != nil {
+	if err := s.use(s.checker.sessionItem(a)); err != nil {
 		drop(because(codeUsed, err))
 		return
 	}
@@ -281,6 +282,16 @@ func (s *sessions) begin(half *halfOpen, est *session.Established) {
 	last, reason := l.run(half.way, half.peer, est)
 	s.logger.Info("session ended", "session", a.id, "reason", reason)
 	_ = s.evidence.ended(a, last, reason) // logged there
+}
+
+// use marks items as used. If the disk fails, the agent must stop: only a fresh
+// start reads what is really there.
+func (s *sessions) use(items ...ledger.Item) error {
+	err := s.checker.used.Use(items...)
+	if err != nil && !errors.Is(err, ledger.ErrUsed) && !errors.Is(err, ledger.ErrTooOld) && !errors.Is(err, ledger.ErrFull) {
+		s.fail(err)
+	}
+	return err
 }
 
 // witness compares what the operator says about the roster with what we know.

@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -24,6 +26,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/memnet"
+	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
@@ -90,16 +93,21 @@ type world struct {
 	agentTo                             key.Recipient
 	user                                string
 
-	mu      sync.Mutex
-	genesis []byte
-	roster  *roster.Roster
-	entries [][]byte // that the agent handed in
-	apiErr  error    // what apid answers instead
-	ways    map[string]net.PacketConn
-	nway    int
-	handler wire.AgentHandler
-	net     *network
-	last    *signed
+	mu        sync.Mutex
+	genesis   []byte
+	roster    *roster.Roster
+	entries   [][]byte // that the agent handed in
+	apiErr    error    // what apid answers instead
+	ways      map[string]net.PacketConn
+	nway      int
+	handler   wire.AgentHandler
+	net       *network
+	last      *signed
+	forge     [][]byte // third messages that mallory sends before the true one
+	onlyOffer bool     // stop after the second message
+
+	relay  string      // its address
+	secret cred.Secret // shared with it
 
 	stop func()
 }
@@ -123,9 +131,12 @@ func newPerson(t *testing.T, id string, roles ...string) person {
 	return person{id: id, email: id + "@example.com", roles: roles, key: k, unsealer: u}
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOn(t, testRelay, cred.NewSecret()) }
+
+// newWorldOn makes a world with a relay at an address: testRelay is a fake one.
+func newWorldOn(t *testing.T, relay string, secret cred.Secret) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "agent"), logs: &logs{}, ways: map[string]net.PacketConn{}}
+	w := &world{relay: relay, secret: secret, t: t, dir: filepath.Join(t.TempDir(), "agent"), logs: &logs{}, ways: map[string]net.PacketConn{}}
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +172,7 @@ func newWorld(t *testing.T) *world {
 		Name: "web-1", Public: w.agent, Recipient: w.agentTo, Tags: map[string]string{"env": "staging"},
 		LoginUser: w.user, Exp: exp.Unix(),
 	})
-	w.state(roster.KindServerKeys, roster.ServerKeys{Grant: []key.Public{w.grantKey.Public()}, Relays: []string{testRelay}})
+	w.state(roster.KindServerKeys, roster.ServerKeys{Grant: []key.Public{w.grantKey.Public()}, Relays: []string{w.relay}})
 	w.state(roster.KindRecipients, roster.Recipients{Auditors: []key.Recipient{w.auditor.Recipient()}})
 	w.setPolicy(fmt.Sprintf(testPolicy, w.user))
 	return w
@@ -285,9 +296,12 @@ type fakeWay struct {
 func (f fakeWay) LocalRelayed() net.Addr               { return f.addr }
 func (fakeWay) Permit(context.Context, net.Addr) error { return nil }
 
-func (f fakeOutside) OpenWay(_ context.Context, relay string, c cred.Credential) (way, error) {
-	if relay != testRelay || string(c.Password) != "secret" {
+func (f fakeOutside) OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error) {
+	if _, password, err := f.w.secret.Check(c.Username, time.Now()); err != nil || c.Password != password || relay != f.w.relay {
 		return nil, errors.New("relay refuses")
+	}
+	if relay != testRelay {
+		return f.network.OpenWay(ctx, relay, c)
 	}
 	theirs, ours := memnet.PacketPipe(memnet.Options{})
 	f.w.mu.Lock()
@@ -434,9 +448,9 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	}
 	grant, err := token.SignGrant(signer, g)
 	w.must(err)
+	access := w.secret.Mint([16]byte(id), cred.Agent, now.Add(time.Hour))
 	b := token.Bundle{Proof: proof, Grant: grant, Approvals: approvals, Relay: token.RelayAccess{
-		Addr: testRelay, Password: "secret",
-		Username: cred.Name{Expiry: now.Add(time.Hour), Session: [16]byte(id), Side: cred.Agent}.String(),
+		Addr: w.relay, Username: access.Username, Password: string(access.Password),
 	}}
 	if a.bundle != nil {
 		a.bundle(&b)
@@ -449,6 +463,12 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	})
 	w.must(err)
 	offer := wire.SignalOffer{SessionID: token.ID(id), Exp: now.Unix() + 10, Sealed: sealed, HS1: hs1, Candidate: "127.0.0.1:50000"}
+	var mine *path.Relayed
+	if w.relay != testRelay {
+		mine, err = path.OpenRelay(ctx, w.relay, w.secret.Mint([16]byte(id), cred.Operator, now.Add(time.Hour)))
+		w.must(err)
+		offer.Candidate = mine.LocalRelayed().String()
+	}
 	w.last = &signed{offer: offer}
 	answer, err := w.handler.Offer(ctx, offer)
 	var refused *wire.RefuseError
@@ -464,8 +484,22 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	w.mu.Lock()
 	conn := w.ways[answer.Candidate]
 	w.mu.Unlock()
+	peer := net.Addr(&net.UDPAddr{})
+	if mine != nil {
+		to, err := netip.ParseAddrPort(answer.Candidate)
+		w.must(err)
+		conn, peer = mine, net.UDPAddrFromAddrPort(to)
+		w.must(mine.Permit(ctx, peer))
+	}
+	if w.onlyOffer {
+		est.Close()
+		return nil, nil, end{}
+	}
+	for _, forged := range w.forge {
+		w.handler.Finish(wire.SignalFinish{SessionID: token.ID(id), HS3: forged})
+	}
 	w.handler.Finish(wire.SignalFinish{SessionID: token.ID(id), HS3: hs3})
-	mux, err := channel.Dial(ctx, conn, conn.LocalAddr(), est, channel.Options{})
+	mux, err := channel.Dial(ctx, conn, peer, est, channel.Options{})
 	if err != nil {
 		return nil, nil, end{err: err}
 	}
@@ -591,4 +625,22 @@ func policyDoc(w *world) []byte { return fmt.Appendf(nil, testPolicy, w.user) }
 // refreshAgent makes the agent ask apid, as a poll would.
 func (w *world) refreshAgent() error {
 	return w.net.Refresh(context.Background())
+}
+
+// setAPI makes apid fail, or work again.
+func (w *world) setAPI(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apiErr = err
+}
+
+// removeRoster loses the agent's roster, and keeps its ledger.
+func removeRoster(dir string) error { return os.RemoveAll(filepath.Join(dir, "roster")) }
+
+// confirmedBefore makes the agent's roster look confirmed that long ago.
+func (w *world) confirmedBefore(d time.Duration) {
+	team := w.net.inside.(*half).team
+	team.mu.Lock()
+	defer team.mu.Unlock()
+	team.confirmed = w.now().Add(-d)
 }
