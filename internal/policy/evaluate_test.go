@@ -79,6 +79,7 @@ func TestEvaluate(t *testing.T) {
 		{"command critical", aliceOn("s-1", staging, Exec, "rm", "-rf", "/"), Deny, "commands.critical", 30, `pattern "rm -rf /"`},
 		{"command critical under hold", aliceOn("web-1", prod, Exec, "rm", "-rf", "/"), Deny, "commands.critical", 30, ""},
 		{"command medium under hold", aliceOn("web-1", prod, Exec, "python3"), Hold, "sre-prod-hours", 9, ""},
+		{"partly readable", aliceOn("s-1", staging, Exec, "sh", "-c", "rm -rf $X"), Deny, "commands.critical", 30, `pattern "rm -rf /", which it may become when the shell fills in the rest`},
 		{"unreadable", aliceOn("s-1", staging, Exec, "sh", "-c", "$X"), Hold, "commands.high", 31, "can't be read"},
 		{"command not known", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = nil }), Allow, "sre-staging", 4, ""},
 		{"empty command", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = []string{} }), Deny, "commands.critical", 30, "no command"},
@@ -135,6 +136,25 @@ func TestObligations(t *testing.T) {
 	silent := &Snapshot{Policy: mustParse(t, "version: 1\nmode: allowlist\nallowlist: [{name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [shell]}]")}
 	if o := Evaluate(aliceOn("x", nil, Shell), silent).Obligations; o.Gate != "enforced" || o.MaxSession != 12*time.Hour || o.MinSuite != 1 || o.Record != "on" {
 		t.Errorf("defaults: %+v", o)
+	}
+}
+
+func TestDefaultTier(t *testing.T) {
+	for tierName, effect := range map[string]Effect{"low": Allow, "medium": Confirm, "high": Hold, "critical": Deny} {
+		snap := &Snapshot{Policy: mustParse(t, entry("commands: {default: "+tierName+"}"))}
+		v := Evaluate(aliceOn("x", nil, Exec, "ls"), snap)
+		if v.Effect != effect || v.Tier != tierName || effect != Allow && (v.Rule != "commands.default" || v.Line != 8 || !strings.Contains(v.Reason, "commands.default (line 8)")) {
+			t.Errorf("default %s: %+v", tierName, v)
+		}
+	}
+	// Without a `commands` block there is no line to name.
+	v := Evaluate(aliceOn("x", nil, Exec, "eval"), &Snapshot{Policy: mustParse(t, entry(""))})
+	if v.Effect != Allow {
+		t.Errorf("%+v", v)
+	}
+	v = Evaluate(aliceOn("x", nil, Exec, "bash"), &Snapshot{Policy: mustParse(t, entry(""))})
+	if v.Effect != Hold || v.Line != 0 || !strings.Contains(v.Reason, "commands.high, because bash reads") || len(v.Obligations.Approvers) != 1 {
+		t.Errorf("%+v", v)
 	}
 }
 

@@ -183,10 +183,10 @@ tests:
 		}
 	}
 	for i, want := range []string{
-		"test at line 5: want allow, got deny: denied: no rule covers",
-		"test at line 6: member bob@example.com is not in the roster",
-		"test at line 7: target web-2 is not in the roster",
-		"test at line 8: want rule other, got mode: allowlist",
+		"want allow, got deny: denied: no rule covers",
+		"member bob@example.com is not in the roster",
+		"target web-2 is not in the roster",
+		"want rule other, got mode: allowlist",
 	} {
 		if !strings.HasPrefix(got[i], want) {
 			t.Errorf("%q does not begin with %q", got[i], want)

@@ -241,8 +241,7 @@ func (u *unwrapper) operands(words []word, skip int) []word {
 // optionWord reads the option at i and returns the index of its last word.
 func (u *unwrapper) optionWord(words []word, i int) int {
 	text := words[i].pieces[0]
-	if long, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") || u.w.option(text) != unknownOption {
-		name := long
+	if name, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
 		if u.w.option(name) == unknownOption {
 			u.unsure = true
 			return i
@@ -284,6 +283,7 @@ func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool)
 	}
 	if valueWord.many {
 		u.unsure = true
+		u.opaque = "the options of " + u.name + " can't be read"
 	}
 	switch kind {
 	case lineOption:

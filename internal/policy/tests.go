@@ -58,12 +58,12 @@ func (t *test) run(p *Policy, roster Roster) TestResult {
 	res := TestResult{Line: t.line}
 	person, ok := roster.Person(t.member)
 	if !ok {
-		res.Problem = fmt.Sprintf("test at line %d: member %s is not in the roster", t.line, t.member)
+		res.Problem = fmt.Sprintf("member %s is not in the roster", t.member)
 		return res
 	}
 	target, ok := roster.Target(t.target)
 	if !ok {
-		res.Problem = fmt.Sprintf("test at line %d: target %s is not in the roster", t.line, t.target)
+		res.Problem = fmt.Sprintf("target %s is not in the roster", t.target)
 		return res
 	}
 	res.Verdict = Evaluate(&Request{
@@ -73,9 +73,9 @@ func (t *test) run(p *Policy, roster Roster) TestResult {
 	}, &Snapshot{Policy: p})
 	switch {
 	case res.Verdict.Effect != t.want:
-		res.Problem = fmt.Sprintf("test at line %d: want %s, got %s: %s", t.line, t.want, res.Verdict.Effect, res.Verdict.Reason)
+		res.Problem = fmt.Sprintf("want %s, got %s: %s", t.want, res.Verdict.Effect, res.Verdict.Reason)
 	case t.rule != "" && t.rule != res.Verdict.Rule:
-		res.Problem = fmt.Sprintf("test at line %d: want rule %s, got %s: %s", t.line, t.rule, res.Verdict.Rule, res.Verdict.Reason)
+		res.Problem = fmt.Sprintf("want rule %s, got %s: %s", t.rule, res.Verdict.Rule, res.Verdict.Reason)
 	default:
 		res.Passed = true
 	}
