@@ -64,8 +64,7 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rendezvous: tls_cert, tls_key: %w", err)
 		}
-		// WebSockets need HTTP/1.1.
-		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}
+		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	}
 	return New(Config{
 		Listen: s.Listen, TLS: conf, URL: s.URL, APIURL: s.APIURL, Rosters: NewCached(source, nil),

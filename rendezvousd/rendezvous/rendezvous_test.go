@@ -3,10 +3,12 @@ package rendezvous_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -876,6 +878,40 @@ func TestStopSaysBye(t *testing.T) {
 	if err := <-done; !errors.As(err, &bye) || bye.Reason != wire.ByeStopping {
 		t.Fatal(err)
 	}
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	cert := httptest.NewTLSServer(nil) // for its certificate, and a client that trusts it
+	defer cert.Close()
+	acme := newTeam(t, "acme", 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, url: "https://" + l.Addr().String(), acme: acme}
+	s, err := rendezvous.New(rendezvous.Config{Listen: l.Addr().String(), URL: w.url, APIURL: apiURL, TLS: &tls.Config{Certificates: cert.TLS.Certificates},
+		Rosters: &rosters{teams: map[string]*roster.Roster{"acme": acme.roster}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Serve(ctx, l, func() {}) }()
+	h := newHandler()
+	dialled := make(chan error, 1)
+	go func() {
+		dialled <- wire.DialAgent(ctx, wire.AgentOptions{URL: w.url, Presence: w.presence(acme, acme.web), HTTP: cert.Client()}, h)
+	}()
+	select {
+	case <-h.welcome:
+	case err := <-dialled:
+		t.Fatal(err)
+	}
+	cancel()
+	<-dialled
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package rendezvous
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -209,6 +210,9 @@ func (c *Cached) load(ctx context.Context, teamID string, r *roster.Roster) (*ro
 			if r.TeamID() != teamID {
 				return nil, errors.New("rendezvous: the API server gave another team's roster")
 			}
+		}
+		if !bytes.Equal(page.Genesis, r.Genesis()) {
+			return r, errors.New("rendezvous: the API server changed the team's genesis; keep its data as evidence and tell an admin of the team")
 		}
 		if len(page.Statements) > 0 {
 			next, err := r.Apply(page.Statements...)

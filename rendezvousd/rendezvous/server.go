@@ -193,8 +193,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) error 
 		WriteTimeout:      40 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		Protocols:         new(http.Protocols),
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+	srv.Protocols.SetHTTP1(true) // WebSockets need it, and HTTP/2 would win over it
 	failed := make(chan error, 1)
 	go func() {
 		if s.cfg.TLS != nil {
