@@ -278,9 +278,7 @@ func TestRosterNeverGoesBack(t *testing.T) {
 func TestForgedFinish(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	for _, b := range [][]byte{{1}, bytes.Repeat([]byte{3}, 200)} {
-		w.forge = append(w.forge, b)
-	}
+	w.forge = [][]byte{{1}, bytes.Repeat([]byte{3}, 200)}
 	if e := w.try(attempt{argv: []string{"echo", "still"}}); e.stdout != "still\n" {
 		t.Fatalf("%+v\n%s", e, w.logs)
 	}
