@@ -110,7 +110,7 @@ func (b *Backend) Client() *wire.Client { return b.api }
 // Home gives the operator's local state.
 func (b *Backend) Home() *profile.Home { return b.home }
 
-// Close ends every terminal.
+// Close ends every terminal and every idle connection.
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	b.closed = true
@@ -122,6 +122,7 @@ func (b *Backend) Close() error {
 	for _, t := range open {
 		t.Close()
 	}
+	b.api.CloseIdle()
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -221,4 +220,25 @@ func run(t testing.TB, env []string, stdin string, args ...string) (stdout, stde
 		t.Fatal(err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// decide waits for the approval with a reason and decides it as a persona.
+func (d *demo) decide(t testing.TB, persona, reason, verb string, flags ...string) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		var rows []struct{ ID, Reason string }
+		if err := json.Unmarshal([]byte(d.must(t, persona, "approvals", "list", "--json")), &rows); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.Reason == reason {
+				d.must(t, persona, append([]string{"approvals", verb, r.ID}, flags...)...)
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no approval with the reason %q waits", reason)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
 // A Device is one key of a member, as the roster describes it.
@@ -338,6 +339,9 @@ func describeAgent(k key.Kid, a AgentAdd) Agent {
 // AgentNamed resolves a name to the one machine that bears it.
 func (r *Roster) AgentNamed(name string, at time.Time) (Agent, error) {
 	k, ok := r.names[name]
+	if !ok && sanitize.Name(name) != nil {
+		return Agent{}, fmt.Errorf("%w: no machine can have such a name", ErrUnknown) // and it is not repeated
+	}
 	if !ok {
 		return Agent{}, fmt.Errorf("%w: no machine of this team is named %q", ErrUnknown, name)
 	}

@@ -67,6 +67,10 @@ func NewClient(o Options) (*Client, error) {
 	return c, nil
 }
 
+// CloseIdle closes the connections that no request uses now. The client stays
+// usable.
+func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
+
 // SignIn gives the present access token, and gets a new one when there is none
 // or it ends soon. The other methods call it by themselves.
 func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
