@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/memnet"
 	"github.com/tucdesk/tucdesk/internal/session"
@@ -409,7 +411,7 @@ func TestTruncation(t *testing.T) {
 		"session closed":        func(_ *Channel, agent *Mux) { agent.Close() },
 		"session closed after EOF was not said": func(c *Channel, agent *Mux) {
 			c.stream.Close()
-			c.stream.CancelRead(codeAborted)
+			c.ReadFrame() // so that what the peer sees is this end, and not Close
 		},
 		"stream ends inside a frame": func(c *Channel, _ *Mux) {
 			c.stream.Write([]byte{byte(FrameStdout), 0, 0, 0, 9, 'x'})
@@ -445,9 +447,17 @@ func TestTruncation(t *testing.T) {
 
 // A hostile peer inside the session can send any bytes on a stream.
 func TestHostileFrames(t *testing.T) {
+	exit, err := encode(Exit{Code: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := encode(Answer{Effect: Allow})
+	if err != nil {
+		t.Fatal(err)
+	}
 	operator, agent := connect(t, memnet.Options{}, Options{})
 	for name, frames := range map[string][]byte{
-		"answer sent by the agent twice": {byte(FrameAnswer), 0, 0, 0, 1, 0xa0},
+		"answer sent by the agent twice": append([]byte{byte(FrameAnswer), 0, 0, 0, byte(len(again))}, again...),
 		"stdin from the agent":           {byte(FrameStdin), 0, 0, 0, 1, 'x'},
 		"unknown type":                   {99, 0, 0, 0, 0},
 		"type zero":                      {0, 0, 0, 0, 0},
@@ -457,6 +467,7 @@ func TestHostileFrames(t *testing.T) {
 		"exit that is no CBOR":           {byte(FrameExit), 0, 0, 0, 1, 0xff},
 		"EOF with a payload":             {byte(FrameEOF), 0, 0, 0, 1, 0},
 		"bytes after EOF":                {byte(FrameEOF), 0, 0, 0, 0, byte(FrameStdout), 0, 0, 0, 1, 'x'},
+		"exit after exit":                slices.Repeat(append([]byte{byte(FrameExit), 0, 0, 0, byte(len(exit))}, exit...), 2),
 		"EOF after EOF":                  {byte(FrameEOF), 0, 0, 0, 0, byte(FrameEOF), 0, 0, 0, 0},
 	} {
 		c := open(t, operator, agent, OpenMessage{Kind: "copy"}, func(c *Channel) {
@@ -499,6 +510,10 @@ func TestWhatThisSideMayNotSend(t *testing.T) {
 	if _, err := agent.Open(t.Context(), OpenMessage{Kind: "shell"}); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("the agent opens a channel: %v", err)
 	}
+	var limit *quic.StreamLimitReachedError
+	if _, err := agent.conn.OpenStream(); !errors.As(err, &limit) {
+		t.Errorf("a dishonest agent opens a stream: %v", err)
+	}
 	if _, err := operator.Open(t.Context(), OpenMessage{}); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("a channel of no kind: %v", err)
 	}
@@ -508,7 +523,12 @@ func TestWhatThisSideMayNotSend(t *testing.T) {
 	if _, err := operator.Open(t.Context(), OpenMessage{Kind: "exec", Argv: []string{string(make([]byte, MaxControl))}}); err == nil {
 		t.Error("an argv of 64 KiB was sent")
 	}
-	c := open(t, operator, agent, OpenMessage{Kind: "shell"}, echo)
+	c := open(t, operator, agent, OpenMessage{Kind: "shell"}, func(c *Channel) {
+		if err := c.Answer(Answer{Effect: Allow}); !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("a second answer: %v", err)
+		}
+		echo(c)
+	})
 	for name, err := range map[string]error{
 		"stdout":           c.WriteFrame(Frame{FrameStdout, []byte("x")}),
 		"exit":             c.Exit(Exit{}),
@@ -891,6 +911,7 @@ func FuzzFrames(f *testing.F) {
 	frame := func(t FrameType, p []byte) []byte { return append([]byte{byte(t), 0, 0, 0, byte(len(p))}, p...) }
 	f.Add(true, slices.Concat(frame(FrameOpen, ask), frame(FrameStdin, []byte("in")), frame(FrameResize, []byte{0, 80, 0, 24}), frame(FrameSignal, []byte("INT")), frame(FrameEOF, nil)))
 	f.Add(false, slices.Concat(frame(FrameAnswer, answer), frame(FrameStdout, []byte("out")), frame(FrameStderr, []byte("err")), frame(FrameExit, exit)))
+	f.Add(false, slices.Concat(frame(FrameAnswer, answer), frame(FrameStdout, []byte("cut"))))
 	f.Add(false, frame(FrameAnswer, []byte{0xa1, 0x66, 'e', 'f', 'f', 'e', 'c', 't', 0x60}))
 	f.Fuzz(func(t *testing.T, opener bool, b []byte) {
 		r := newFrameReader(bytes.NewReader(b), opener)

@@ -256,6 +256,45 @@ func TestReflectionAndWeakPoints(t *testing.T) {
 	}
 }
 
+// The responder's own checks of HS1, which a wrong transcript would only catch later.
+func TestResponderRefusesAlone(t *testing.T) {
+	operator, agent := pair(t)
+	accepted, err := agent.suites()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, hs1Bytes, err := Initiate(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		change func(m *hs1, own *randomness)
+		want   error
+	}{
+		"another session":                 {func(m *hs1, _ *randomness) { m.id[0] ^= 1 }, errSession},
+		"no common suite":                 {func(m *hs1, _ *randomness) { m.suites, m.encaps = []Suite{0x7777}, nil }, errSuite},
+		"the responder's own point":       {func(m *hs1, own *randomness) { m.point, _ = own.private.Public() }, errReflected},
+		"an alias of it":                  {func(m *hs1, own *randomness) { m.point, _ = own.private.Public(); m.point[31] ^= 0x80 }, errReflected},
+		"an ML-KEM key that is none":      {func(m *hs1, _ *randomness) { m.encaps = bytes.Repeat([]byte{0xff}, encapsSize) }, errKEM},
+		"a point of low order":            {func(m *hs1, _ *randomness) { m.point = key.SessionPublic{1} }, key.ErrLowOrder},
+		"nothing wrong (the control row)": {func(*hs1, *randomness) {}, nil},
+	} {
+		m, err := parseHS1(hs1Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := newRandomness()
+		if err != nil {
+			t.Fatal(err)
+		}
+		row.change(m, own)
+		if _, _, err := respond(agent, accepted, m.marshal(), own); !errors.Is(err, row.want) {
+			t.Errorf("%s: inner reason %v, want %v", name, err, row.want)
+		}
+	}
+	i.Abort()
+}
+
 // A relay that strips the hybrid suite from the offer gains nothing.
 func TestDowngrade(t *testing.T) {
 	operator, agent := pair(t)
@@ -447,6 +486,15 @@ func TestKeysAreErased(t *testing.T) {
 			t.Error("the responder keeps keys after the handshake")
 		}
 	}
+	dh, err := key.SessionPrivateFromScalar([32]byte{1}).Exchange(key.SessionPublic{9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kem := bytes.Repeat([]byte{1}, 32)
+	deriveHandshake([hashSize]byte{}, kem, dh)
+	if !bytes.Equal(kem, make([]byte, 32)) || !bytes.Equal(dh.Secret(), make([]byte, 32)) {
+		t.Error("the key schedule leaves its inputs behind")
+	}
 	accept(t, o, a)
 	d, err := a.Records().Seal(nil, []byte("late"))
 	if err != nil {
@@ -550,6 +598,11 @@ func TestIDText(t *testing.T) {
 	back, err := ParseID(id.String())
 	if err != nil || back != id || id.IsZero() {
 		t.Fatalf("%v became %v, %v", id, back, err)
+	}
+	text, err := id.MarshalText()
+	var again ID
+	if err != nil || again.UnmarshalText(text) != nil || again != id {
+		t.Fatalf("%s became %v, %v", text, again, err)
 	}
 	for _, bad := range []string{"", "00", id.String() + "0", "A" + id.String()[1:], "g" + id.String()[1:]} {
 		if _, err := ParseID(bad); err == nil {
