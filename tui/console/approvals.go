@@ -214,11 +214,9 @@ func requestParas(st *styles, a backend.Approval, now time.Time) []para {
 		clean("Operator", a.Operator),
 		clean("Target", a.Target),
 	}
+	paras = append(paras, requestPara(st.bold, a.Kind, a.Argv))
 	if len(a.Argv) > 0 {
-		paras = append(paras, para{"Command", sanitize.Argv(a.Argv), st.bold})
 		paras = append(paras, para{"Words", sanitize.Clean(fmt.Sprintf("%d", len(a.Argv))), st.plain})
-	} else {
-		paras = append(paras, para{"Wants", requestText(a.Kind, nil), st.bold})
 	}
 	as := a.As
 	if as == "" {

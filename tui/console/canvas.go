@@ -147,6 +147,10 @@ type para struct {
 	style uv.Style
 }
 
+// labelCommand is the label of an argument list, which keeps every blank where
+// it is cut into lines: what is shown is what would run.
+const labelCommand = "Command"
+
 // A row is one line of a paragraph after wrapping.
 type row struct {
 	label string
@@ -157,8 +161,7 @@ type row struct {
 // labelWidth is the column of labels, where any paragraph has one.
 const labelWidth = 10
 
-// layout wraps paragraphs to cells. Wrapping cuts between characters and
-// drops none: what is shown of an argument list is the argument list.
+// layout wraps paragraphs to cells.
 func layout(paras []para, cells int) []row {
 	var rows []row
 	for _, p := range paras {
@@ -167,7 +170,7 @@ func layout(paras []para, cells int) []row {
 			indent = labelWidth
 		}
 		label := p.label
-		for _, piece := range wrap(p.text.String(), max(1, cells-indent), p.label == "") {
+		for _, piece := range wrap(p.text.String(), max(1, cells-indent), p.label != labelCommand) {
 			rows = append(rows, row{label, piece, p.style})
 			if label != "" {
 				label = " "

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/local"
 	"github.com/tucdesk/tucdesk/backend/mem"
 )
 
-// TestMain lets the test binary be the console itself, over a backend in
+// TestMain lets the test binary be the console itself:
+// TUCDESK_TEST_CONSOLE=alice ./console.test is alice's, over a backend in
 // memory where carol asks for two things and bob approves what alice asks
-// for: TUCDESK_TEST_CONSOLE=alice ./console.test
+// for; TUCDESK_TEST_CONSOLE=local shows this machine.
 func TestMain(m *testing.M) {
 	if who := os.Getenv("TUCDESK_TEST_CONSOLE"); who != "" {
 		if err := beConsole(who); err != nil {
@@ -27,6 +29,11 @@ func TestMain(m *testing.M) {
 }
 
 func beConsole(who string) error {
+	if who == "local" {
+		b := local.New()
+		defer b.Close()
+		return Run(context.Background(), b, Options{})
+	}
 	w := mem.Demo()
 	if err := carolAsks(w); err != nil {
 		return err

@@ -110,6 +110,7 @@ type prompt struct {
 	preview func(string) (sanitize.Text, bool) // what the line means; false for a problem
 	submit  func(string) (any, error)
 	problem sanitize.Text
+	scroller
 }
 
 func (p *prompt) keys() *keymap { return nil }
@@ -127,6 +128,10 @@ func (p *prompt) key(k tea.KeyPressMsg, _ time.Time) outcome {
 			return outcome{}
 		}
 		return outcome{close: true, do: do}
+	case "up":
+		p.move(actUp)
+	case "down":
+		p.move(actDown)
 	}
 	if p.input.key(k) {
 		p.problem = sanitize.Text{}
@@ -140,12 +145,11 @@ func (p *prompt) draw(c *canvas, area uv.Rectangle, _ time.Time) *tea.Cursor {
 	const below = 5 // label, input, preview or problem, two of the frame
 	box := dialogArea(area, cols, len(rows)+below+1)
 	inside := c.box(box, p.title)
-	shown := max(0, inside.Dy()-4)
-	if shown > len(rows) {
-		shown = len(rows)
-	}
-	c.rows(uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), shown), rows, 0)
 	y := inside.Max.Y - 3
+	p.scroller.draw(c, uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), max(0, inside.Dy()-4)), rows)
+	if !p.atEnd() {
+		c.line(inside.Min.X, y-1, inside.Dx(), lit(c.st.warn, "more: up, down"))
+	}
 	c.line(inside.Min.X, y, inside.Dx(), lit(c.st.bold, p.label), lit(c.st.faint, "  enter: go on  esc: back"))
 	c.put(inside.Min.X, y+1, 2, c.st.bold, "> ")
 	cursor := p.input.draw(c, inside.Min.X+2, y+1, inside.Dx()-2)
@@ -231,7 +235,7 @@ func (r *request) summary(st *styles) []para {
 	return []para{
 		{"Operator", sanitize.Clean(r.seen.Operator), st.plain},
 		{"Target", sanitize.Clean(r.seen.Target), st.plain},
-		{"Command", requestText(r.seen.Kind, r.seen.Argv), st.bold},
+		requestPara(st.bold, r.seen.Kind, r.seen.Argv),
 	}
 }
 

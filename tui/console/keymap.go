@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -63,15 +64,15 @@ var (
 		{actTop, []string{"home", "g"}, "first row", ""},
 		{actBottom, []string{"end", "G"}, "last row", ""},
 	}
+	helpKey        = []binding{{actHelp, []string{"?"}, "all keys", "keys"}}
 	everywhereKeys = []binding{
-		{actHelp, []string{"?"}, "all keys", "keys"},
 		{actAgents, []string{"a"}, "the list of targets", ""},
 		{actApprovals, []string{"v"}, "the queue of approvals", "approvals"},
 		{actNextTab, []string{"tab", "n"}, "next tab", ""},
 		{actPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
 	}
 
-	agentKeys = keymap{"Targets", join2([]binding{
+	agentKeys = keymap{"Targets", slices.Concat(helpKey, []binding{
 		{actOpen, []string{"enter"}, "open a login shell", "shell"},
 		{actExec, []string{"x"}, "run one command", "exec"},
 		{actFilter, []string{"/"}, "filter: words, and env:prod for tags", "filter"},
@@ -81,7 +82,7 @@ var (
 		{actQuit, []string{"q", "ctrl+c"}, "quit", "quit"},
 	}, everywhereKeys, moveKeys)}
 
-	approvalKeys = keymap{"Approvals", join2([]binding{
+	approvalKeys = keymap{"Approvals", slices.Concat(helpKey, []binding{
 		{actShow, []string{"enter", "space"}, "show the whole request, to decide it", "show"},
 		{actRefresh, []string{"r"}, "ask for the queue again", ""},
 		{actBack, []string{"esc"}, "back to the targets", "targets"},
@@ -92,38 +93,30 @@ var (
 
 	// terminalKeys follow the prefix where a program runs; in a tab where
 	// none runs they need no prefix.
-	terminalKeys = keymap{"Terminals", join2([]binding{
+	terminalKeys = keymap{"Terminals", slices.Concat(helpKey, []binding{
 		{actScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
 		{actCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
 		{actAgain, []string{"r", "enter"}, "open again, once it ended", ""},
 		{actQuit, []string{"q"}, "quit", ""},
 	}, everywhereKeys)}
 
-	scrollKeys = keymap{"Scrolling back", join2([]binding{
+	scrollKeys = keymap{"Scrolling back", slices.Concat([]binding{
 		{actBack, []string{"esc", "q"}, "back to the program", "back"},
 	}, moveKeys)}
 
-	requestKeys = keymap{"A request", join2([]binding{
+	requestKeys = keymap{"A request", slices.Concat([]binding{
 		{actApprove, []string{"a"}, "approve, once it was read to its end", "approve"},
 		{actDeny, []string{"d"}, "deny, with a reason", "deny"},
 		{actBack, []string{"esc", "q"}, "back", "back"},
 	}, moveKeys)}
 
-	noticeKeys = keymap{"A notice", join2([]binding{
+	noticeKeys = keymap{"A notice", slices.Concat([]binding{
 		{actBack, []string{"esc", "enter", "q", "space"}, "back", "back"},
 	}, moveKeys)}
 )
 
 // keymaps is every keymap that help shows.
 var keymaps = []*keymap{&agentKeys, &approvalKeys, &requestKeys, &terminalKeys, &scrollKeys}
-
-func join2(parts ...[]binding) []binding {
-	var out []binding
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	return out
-}
 
 func without(bs []binding, a action) []binding {
 	var out []binding

@@ -28,6 +28,9 @@ const (
 	// hold.
 	maxTargets   = 1_000_000
 	maxApprovals = 10_000
+	// hintFrom is the width, in cells, from which on a terminal's status
+	// line has room to name the prefix.
+	hintFrom = 70
 )
 
 var (
@@ -488,7 +491,9 @@ func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 		a.applyFilter()
 	case actDetails:
 		if ok {
-			m.push(&notice{title: sanitize.Clean(t.Name), body: func(st *styles) []para { return a.details(st, t) }})
+			m.push(&notice{title: sanitize.Clean(t.Name), body: func(st *styles) []para {
+				return append([]para{{"Target", sanitize.Clean(t.Name), st.bold}}, a.details(st, t)...)
+			}})
 		}
 	case actRefresh:
 		m.say(m.st.faint, "asking again", sanitize.Text{})
@@ -625,7 +630,7 @@ func (m *model) quit() tea.Cmd {
 	m.push(&prompt{
 		title: sanitize.Literal("Quit"),
 		body: func(st *styles) []para {
-			return []para{{"", sanitize.Clean(fmt.Sprintf("%d terminals still run. Quitting ends their programs.", running)), st.warn}}
+			return []para{{"", sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), st.warn}}
 		},
 		label:  "Type yes to quit",
 		submit: typedYes(doQuit{}),
@@ -746,6 +751,9 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		cols, rows := m.paneSize()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Show(t == m.current())
+		if cols < hintFrom {
+			m.say(m.st.faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
+		}
 		if int(t.req.Cols) != cols || int(t.req.Rows) != rows {
 			_ = msg.term.Resize(uint16(cols), uint16(rows)) // resized while it opened
 		}
@@ -776,7 +784,7 @@ func (m *model) verdictDialog(req backend.OpenRequest, name sanitize.Text, v bac
 	body := func(st *styles) []para {
 		return append([]para{
 			{"Target", name, st.bold},
-			{"Wants", requestText(string(req.Kind), req.Argv), st.plain},
+			requestPara(st.plain, string(req.Kind), req.Argv),
 		}, verdictParas(st, v)...)
 	}
 	_, asks := backend.As[backend.Asker](m.backend)
@@ -965,25 +973,35 @@ func (m *model) draw(c *canvas) *tea.Cursor {
 	case t != nil:
 		cursor = t.draw(c, area, now)
 	}
+	m.drawToast(c)
 	for i, d := range m.dialogs {
-		// Above an undecided one, only the topmost has a cursor.
+		// Only the topmost has a cursor.
 		at := d.draw(c, area, now)
 		if i == len(m.dialogs)-1 {
 			cursor = at
 		}
 	}
 	m.drawFooter(c)
-	if m.toast != nil && m.rows > 2 {
-		w := 0
-		for _, s := range m.toast {
-			w += width(s.text)
-		}
-		w = min(w+2, m.cols)
-		y := m.rows - 2
-		c.fill(uv.Rect(m.cols-w, y, w, 1), c.st.plain)
-		c.line(m.cols-w+1, y, w-1, m.toast...)
-	}
 	return cursor
+}
+
+// drawToast shows a toast at the right: above the footer, but in the tab bar
+// where a program or a dialog has the rows below.
+func (m *model) drawToast(c *canvas) {
+	if m.toast == nil || m.rows <= 2 {
+		return
+	}
+	w := 0
+	for _, s := range m.toast {
+		w += width(s.text)
+	}
+	w = min(w+2, m.cols)
+	y := m.rows - 2
+	if m.place >= atTabs || len(m.dialogs) > 0 {
+		y = 0
+	}
+	c.fill(uv.Rect(m.cols-w, y, w, 1), c.st.plain)
+	c.line(m.cols-w+1, y, w-1, m.toast...)
 }
 
 func (m *model) drawBar(c *canvas) {
@@ -1065,7 +1083,7 @@ func (m *model) drawFooter(c *canvas) {
 		c.fill(uv.Rect(0, y, m.cols, 1), c.st.status)
 		hint := " " + m.opts.Prefix + " ? keys "
 		room := m.cols
-		if m.cols >= 70 {
+		if m.cols >= hintFrom {
 			room -= len(hint)
 			c.line(room, y, len(hint), lit(c.st.status, hint))
 		}

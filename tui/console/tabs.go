@@ -86,7 +86,7 @@ func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	}
 	what := []para{
 		{"Target", t.name, c.st.bold},
-		{"Wants", requestText(string(t.req.Kind), t.req.Argv), c.st.plain},
+		requestPara(c.st.plain, string(t.req.Kind), t.req.Argv),
 	}
 	var head para
 	var tail []para
@@ -98,7 +98,7 @@ func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 		head = para{"", sanitize.Literal("~ yours: waiting for approval"), c.st.hold}
 		tail = []para{
 			{"Reason", sanitize.Clean(t.req.Reason), c.st.plain},
-			{"Waiting", sanitize.Clean(leftWord(t.since, now)), c.st.plain},
+			{"Waiting", sanitize.Literal(durationWord(now.Sub(t.since))), c.st.plain},
 			{},
 			{"", sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), c.st.plain},
 		}

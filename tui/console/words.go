@@ -97,16 +97,22 @@ func shorten(s string, n int) string {
 
 // leftWord is the time until t, for a count-down.
 func leftWord(now, t time.Time) string {
-	left := t.Sub(now)
-	switch {
+	switch left := t.Sub(now); {
 	case t.IsZero():
 		return "no limit"
 	case left <= 0:
 		return "over"
-	case left >= time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(left.Hours()), int(left.Minutes())%60)
+	default:
+		return durationWord(left)
 	}
-	return fmt.Sprintf("%d:%02d", int(left.Minutes()), int(left.Seconds())%60)
+}
+
+// durationWord is minutes and seconds, or hours and minutes.
+func durationWord(d time.Duration) string {
+	if d >= time.Hour {
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
 // requestText is what a request wants to start.
@@ -118,6 +124,15 @@ func requestText(kind string, argv []string) sanitize.Text {
 		return sanitize.Literal("a login shell")
 	}
 	return sanitize.Clean(kind)
+}
+
+// requestPara is requestText as a paragraph.
+func requestPara(style uv.Style, kind string, argv []string) para {
+	label := "Wants"
+	if len(argv) > 0 {
+		label = labelCommand
+	}
+	return para{label, requestText(kind, argv), style}
 }
 
 // exitWord is how a program ended.

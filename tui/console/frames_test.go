@@ -1,0 +1,140 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/mem"
+)
+
+// broken is a backend whose listings fail.
+type broken struct{ backend.Backend }
+
+func (b broken) Unwrap() backend.Backend { return b.Backend }
+
+func (b broken) Targets(context.Context) iter.Seq2[backend.Target, error] {
+	return func(yield func(backend.Target, error) bool) {
+		yield(backend.Target{}, fmt.Errorf("control: %w: the server at 10.0.0.1 does not answer\x1b[2J", backend.ErrUnavailable))
+	}
+}
+
+// unreachable is a backend that opens nothing.
+type unreachable struct{ backend.Backend }
+
+func (b unreachable) Unwrap() backend.Backend { return b.Backend }
+
+func (b unreachable) Open(context.Context, backend.OpenRequest) (backend.Terminal, error) {
+	return nil, fmt.Errorf("control: %w: the relay does not answer; is UDP or TCP 443 open?", backend.ErrUnavailable)
+}
+
+func alice() backend.Backend { return mem.Demo().Backend("alice") }
+
+func seen(who string) func() backend.Backend {
+	return func() backend.Backend {
+		w := mem.Demo()
+		if err := carolAsks(w); err != nil {
+			panic(err)
+		}
+		return w.Backend(who)
+	}
+}
+
+func empty() backend.Backend {
+	w, err := mem.NewWorld(nil)
+	if err != nil {
+		panic(err)
+	}
+	return w.Backend("alice")
+}
+
+// hostile is a team of whatever a network can send, and a terminal that
+// promises a lot.
+func hostile() backend.Backend {
+	w, err := mem.NewWorld([]mem.Target{
+		{Target: backend.Target{ID: "1", Name: "web-1\x1b]0;evil\x07\x1b[2J", State: 77, Tags: map[string]string{"env\n": "\u202eprod"}}},
+		{Target: backend.Target{ID: "2", Name: "раураl漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", State: backend.Online}, Verdict: backend.Verdict{Effect: 99, Rule: "r\x1b[31m", Line: -4, Reason: "\u009b31m"}},
+		{
+			Target:    backend.Target{ID: "3", Name: "safe", State: backend.Online, Tags: map[string]string{"env": "prod"}},
+			Verdict:   backend.Verdict{Effect: backend.Allow, Rule: "ok", Line: 3},
+			Assurance: backend.Assurance{E2EE: true, Peer: "4fJ3kQpXv0aYc2M1nq", Path: "relay", Gate: "kernel", Recording: "on", Policy: true},
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return w.Backend("alice")
+}
+
+// TestFrames draws every view at three sizes and compares with testdata.
+func TestFrames(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		backend func() backend.Backend
+		do      func(*harness)
+	}{
+		{"agents", seen("alice"), func(h *harness) {}},
+		{"agents-filter", alice, func(h *harness) { h.keys("/"); h.typing("env:prod db") }},
+		{"agents-no-match", alice, func(h *harness) { h.keys("/"); h.typing("zzz"); h.keys("enter") }},
+		{"agents-empty", empty, func(h *harness) {}},
+		{"agents-error", func() backend.Backend { return broken{alice()} }, func(h *harness) {}},
+		{"agents-hostile", hostile, func(h *harness) { h.keys("down") }},
+		{"details", alice, func(h *harness) { h.keys("down", "i") }},
+		{"denied", alice, func(h *harness) { h.keys("down", "down", "down", "enter") }},
+		{"confirm", alice, func(h *harness) { h.keys("G", "up", "enter") }},
+		{"ask", alice, func(h *harness) { h.keys("down", "enter") }},
+		{"waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter") }},
+		{"yours-waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter", "v") }},
+		{"failed", func() backend.Backend { return unreachable{alice()} }, func(h *harness) { h.keys("enter") }},
+		{"exec", alice, func(h *harness) { h.keys("x"); h.typing("echo 'a  b' | wc") }},
+		{"terminal", alice, func(h *harness) { h.keys("enter"); h.typing("echo hello"); h.keys("enter") }},
+		{"terminal-assured", hostile, func(h *harness) { h.keys("G", "enter"); h.typing("flood 3"); h.keys("enter") }},
+		{"terminal-prefix", alice, func(h *harness) { h.keys("enter", "ctrl+]") }},
+		{"terminal-scroll", alice, func(h *harness) {
+			h.keys("enter")
+			h.typing("flood 200")
+			h.keys("enter")
+			h.sleep(1e8)
+			h.keys("ctrl+]", "[", "pgup", "up")
+		}},
+		{"terminal-ended", alice, func(h *harness) { h.keys("x"); h.typing("exit 3"); h.keys("enter") }},
+		{"tabs", alice, func(h *harness) {
+			for range 9 {
+				h.keys("enter", "ctrl+]", "a")
+			}
+			h.keys("7")
+		}},
+		{"quit", alice, func(h *harness) { h.keys("enter", "ctrl+]", "q") }},
+		{"approvals", seen("bob"), func(h *harness) { h.keys("v", "down") }},
+		{"approvals-empty", alice, func(h *harness) { h.keys("v") }},
+		{"request", seen("bob"), func(h *harness) { h.keys("v", "down", "enter") }},
+		{"request-end", seen("bob"), func(h *harness) { h.keys("v", "down", "enter", "end") }},
+		{"approve-typed", seen("bob"), func(h *harness) { h.keys("v", "down", "enter", "end", "a"); h.typing("web"); h.keys("enter") }},
+		{"deny", seen("bob"), func(h *harness) { h.keys("v", "enter", "d", "enter") }},
+		{"help", alice, func(h *harness) { h.keys("?") }},
+	} {
+		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
+			t.Run(fmt.Sprintf("%s/%dx%d", tc.name, size[0], size[1]), func(t *testing.T) {
+				inBubble(t, tc.backend, size[0], size[1], func(h *harness) {
+					tc.do(h)
+					h.golden(tc.name)
+				})
+			})
+		}
+	}
+}
+
+// TestAnySize draws every view at sizes that nobody asked for.
+func TestAnySize(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
+		for _, keys := range [][]string{{}, {"/", "w"}, {"enter", "esc", "i"}, {"esc", "v"}, {"enter"}, {"d"}, {"esc", "esc", "esc", "?"}} {
+			h.keys(keys...)
+			for _, size := range [][2]int{{0, 0}, {1, 1}, {2, 1}, {1, 2}, {3, 3}, {5, 4}, {10, 5}, {300, 2}, {12, 80}, {0, 24}, {80, 0}, {-1, -1}, {80, 24}} {
+				h.m.resize(size[0], size[1])
+				h.screen()
+			}
+		}
+	})
+}

@@ -1,0 +1,448 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/mem"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+func TestHeldOpensByItself(t *testing.T) {
+	w := mem.Demo()
+	bob := w.Backend("bob")
+	inBubble(t, func() backend.Backend { return w.Backend("alice") }, 80, 24, func(h *harness) {
+		h.keys("down", "enter")
+		h.see("Held: ask for approval", "prod-db-needs-two", "line 31", "role approver")
+		h.keys("enter")
+		h.see("a reason is needed")
+		h.typing("disk is full")
+		h.keys("enter")
+		h.see("yours: waiting for approval", "disk is full")
+		h.keys("a") // other work meanwhile
+		h.see("[1 agents]")
+		for a := range bob.Pending(h.t.Context()) {
+			if a.Reason != "disk is full" {
+				t.Errorf("the reason that arrived: %q", a.Reason)
+			}
+			if err := bob.Decide(h.t.Context(), a.ID, backend.Decision{Approve: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.settle()
+		h.see("opened: db-1", "3 db-1 !")
+		if h.rang == 0 {
+			t.Error("no bell rang")
+		}
+		h.keys("3")
+		h.see("alice@db-1$")
+	})
+}
+
+func TestHeldThenDenied(t *testing.T) {
+	w := mem.Demo()
+	bob := w.Backend("bob")
+	inBubble(t, func() backend.Backend { return w.Backend("alice") }, 80, 24, func(h *harness) {
+		h.keys("x")
+		h.typing("restart api")
+		h.keys("enter")
+		h.see("Held: ask for approval", "restart api", "restarts-are-held")
+		h.typing("it leaks")
+		h.keys("enter")
+		for a := range bob.Pending(h.t.Context()) {
+			if err := bob.Decide(h.t.Context(), a.ID, backend.Decision{Reason: "use the runbook\x1b[2J"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.settle()
+		h.see("It did not open", "use the runbook", `\x1b`)
+		h.keys("x")
+		h.miss("restart")
+	})
+}
+
+func TestConfirmIsTyped(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("/")
+		h.typing("web-2")
+		h.keys("enter", "enter")
+		h.see("Look twice", "look-twice, line 20")
+		h.keys("enter", "y", "enter")
+		h.see("type yes")
+		h.typing("es")
+		h.keys("enter")
+		h.see("alice@web-2$")
+	})
+}
+
+func TestDeniedCanNotBeAsked(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("down", "down", "down", "enter")
+		h.see("Denied", "vault-is-closed, line 7", "Nobody can approve this here")
+		h.keys("enter")
+		if len(h.m.tabs) != 0 || len(h.m.dialogs) != 0 {
+			t.Error("something stayed open")
+		}
+	})
+}
+
+func TestApproveLowTier(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
+		h.see("approvals 2!")
+		h.keys("v", "enter", "a")
+		h.see("Approve")
+		h.keys("enter")
+		h.see("✓ approved: db-1", "approvals 1!")
+	})
+}
+
+func TestApproveHighTierIsReadAndTyped(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
+		h.keys("v", "down", "enter", "a")
+		h.see("more below")
+		h.miss("Approve: high risk")
+		h.keys("end", "a")
+		h.see("Approve: high risk")
+		h.typing("web-2")
+		h.keys("enter")
+		h.see("that is not the target's name")
+		h.keys("backspace", "1", "enter")
+		h.see("✓ approved: web-1")
+	})
+}
+
+func TestDenyNeedsAReason(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
+		h.keys("v", "enter", "d", "enter", " ", "enter")
+		h.see("a reason is needed")
+		h.typing("no")
+		h.keys("enter")
+		h.see("✗ denied: db-1")
+	})
+}
+
+func TestSomebodyWasFaster(t *testing.T) {
+	w := mem.Demo()
+	if err := carolAsks(w); err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, func() backend.Backend { return w.Backend("bob") }, 80, 24, func(h *harness) {
+		h.keys("v", "enter", "a")
+		dave := w.Backend("dave")
+		for a := range dave.Pending(h.t.Context()) {
+			if err := dave.Decide(h.t.Context(), a.ID, backend.Decision{Reason: "no"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.keys("enter")
+		h.see("somebody was faster")
+		h.sleep(3 * time.Second)
+		h.miss("decide ")
+	})
+}
+
+func TestOwnRequestsCanNotBeDecided(t *testing.T) {
+	inBubble(t, seen("carol"), 80, 24, func(h *harness) {
+		h.miss("!")
+		h.keys("v")
+		h.see("yours: waiting")
+		h.keys("enter", "end", "a", "d")
+		h.see("yours: waiting for somebody else", "nobody approves their own request")
+		if len(h.m.dialogs) != 1 {
+			t.Errorf("%d dialogs", len(h.m.dialogs))
+		}
+	})
+}
+
+// TestChangedRequest covers a server that shows one request and has another
+// decided.
+func TestChangedRequest(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 40, func(h *harness) {
+		h.keys("v", "down", "enter", "end")
+		r := h.m.top().(*request)
+		if !r.read {
+			t.Fatal("not read")
+		}
+		other := r.seen
+		other.Argv = append([]string{"restart"}, make([]string, 500)...)
+		r.update(other)
+		h.keys("a")
+		h.see("it changed while you read")
+		if len(h.m.dialogs) != 1 {
+			t.Error("it could be approved")
+		}
+		// A decision on what is no longer in the queue goes nowhere.
+		h.start(h.m.decide(doDecide{seen: other, decision: backend.Decision{Approve: true}}))
+		h.settle()
+		h.see("not decided")
+	})
+}
+
+func TestExpiredCanNotBeDecided(t *testing.T) {
+	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
+		h.keys("v", "enter")
+		time.Sleep(mem.AskFor)
+		h.keys("a", "d")
+		h.see("nothing to decide")
+		h.sleep(3 * time.Second)
+		h.keys("esc")
+		h.see("expired")
+		h.miss("!")
+	})
+}
+
+func TestPrefix(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter")
+		h.keys("q", "?", "1") // all of these are the program's
+		h.see("alice@cache-1$ q?1")
+		h.keys("ctrl+]", "ctrl+]") // the shell of mem drops it
+		if h.m.prefixed {
+			t.Error("the prefix still waits")
+		}
+		h.keys("ctrl+]", "?")
+		h.see("Keys")
+		h.keys("esc", "ctrl+]", "2")
+		h.see("[2 approvals]")
+		h.keys("3", "ctrl+]", "x")
+		h.see("[1 agents]")
+		if len(h.m.tabs) != 0 {
+			t.Error("the tab stayed")
+		}
+	})
+}
+
+func TestPrefixIsChecked(t *testing.T) {
+	for prefix, ok := range map[string]bool{"ctrl+]": true, "ctrl+a": true, "alt+x": true, "f12": true, "x": false, "enter": false, "ctrl+c": false, "": false} {
+		if err := checkPrefix(prefix); (err == nil) != ok {
+			t.Errorf("%q: %v", prefix, err)
+		}
+	}
+}
+
+func TestPaste(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.send(tea.PasteMsg{Content: "goes nowhere"})
+		h.keys("/")
+		h.send(tea.PasteMsg{Content: "db\n-1"})
+		h.settle()
+		h.see("/db -1")
+		h.keys("esc", "enter")
+		h.send(tea.PasteMsg{Content: "echo pasted\n"})
+		h.settle()
+		h.see("alice@cache-1$ echo pasted")
+	})
+}
+
+func TestQuitAsksWhereProgramsRun(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter", "ctrl+]", "q")
+		h.see("Terminals that still run: 1")
+		h.keys("enter")
+		if h.quit {
+			t.Fatal("it quit")
+		}
+		h.typing("yes")
+		h.keys("enter")
+		if !h.quit {
+			t.Error("it did not quit")
+		}
+	})
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("q")
+		if !h.quit {
+			t.Error("it did not quit")
+		}
+	})
+}
+
+func TestReopens(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter")
+		h.typing("exit 3")
+		h.keys("enter")
+		h.see("exit code 3", "r opens again")
+		h.keys("r")
+		h.see("alice@cache-1$")
+		h.miss("exit code")
+	})
+}
+
+func TestTabsAreBounded(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		for range maxTabs + 3 {
+			h.keys("enter")
+			h.m.goTo(atAgents)
+		}
+		if len(h.m.tabs) != maxTabs {
+			t.Errorf("%d tabs", len(h.m.tabs))
+		}
+		h.see("too many tabs")
+	})
+}
+
+// slow is a backend that opens when it is told to.
+type slow struct {
+	backend.Backend
+	release chan struct{}
+}
+
+func (s slow) Unwrap() backend.Backend { return s.Backend }
+
+func (s slow) Open(ctx context.Context, req backend.OpenRequest) (backend.Terminal, error) {
+	select {
+	case <-s.release:
+		return s.Backend.Open(ctx, req)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestSlowOpenDoesNotBlock(t *testing.T) {
+	var s slow
+	inBubble(t, func() backend.Backend { s = slow{alice(), make(chan struct{})}; return s }, 80, 24, func(h *harness) {
+		h.keys("enter")
+		h.see("Opening ...", "x gives up")
+		h.keys("x")
+		h.see("[1 agents]")
+		h.keys("enter", "a")
+		close(s.release)
+		h.settle()
+		h.see("opened: cache-1")
+	})
+}
+
+// counting counts what is asked in a batch.
+type counting struct {
+	backend.Backend
+	batches, asked int
+}
+
+func (c *counting) Unwrap() backend.Backend { return c.Backend }
+
+func (c *counting) EvaluateBatch(_ context.Context, reqs []backend.OpenRequest) ([]backend.Verdict, error) {
+	c.batches++
+	c.asked += len(reqs)
+	return make([]backend.Verdict, len(reqs)), nil
+}
+
+func manyTargets(n int) []backend.Target {
+	roles := []string{"web", "db", "cache", "queue", "proxy", "build"}
+	envs := []string{"prod", "staging", "dev"}
+	out := make([]backend.Target, n)
+	for i := range out {
+		out[i] = backend.Target{
+			ID: backend.TargetID(fmt.Sprintf("%07d", i)), Name: fmt.Sprintf("%s-%d.%s.example", roles[i%6], i, envs[i%3]), State: backend.Online,
+			Tags: map[string]string{"env": envs[i%3], "role": roles[i%6], "zone": fmt.Sprintf("z%d", i%40)},
+		}
+	}
+	return out
+}
+
+func TestVerdictsAreAskedForWhatIsShown(t *testing.T) {
+	var targets []mem.Target
+	for _, t := range manyTargets(5000) {
+		targets = append(targets, mem.Target{Target: t})
+	}
+	w, err := mem.NewWorld(targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counting{Backend: w.Backend("alice")}
+	inBubble(t, func() backend.Backend { return c }, 80, 24, func(h *harness) {
+		if c.asked > 60 || c.batches > 2 {
+			t.Errorf("%d verdicts in %d batches for one screen", c.asked, c.batches)
+		}
+		before := c.asked
+		h.keys("G")
+		if c.asked == before || c.asked > before+60 {
+			t.Errorf("%d verdicts for the last page", c.asked-before)
+		}
+		h.miss("...")
+	})
+}
+
+func TestVerdictErrorIsNotAVerdict(t *testing.T) {
+	b := failing{alice()}
+	inBubble(t, func() backend.Backend { return b }, 80, 24, func(h *harness) {
+		h.see("not known", "the policy is out of reach")
+		h.miss("allow", "deny")
+	})
+}
+
+type failing struct{ backend.Backend }
+
+func (f failing) Unwrap() backend.Backend { return f.Backend }
+func (f failing) EvaluateBatch(context.Context, []backend.OpenRequest) ([]backend.Verdict, error) {
+	return nil, errors.New("control: the policy is out of reach")
+}
+
+func TestAssuranceNeverClaims(t *testing.T) {
+	text := func(a backend.Assurance) string {
+		var b strings.Builder
+		for _, s := range assuranceSpans(a, newStyles(true).plain) {
+			b.WriteString(s.text.String())
+		}
+		return b.String()
+	}
+	for _, tc := range []struct {
+		a    backend.Assurance
+		want string
+	}{
+		{backend.Assurance{}, "no policy, not recorded · not E2EE"},
+		{backend.Assurance{E2EE: true}, "no policy, not recorded · E2EE, peer unknown"},
+		{backend.Assurance{Peer: "abc"}, "no policy, not recorded · not E2EE"},
+		{backend.Assurance{Policy: true}, "not E2EE · not recorded · no gate"},
+		{backend.Assurance{Recording: "on"}, "no policy · not E2EE · rec on"},
+		{backend.Assurance{E2EE: true, Peer: "abc", Policy: true, Recording: "on", Gate: "kernel", Path: "direct"}, "E2EE with abc · rec on · gate kernel · direct"},
+		{backend.Assurance{E2EE: true, Peer: "a\x1b[2Jb", Policy: true}, "E2EE with a⟨ESC⟩[2Jb · not recorded · no gate"},
+	} {
+		if got := text(tc.a); got != tc.want {
+			t.Errorf("%+v = %q, want %q", tc.a, got, tc.want)
+		}
+	}
+}
+
+func TestKeymapsHaveNoConflicts(t *testing.T) {
+	for _, m := range append(keymaps, &noticeKeys) {
+		used := make(map[string]action)
+		for _, b := range m.bindings {
+			for _, k := range b.keys {
+				if other, taken := used[k]; taken {
+					t.Errorf("%s: %q means %d and %d", m.name, k, other, b.action)
+				}
+				used[k] = b.action
+				if len(k) == 1 && k[0] >= '1' && k[0] <= '9' {
+					t.Errorf("%s: %q names a tab", m.name, k)
+				}
+			}
+			sanitize.Literal(helpLine(b)) // panics on what could not be drawn
+		}
+	}
+}
+
+// TestNothingByColourAlone compares frames with and without styles.
+func TestNothingByColourAlone(t *testing.T) {
+	words := map[string]bool{}
+	for _, e := range []backend.Effect{backend.Deny, backend.Hold, backend.Confirm, backend.Allow} {
+		w, _ := verdictWord(newStyles(true), e)
+		words[w] = true
+	}
+	if len(words) != 4 {
+		t.Errorf("two verdicts read the same: %v", words)
+	}
+	glyphs := map[string]bool{}
+	for _, s := range []backend.State{backend.Unknown, backend.Offline, backend.Online} {
+		glyphs[stateGlyph(s)] = true
+	}
+	if len(glyphs) != 3 {
+		t.Errorf("two states look the same: %v", glyphs)
+	}
+}
