@@ -1,6 +1,11 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
+)
 
 // EligibleApprovers returns who may approve the request that got v: everybody
 // whom its obligations name, except the requester. It returns nobody when the
@@ -67,7 +72,7 @@ func (s *Snapshot) Check() []Problem {
 			}
 		}
 	}
-	if p.mode == "blocklist" && !usesDefault && p.commands.holds() && !s.canApprove(&p.approvers, []member{{email: newGlob("*")}}) {
+	if p.mode == "blocklist" && !usesDefault && p.commands.holds() && !s.canApprove(&p.approvers, []member{{email: glob.New("*")}}) {
 		report(p.approvers.line, "nobody could approve a held command: a hold %s, and the requester does not count", &p.approvers)
 	}
 	if b := p.breakGlass; b != nil {
@@ -87,7 +92,7 @@ func (s *Snapshot) Check() []Problem {
 // effect hold that a pattern, the default or an unreadable command can reach.
 func (s *commandSet) holds() bool {
 	for t, effect := range s.effects {
-		if effect == Hold && (len(s.patterns[t]) > 0 || s.def == tier(t)) {
+		if effect == Hold && (len(s.Patterns[t]) > 0 || s.Default == command.Tier(t)) {
 			return true
 		}
 	}

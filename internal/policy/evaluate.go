@@ -144,9 +144,9 @@ func HeldByTier(v Verdict, snap *Snapshot) Verdict {
 // judgeCommand makes the verdict as strict as the command's tier asks.
 func (p *Policy) judgeCommand(v *Verdict, r *rule, argv []string) {
 	set := p.commandsOf(r)
-	worst := set.judgeAll(readArgv(argv))
-	v.Tier = worst.tier.String()
-	effect := set.effects[worst.tier]
+	worst := set.Judge(argv)
+	v.Tier = worst.Tier.String()
+	effect := set.effects[worst.Tier]
 	if effect >= v.Effect {
 		return
 	}
@@ -154,7 +154,7 @@ func (p *Policy) judgeCommand(v *Verdict, r *rule, argv []string) {
 	v.Rule, v.Line = set.source(worst)
 	switch effect {
 	case Deny:
-		v.Reason = fmt.Sprintf("denied by %s: tier %s", set.describe(worst), worst.tier)
+		v.Reason = fmt.Sprintf("denied by %s: tier %s", set.describe(worst), worst.Tier)
 		v.Obligations = Obligations{}
 	case Hold:
 		h := &p.approvers
@@ -162,9 +162,9 @@ func (p *Policy) judgeCommand(v *Verdict, r *rule, argv []string) {
 			h = r.hold
 		}
 		v.Obligations.askFor(h)
-		v.Reason = fmt.Sprintf("held by %s: tier %s %s", set.describe(worst), worst.tier, h)
+		v.Reason = fmt.Sprintf("held by %s: tier %s %s", set.describe(worst), worst.Tier, h)
 	case Confirm:
-		v.Reason = fmt.Sprintf("to be confirmed by the operator because of %s: tier %s", set.describe(worst), worst.tier)
+		v.Reason = fmt.Sprintf("to be confirmed by the operator because of %s: tier %s", set.describe(worst), worst.Tier)
 	}
 }
 
@@ -173,50 +173,4 @@ func (p *Policy) commandsOf(r *rule) *commandSet {
 		return r.commands
 	}
 	return &p.commands
-}
-
-// judgeAll returns the strictest judgement over the commands of a reading.
-func (s *commandSet) judgeAll(read reading) judged {
-	if read.problem != "" {
-		return judged{tier: critical, opaque: read.problem}
-	}
-	worst := judged{tier: low}
-	for i := range read.commands {
-		if j := s.judge(&read.commands[i]); i == 0 || j.tier > worst.tier {
-			worst = j
-		}
-	}
-	return worst
-}
-
-// source names the key that gave a command its tier.
-func (s *commandSet) source(j judged) (rule string, line int) {
-	prefix := "commands."
-	if s.owner != "" {
-		prefix = s.owner + ".commands."
-	}
-	switch {
-	case j.pattern != nil:
-		return prefix + j.tier.String(), j.pattern.line
-	case j.opaque != "":
-		return prefix + j.tier.String(), s.lines[j.tier]
-	}
-	return prefix + "default", s.defLine
-}
-
-func (s *commandSet) describe(j judged) string {
-	rule, line := s.source(j)
-	at := ""
-	if line > 0 {
-		at = fmt.Sprintf(" (line %d)", line)
-	}
-	switch {
-	case j.pattern != nil && j.partly:
-		return fmt.Sprintf("%s%s, pattern %q, which it may become when the shell fills in the rest", rule, at, j.pattern.text)
-	case j.pattern != nil:
-		return fmt.Sprintf("%s%s, pattern %q", rule, at, j.pattern.text)
-	case j.opaque != "":
-		return fmt.Sprintf("%s%s, because %s", rule, at, j.opaque)
-	}
-	return rule + at
 }

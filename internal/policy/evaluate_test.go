@@ -80,6 +80,8 @@ func TestEvaluate(t *testing.T) {
 		{"command critical under hold", aliceOn("web-1", prod, Exec, "rm", "-rf", "/"), Deny, "commands.critical", 30, ""},
 		{"command medium under hold", aliceOn("web-1", prod, Exec, "python3"), Hold, "sre-prod-hours", 9, ""},
 		{"partly readable", aliceOn("s-1", staging, Exec, "sh", "-c", "rm -rf $X"), Deny, "commands.critical", 30, `pattern "rm -rf /", which it may become when the shell fills in the rest`},
+		{"hostile variable", aliceOn("s-1", staging, Exec, "env", "LD_\x1b[2J=1", "ls"), Hold, "commands.high", 31, "it sets LD_*"},
+		{"hostile shell", aliceOn("s-1", staging, Exec, "ksh\x1b[2J"), Hold, "commands.high", 31, "ksh* reads its commands"},
 		{"unreadable", aliceOn("s-1", staging, Exec, "sh", "-c", "$X"), Hold, "commands.high", 31, "can't be read"},
 		{"command not known", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = nil }), Allow, "sre-staging", 4, ""},
 		{"empty command", with(aliceOn("s-1", staging, Exec), func(r *Request) { r.Argv = []string{} }), Deny, "commands.critical", 30, "no command"},

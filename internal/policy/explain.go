@@ -61,28 +61,12 @@ func (e *Explanation) note(list string, r *rule, req *Request, as string) {
 }
 
 func (e *Explanation) explainCommand(set *commandSet, argv []string) {
-	read := readArgv(argv)
-	for i := range read.commands {
-		c := &read.commands[i]
-		j := set.judge(c)
-		note := CommandNote{Command: c.show(), Via: c.via, Tier: j.tier.String(), Why: j.opaque}
-		note.Rule, note.Line = set.source(j)
-		if j.pattern != nil {
-			note.Pattern = j.pattern.text
+	for _, start := range set.Starts(argv) {
+		note := CommandNote{Command: start.Command, Via: start.Via, Tier: start.Tier.String(), Why: start.Opaque}
+		note.Rule, note.Line = set.source(start.Judgement)
+		if start.Pattern != nil {
+			note.Pattern = start.Pattern.Text
 		}
 		e.Commands = append(e.Commands, note)
 	}
-	if read.problem != "" {
-		e.Commands = append(e.Commands, CommandNote{Tier: critical.String(), Why: read.problem})
-	}
-}
-
-func (c *command) show() sanitize.Text {
-	argv := make([]string, len(c.words))
-	for i, w := range c.words {
-		if argv[i] = w.String(); w.many {
-			argv[i] = "*"
-		}
-	}
-	return sanitize.Argv(argv)
 }

@@ -17,7 +17,8 @@
 // A parsed Policy does not change and is safe for concurrent use.
 //
 // The package is pure. It must not import os, net/http, database/sql or
-// log/slog, and of this module only internal/sanitize.
+// log/slog, and of this module only internal/sanitize and the packages beside it:
+// command, document and glob.
 package policy
 
 import (

@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
 )
 
 // A rule is one entry of the allowlist or the blocklist.
@@ -11,9 +13,9 @@ type rule struct {
 	line     int
 	members  []member
 	tags     []tagMatch
-	names    []glob
+	names    []glob.Glob
 	kinds    uint8 // bits of kindBit; 0 means any (blocklist only)
-	as       []glob
+	as       []glob.Glob
 	when     []window
 	hold     *hold
 	record   string
@@ -35,7 +37,7 @@ type hold struct {
 // A member is an e-mail glob or a role.
 type member struct {
 	role  string
-	email glob // ASCII lower case
+	email glob.Glob // ASCII lower case
 }
 
 func (m *member) matches(email string, roles []string) bool {
@@ -47,7 +49,7 @@ func (m *member) matches(email string, roles []string) bool {
 		}
 		return false
 	}
-	return m.email.matchFold(email)
+	return m.email.MatchFold(email)
 }
 
 func anyMember(members []member, email string, roles []string) bool {
@@ -62,16 +64,7 @@ func anyMember(members []member, email string, roles []string) bool {
 // A tagMatch wants a tag with one of some values.
 type tagMatch struct {
 	key    string
-	values []glob
-}
-
-func anyGlob(globs []glob, s string) bool {
-	for i := range globs {
-		if globs[i].match(s) {
-			return true
-		}
-	}
-	return false
+	values []glob.Glob
 }
 
 // A miss says which part of a rule did not hold.
@@ -107,11 +100,11 @@ func (r *rule) covers(req *Request, as string, blocks bool) miss {
 	}
 	for i := range r.tags {
 		value, ok := req.Tags[r.tags[i].key]
-		if !ok || !anyGlob(r.tags[i].values, value) {
+		if !ok || !glob.Any(r.tags[i].values, value) {
 			return missTag
 		}
 	}
-	if len(r.names) > 0 && !anyGlob(r.names, req.Target) {
+	if len(r.names) > 0 && !glob.Any(r.names, req.Target) {
 		return missName
 	}
 	if r.kinds != 0 && r.kinds&kindBit(req.Kind) == 0 {
@@ -142,7 +135,7 @@ func (r *rule) coversUser(req *Request, as string, blocks bool) miss {
 		return coversLoginUser(req, as)
 	}
 	for i := range r.as {
-		if r.as[i].match(as) && (blocks || as != rootUser || r.as[i].isLiteral()) {
+		if r.as[i].Match(as) && (blocks || as != rootUser || r.as[i].IsLiteral()) {
 			return hit
 		}
 	}
@@ -170,7 +163,7 @@ func parseMember(s string) (member, string) {
 		return member{role: role}, ""
 	}
 	if strings.Contains(s, "*") || strings.Contains(s, "@") {
-		return member{email: newGlob(lowerASCII(s))}, ""
+		return member{email: glob.New(glob.Lower(s))}, ""
 	}
 	return member{}, "is neither an e-mail address (globs with * are allowed) nor role:NAME"
 }

@@ -2,11 +2,12 @@ package policy
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
-	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/policy/document"
 )
 
 // A test is one entry of `tests`.
@@ -87,67 +88,43 @@ func (t *test) run(p *Policy, roster Roster) TestResult {
 var anyTime = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
 
 func (d *docReader) test(n ast.Node) test {
-	t := test{line: lineOf(n), at: anyTime}
-	seen := d.mapping(n, "a test",
-		field{"member", func(v ast.Node) { t.member = d.name(v, "member") }},
-		field{"target", func(v ast.Node) { t.target = d.name(v, "target") }},
-		field{"session", func(v ast.Node) {
-			t.session = Kind(d.oneOf(v, "session", "shell", "exec", "copy", "forward", "proxy", "observe", "join"))
-		}},
-		field{"as", func(v ast.Node) { t.as = d.name(v, "as") }},
-		field{"command", func(v ast.Node) { t.argv = splitCommand(d.text(v, "command")) }},
-		field{"at", func(v ast.Node) {
+	t := test{line: document.LineOf(n), at: anyTime}
+	seen := d.Mapping(n, "a test",
+		document.Key("member", func(v ast.Node) { t.member = d.Name(v, "member") }),
+		document.Key("target", func(v ast.Node) { t.target = d.Name(v, "target") }),
+		document.Key("session", func(v ast.Node) {
+			t.session = Kind(d.OneOf(v, "session", "shell", "exec", "copy", "forward", "proxy", "observe", "join"))
+		}),
+		document.Key("as", func(v ast.Node) { t.as = d.Name(v, "as") }),
+		document.Key("command", func(v ast.Node) { t.argv = command.Split(d.Text(v, "command")) }),
+		document.Key("at", func(v ast.Node) {
 			var err error
-			if t.at, err = time.Parse(time.RFC3339, d.text(v, "at")); err != nil {
-				d.fail(v, "at must be a time such as 2026-11-23T10:00:00+01:00")
+			if t.at, err = time.Parse(time.RFC3339, d.Text(v, "at")); err != nil {
+				d.Fail(v, "at must be a time such as 2026-11-23T10:00:00+01:00")
 			}
-		}},
-		field{"want", func(v ast.Node) {
-			want := d.oneOf(v, "want", effectNames[:]...)
+		}),
+		document.Key("want", func(v ast.Node) {
+			want := d.OneOf(v, "want", effectNames[:]...)
 			for e, name := range effectNames {
 				if name == want {
 					t.want = Effect(e)
 				}
 			}
-		}},
-		field{"rule", func(v ast.Node) { t.rule = d.text(v, "rule") }},
+		}),
+		document.Key("rule", func(v ast.Node) { t.rule = d.Text(v, "rule") }),
 	)
 	for _, key := range []string{"member", "target", "session", "want"} {
 		if !seen[key] {
-			d.fail(n, "a test needs `%s`", key)
+			d.Fail(n, "a test needs `%s`", key)
 		}
 	}
 	switch {
 	case seen["command"] && t.session != Exec:
-		d.fail(n, "only a test of session: exec has a command")
+		d.Fail(n, "only a test of session: exec has a command")
 	case !seen["command"] && t.session == Exec:
-		d.fail(n, "a test of session: exec needs `command`")
+		d.Fail(n, "a test of session: exec needs `command`")
 	case !seen["at"] && d.timed:
-		d.fail(n, "this policy has time windows, so a test needs `at`")
+		d.Fail(n, "this policy has time windows, so a test needs `at`")
 	}
 	return t
-}
-
-// splitCommand reads the command of a test as a person types it: one plain
-// command is its argument list, everything else is a line for sh.
-func splitCommand(line string) []string {
-	shell := []string{"sh", "-c", line}
-	file, err := syntax.NewParser().Parse(strings.NewReader(line), "")
-	if err != nil || len(file.Stmts) != 1 {
-		return shell
-	}
-	s := file.Stmts[0]
-	call, ok := s.Cmd.(*syntax.CallExpr)
-	if !ok || len(call.Assigns) > 0 || len(s.Redirs) > 0 || s.Negated || s.Background || s.Coprocess {
-		return shell
-	}
-	argv := make([]string, len(call.Args))
-	for i, arg := range call.Args {
-		w := readWord(arg)
-		if w.many || !w.isLiteral() {
-			return shell
-		}
-		argv[i] = w.pieces[0]
-	}
-	return argv
 }

@@ -1,4 +1,17 @@
-package policy
+// Package command reads a command, as far as that can be done before it runs,
+// and says how much it can do.
+//
+// Purpose: find every program start in an argument list, through wrappers and
+// shell command lines, and give each a tier by patterns over its words.
+//
+// Invariants: whatever is too long, too deep or unreadable gets a stricter
+// tier, never a laxer one. A pattern at the default tier or above may cover too
+// much; one below it may cover too little. What programs do with their
+// arguments is data (programs.yaml). See ../SPEC.md, Commands.
+//
+// It is pure. Of this module it may import only internal/sanitize and the
+// packages glob and document beside it.
+package command
 
 import (
 	"fmt"
@@ -6,104 +19,83 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
-// A tier is how much a command can do. Tiers are ordered: a larger one is
+// A Tier is how much a command can do. Tiers are ordered: a larger one is
 // stricter.
-type tier uint8
+type Tier uint8
 
 const (
-	low tier = iota
-	medium
-	high
-	critical
+	Low Tier = iota
+	Medium
+	High
+	Critical
 )
 
-var tierNames = [...]string{low: "low", medium: "medium", high: "high", critical: "critical"}
+var tierNames = [...]string{Low: "low", Medium: "medium", High: "high", Critical: "critical"}
 
-func (t tier) String() string { return tierNames[t] }
+func (t Tier) String() string { return tierNames[t] }
 
 // opaqueTier is the least tier of a command that can't be read: it could be
 // any command, so somebody else must look at it.
-const opaqueTier = high
+const opaqueTier = High
 
-// A commandSet is a `commands` block.
-type commandSet struct {
-	owner    string // the rule it belongs to; "" for the policy's
-	patterns [len(tierNames)][]pattern
-	lines    [len(tierNames)]int // of the lists
-	def      tier
-	defLine  int
-	effects  [len(tierNames)]Effect
+// Tiers is how many there are.
+const Tiers = len(tierNames)
+
+// TierNames returns the names, laxest first.
+func TierNames() []string { return slices.Clone(tierNames[:]) }
+
+// A Set says which commands are of which tier.
+type Set struct {
+	Patterns [Tiers][]Pattern // by tier
+	Default  Tier             // of what no pattern covers
 }
 
-func newCommandSet() commandSet {
-	return commandSet{def: low, effects: [...]Effect{low: Allow, medium: Confirm, high: Hold, critical: Deny}}
-}
-
-// inherit returns a copy; what a rule's own `commands` does not say holds as
-// the policy says it.
-func (s *commandSet) inherit() commandSet { return *s }
-
-func (d *docReader) commands(n ast.Node, what string, set *commandSet) {
-	var fields []field
-	for t := critical; ; t-- {
-		fields = append(fields, field{t.String(), func(v ast.Node) { set.patterns[t], set.lines[t] = d.patterns(v), lineOf(v) }})
-		if t == low {
-			break
+// Judge returns the strictest judgement over all program starts in a command.
+// An argument list without a word is critical.
+func (s *Set) Judge(argv []string) Judgement {
+	read := readArgv(argv)
+	if read.problem != "" {
+		return Judgement{Tier: Critical, Opaque: read.problem}
+	}
+	worst := Judgement{Tier: Low}
+	for i := range read.commands {
+		if j := s.judge(&read.commands[i]); i == 0 || j.Tier > worst.Tier {
+			worst = j
 		}
 	}
-	d.mapping(n, what, append(fields,
-		field{"default", func(v ast.Node) { set.def, set.defLine = d.tier(v, what+".default"), lineOf(v) }},
-		field{"tiers", func(v ast.Node) { d.tiers(v, set) }},
-	)...)
+	return worst
 }
 
-func (d *docReader) tier(n ast.Node, what string) tier {
-	name := d.oneOf(n, what, "critical", "high", "medium", "low")
-	return tier(max(slices.Index(tierNames[:], name), 0))
+// A Start is one program start in a command.
+type Start struct {
+	Command sanitize.Text // as far as it can be read; * stands for the rest
+	Via     []string      // the wrappers that start it, outermost first; "?" where its begin is a guess
+	Judgement
 }
 
-func (d *docReader) tiers(n ast.Node, set *commandSet) {
-	var fields []field
-	for t := range set.effects {
-		fields = append(fields, field{tierNames[t], func(v ast.Node) {
-			word := d.oneOf(v, "the effect of a tier", effectNames[:]...)
-			set.effects[t] = Effect(max(slices.Index(effectNames[:], word), 0))
-		}})
+// Starts returns each program start with its judgement, as Judge sees them.
+func (s *Set) Starts(argv []string) []Start {
+	read := readArgv(argv)
+	var starts []Start
+	for i := range read.commands {
+		c := &read.commands[i]
+		starts = append(starts, Start{Command: c.show(), Via: c.via, Judgement: s.judge(c)})
 	}
-	d.mapping(n, "tiers", fields...)
-	for t := low; t < critical; t++ {
-		if set.effects[t] < set.effects[t+1] {
-			d.fail(n, "tiers: %s is %s but %s is %s; a stricter tier must not get a laxer effect",
-				t, set.effects[t], t+1, set.effects[t+1])
-		}
+	if read.problem != "" {
+		starts = append(starts, Start{Judgement: Judgement{Tier: Critical, Opaque: read.problem}})
 	}
+	return starts
 }
 
-func (d *docReader) patterns(n ast.Node) []pattern {
-	out := []pattern{} // an empty list is a statement here: this tier lists nothing
-	d.list(n, "a list of commands", func(v ast.Node) {
-		text := d.text(v, "a command pattern")
-		if d.err != nil {
-			return
-		}
-		p, err := parsePattern(text)
-		if err != nil {
-			d.fail(v, "pattern %q: %v", text, err)
-		}
-		p.line = lineOf(v)
-		out = append(out, p)
-	})
-	return out
-}
-
-// A pattern is over the words of a command (SPEC.md, Commands).
-type pattern struct {
-	text string
-	line int
-	name []glob // of the program's base name
+// A Pattern is over the words of a command (SPEC.md, Commands).
+type Pattern struct {
+	Text string      // as written
+	Line int         // where it stands; whoever parses a document sets it
+	name []glob.Glob // of the program's base name
 	args []patternWord
 	any  bool // only a name: covers whatever arguments
 }
@@ -111,12 +103,13 @@ type pattern struct {
 // A patternWord is alternatives for one word, or `...`.
 type patternWord struct {
 	more bool // `...`: any number of words
-	alts []glob
+	alts []glob.Glob
 }
 
-func parsePattern(text string) (pattern, error) {
+// ParsePattern reads a pattern.
+func ParsePattern(text string) (Pattern, error) {
 	words := strings.Fields(text)
-	p := pattern{text: text}
+	p := Pattern{Text: text}
 	if len(words) == 0 || strings.HasPrefix(words[0], "...") {
 		return p, fmt.Errorf("it must begin with the name of a program or a @class")
 	}
@@ -151,17 +144,17 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
-func alternatives(word string) []glob {
-	var globs []glob
+func alternatives(word string) []glob.Glob {
+	var globs []glob.Glob
 	for alt := range strings.SplitSeq(word, "|") {
-		globs = append(globs, newGlob(alt))
+		globs = append(globs, glob.New(alt))
 	}
 	return globs
 }
 
 // A word is one word of a command, as far as it can be read.
 type word struct {
-	glob
+	glob.Glob
 	many bool // not one word but any number of any words, as unquoted $X
 }
 
@@ -184,63 +177,63 @@ type command struct {
 
 // program returns the base name, if the name can be read.
 func (c *command) program() (string, bool) {
-	if len(c.words) == 0 || c.words[0].many || !c.words[0].isLiteral() || c.words[0].pieces[0] == "" {
+	if len(c.words) == 0 || c.words[0].many || !c.words[0].IsLiteral() || c.words[0].String() == "" {
 		return "", false
 	}
-	return path.Base(c.words[0].pieces[0]), true
+	return path.Base(c.words[0].String()), true
 }
 
-// A judged command has a tier and what gave it.
-type judged struct {
-	tier    tier
-	pattern *pattern // nil: the default, or it can't be read
-	partly  bool     // not every word can be read
-	opaque  string
+// A Judgement is the tier of a command and what gave it.
+type Judgement struct {
+	Tier    Tier
+	Pattern *Pattern // nil: the default, or it can't be read
+	Partly  bool     // the pattern covers what the command may become: not every word can be read
+	Opaque  string   // why it can't be read; "" when it can
 }
 
 // judge finds the tier of one command.
-func (s *commandSet) judge(c *command) judged {
-	verdict := judged{tier: s.def}
+func (s *Set) judge(c *command) Judgement {
+	verdict := Judgement{Tier: s.Default}
 	name, readable := c.program()
 	if readable {
 		f := factsOf(c, name)
 		if p, t := s.raise(name, f); p != nil {
-			verdict = judged{tier: t, pattern: p, partly: !p.any && (f.many || len(f.open) > 0)}
+			verdict = Judgement{Tier: t, Pattern: p, Partly: !p.any && (f.many || len(f.open) > 0)}
 		} else if p, t := s.lower(c, name); p != nil {
-			verdict = judged{tier: t, pattern: p}
+			verdict = Judgement{Tier: t, Pattern: p}
 		} else if c.through {
-			verdict = judged{tier: low}
+			verdict = Judgement{Tier: Low}
 		}
 	}
-	if c.opaque != "" && verdict.tier < opaqueTier {
-		verdict = judged{tier: opaqueTier, opaque: c.opaque}
+	if c.opaque != "" && verdict.Tier < opaqueTier {
+		verdict = Judgement{Tier: opaqueTier, Opaque: c.opaque}
 	}
 	return verdict
 }
 
 // raise looks for a pattern of the default tier or above it.
-func (s *commandSet) raise(name string, f *facts) (*pattern, tier) {
-	for t := critical; ; t-- {
-		for i := range s.patterns[t] {
-			if p := &s.patterns[t][i]; p.mayCover(name, f) {
+func (s *Set) raise(name string, f *facts) (*Pattern, Tier) {
+	for t := Critical; ; t-- {
+		for i := range s.Patterns[t] {
+			if p := &s.Patterns[t][i]; p.mayCover(name, f) {
 				return p, t
 			}
 		}
-		if t == s.def {
+		if t == s.Default {
 			return nil, 0
 		}
 	}
 }
 
 // lower looks for a pattern below the default tier.
-func (s *commandSet) lower(c *command, name string) (*pattern, tier) {
-	if c.elsewhere || c.opaque != "" || !trustedPlace(c.words[0].pieces[0]) {
+func (s *Set) lower(c *command, name string) (*Pattern, Tier) {
+	if c.elsewhere || c.opaque != "" || !trustedPlace(c.words[0].String()) {
 		return nil, 0
 	}
-	for t := s.def; t > low; {
+	for t := s.Default; t > Low; {
 		t--
-		for i := range s.patterns[t] {
-			if p := &s.patterns[t][i]; anyGlob(p.name, name) && (p.any || covers(p.args, c.words[1:])) {
+		for i := range s.Patterns[t] {
+			if p := &s.Patterns[t][i]; glob.Any(p.name, name) && (p.any || covers(p.args, c.words[1:])) {
 				return p, t
 			}
 		}
@@ -276,7 +269,7 @@ func covers(args []patternWord, words []word) bool {
 			switch {
 			case a.more:
 				next[i+1] = open[i+1] || next[i+1]
-			case open[i] && !w.many && w.isLiteral() && anyGlob(a.alts, w.pieces[0]):
+			case open[i] && !w.many && w.IsLiteral() && glob.Any(a.alts, w.String()):
 				next[i+1] = true
 			}
 		}
@@ -298,13 +291,13 @@ type facts struct {
 
 // An openWord can be read in part.
 type openWord struct {
-	glob
+	glob.Glob
 	operand bool // it stands behind `--`
 }
 
-var anyFlag = newGlob("-*")
+var anyFlag = glob.New("-*")
 
-func (w openWord) mayBeFlag() bool { return !w.operand && w.meets(anyFlag) }
+func (w openWord) mayBeFlag() bool { return !w.operand && w.Meets(anyFlag) }
 
 func factsOf(c *command, name string) *facts {
 	f := &facts{}
@@ -316,14 +309,14 @@ func factsOf(c *command, name string) *facts {
 			f.manyOperands = true
 		case w.many:
 			f.many = true
-		case !w.isLiteral():
-			f.open = append(f.open, openWord{w.glob, operandsOnly})
-		case !operandsOnly && w.pieces[0] == "--":
+		case !w.IsLiteral():
+			f.open = append(f.open, openWord{w.Glob, operandsOnly})
+		case !operandsOnly && w.String() == "--":
 			operandsOnly = true
-		case !operandsOnly && isFlag(w.pieces[0]):
-			f.addFlag(w.pieces[0], synonyms)
+		case !operandsOnly && isFlag(w.String()):
+			f.addFlag(w.String(), synonyms)
 		default:
-			f.operands = append(f.operands, views(w.pieces[0]))
+			f.operands = append(f.operands, views(w.String()))
 		}
 	}
 	return f
@@ -368,8 +361,8 @@ func views(s string) []string {
 // mayCover says whether the pattern could cover the command. Order does not
 // matter, further flags never help to get away, and what can't be read is
 // taken for what the pattern asks.
-func (p *pattern) mayCover(name string, f *facts) bool {
-	if !anyGlob(p.name, name) {
+func (p *Pattern) mayCover(name string, f *facts) bool {
+	if !glob.Any(p.name, name) {
 		return false
 	}
 	if p.any {
@@ -401,10 +394,10 @@ func (p *pattern) mayCover(name string, f *facts) bool {
 }
 
 // coversOperands says whether each operand is one of the pattern's.
-func (p *pattern) coversOperands(f *facts) bool {
+func (p *Pattern) coversOperands(f *facts) bool {
 	for _, views := range f.operands {
 		if !slices.ContainsFunc(p.args, func(a patternWord) bool {
-			return slices.ContainsFunc(views, func(v string) bool { return anyGlob(a.alts, v) })
+			return slices.ContainsFunc(views, func(v string) bool { return glob.Any(a.alts, v) })
 		}) {
 			return false
 		}
@@ -418,7 +411,7 @@ func (p *pattern) coversOperands(f *facts) bool {
 }
 
 func (a *patternWord) isShortFlag() bool {
-	return slices.ContainsFunc(a.alts, func(g glob) bool {
+	return slices.ContainsFunc(a.alts, func(g glob.Glob) bool {
 		return isFlag(g.String()) && !strings.HasPrefix(g.String(), "--")
 	})
 }
@@ -428,15 +421,15 @@ func (a *patternWord) isSatisfied(f *facts) bool {
 	for _, alt := range a.alts {
 		if !isFlag(alt.String()) {
 			for _, views := range f.operands {
-				if slices.ContainsFunc(views, alt.match) {
+				if slices.ContainsFunc(views, alt.Match) {
 					return true
 				}
 			}
-			if !strings.HasPrefix(alt.pieces[0], "-") && alt.pieces[0] != "" {
+			if !alt.Meets(anyFlag) {
 				continue
 			}
 		}
-		if slices.ContainsFunc(f.flags, alt.match) || hasCluster(f, alt) {
+		if slices.ContainsFunc(f.flags, alt.Match) || hasCluster(f, alt) {
 			return true
 		}
 	}
@@ -444,9 +437,9 @@ func (a *patternWord) isSatisfied(f *facts) bool {
 }
 
 // hasCluster says whether each letter of a short cluster such as -rf is there.
-func hasCluster(f *facts, alt glob) bool {
+func hasCluster(f *facts, alt glob.Glob) bool {
 	s := alt.String()
-	if !alt.isLiteral() || !isFlag(s) || strings.HasPrefix(s, "--") {
+	if !alt.IsLiteral() || !isFlag(s) || strings.HasPrefix(s, "--") {
 		return false
 	}
 	for _, letter := range s[1:] {
@@ -459,15 +452,25 @@ func hasCluster(f *facts, alt glob) bool {
 
 // mayBe says whether a word that can be read in part may be an alternative.
 func (a *patternWord) mayBe(open openWord) bool {
-	return slices.ContainsFunc(a.alts, func(alt glob) bool {
+	return slices.ContainsFunc(a.alts, func(alt glob.Glob) bool {
 		if isFlag(alt.String()) {
 			return open.mayBeFlag()
 		}
-		return alt.meets(open.glob)
+		return alt.Meets(open.Glob)
 	})
 }
 
 // isOperand says whether an alternative can be a word that is no flag.
 func (a *patternWord) isOperand() bool {
-	return slices.ContainsFunc(a.alts, func(g glob) bool { return !isFlag(g.String()) })
+	return slices.ContainsFunc(a.alts, func(g glob.Glob) bool { return !isFlag(g.String()) })
+}
+
+func (c *command) show() sanitize.Text {
+	argv := make([]string, len(c.words))
+	for i, w := range c.words {
+		if argv[i] = w.String(); w.many {
+			argv[i] = "*"
+		}
+	}
+	return sanitize.Argv(argv)
 }

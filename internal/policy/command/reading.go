@@ -1,10 +1,11 @@
-package policy
+package command
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -34,7 +35,7 @@ func readArgv(argv []string) reading {
 	words := make([]word, len(argv))
 	for i, arg := range argv {
 		size += len(arg) + 1
-		words[i] = word{glob: literal(arg)}
+		words[i] = word{Glob: glob.Literal(arg)}
 	}
 	switch {
 	case len(argv) == 0:
@@ -72,8 +73,8 @@ func (r *reading) add(c command, depth int) {
 		r.commands[at].opaque = "the name of a program in it can't be read"
 		return
 	}
-	if w := programs().wrapper(name); w != nil {
-		u := unwrapper{r: r, w: w, c: &c, name: name, depth: depth + 1, elsewhere: c.elsewhere || w.elsewhere}
+	if label, w := programs().wrapper(name); w != nil {
+		u := unwrapper{r: r, w: w, c: &c, name: label, depth: depth + 1, elsewhere: c.elsewhere || w.elsewhere}
 		u.run()
 		r.commands[at].opaque, r.commands[at].through, r.commands[at].stdin = u.opaque, u.through, u.stdin
 	}
@@ -84,7 +85,7 @@ type unwrapper struct {
 	r         *reading
 	w         *wrapper
 	c         *command
-	name      string
+	name      string // its label in the table
 	depth     int
 	elsewhere bool
 
@@ -145,8 +146,8 @@ func (u *unwrapper) start(words []word, elsewhere bool) {
 	inner := slices.Clone(words)
 	if u.placeholder != "" {
 		for i, w := range inner {
-			if w.isLiteral() && strings.Contains(w.pieces[0], u.placeholder) {
-				inner[i] = word{glob: glob{strings.Split(w.pieces[0], u.placeholder)}}
+			if w.IsLiteral() && strings.Contains(w.String(), u.placeholder) {
+				inner[i] = word{Glob: glob.Join(strings.Split(w.String(), u.placeholder))}
 			}
 		}
 	}
@@ -163,11 +164,11 @@ func (u *unwrapper) line(words []word) {
 	u.through = true
 	texts := make([]string, len(words))
 	for i, w := range words {
-		if w.many || !w.isLiteral() || u.placeholder != "" && strings.Contains(w.pieces[0], u.placeholder) {
+		if w.many || !w.IsLiteral() || u.placeholder != "" && strings.Contains(w.String(), u.placeholder) {
 			u.opaque = "a command line for " + u.name + " can't be read"
 			return
 		}
-		texts[i] = w.pieces[0]
+		texts[i] = w.String()
 	}
 	if u.w.appends {
 		u.opaque = "a command line for " + u.name + " can't be read"
@@ -183,7 +184,7 @@ func (u *unwrapper) options(words []word) []word {
 	skip := u.w.skip
 	for i := 0; i < len(words); i++ {
 		w := words[i]
-		if w.many || !w.isLiteral() {
+		if w.many || !w.IsLiteral() {
 			if skip > 0 && !w.many {
 				skip--
 				continue
@@ -191,7 +192,7 @@ func (u *unwrapper) options(words []word) []word {
 			u.unsure = true // it may be an option or the command
 			return words[i:]
 		}
-		text := w.pieces[0]
+		text := w.String()
 		name, _, isAssign := strings.Cut(text, "=")
 		switch {
 		case text == "--":
@@ -214,13 +215,9 @@ func (u *unwrapper) options(words []word) []word {
 // assign notes a variable that is set for the command.
 func (u *unwrapper) assign(name string) {
 	u.elsewhere = true
-	if programs().isRisky(name) {
-		u.opaque = riskyVariable(name)
+	if risk := programs().risk(name); risk != "" {
+		u.opaque = risk
 	}
-}
-
-func riskyVariable(name string) string {
-	return "it sets " + name + ", which can make a program another one"
 }
 
 // operands drops the operands that stand before the command.
@@ -240,7 +237,7 @@ func (u *unwrapper) operands(words []word, skip int) []word {
 
 // optionWord reads the option at i and returns the index of its last word.
 func (u *unwrapper) optionWord(words []word, i int) int {
-	text := words[i].pieces[0]
+	text := words[i].String()
 	if name, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
 		if u.w.option(name) == unknownOption {
 			u.unsure = true
@@ -274,7 +271,7 @@ func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool)
 		u.shell = true
 		return i
 	}
-	valueWord := word{glob: literal(value)}
+	valueWord := word{Glob: glob.Literal(value)}
 	if !hasValue {
 		if i++; i >= len(words) {
 			return i
@@ -302,8 +299,8 @@ func (u *unwrapper) take(words []word, i int, name, value string, hasValue bool)
 func quoteWords(words []word) []word {
 	quoted := slices.Clone(words)
 	for i, w := range quoted {
-		if !w.many && w.isLiteral() {
-			quoted[i] = word{glob: literal(sanitize.Argv(w.pieces).String())}
+		if !w.many && w.IsLiteral() {
+			quoted[i] = word{Glob: glob.Literal(sanitize.Argv([]string{w.String()}).String())}
 		}
 	}
 	return quoted
@@ -318,7 +315,7 @@ func (u *unwrapper) guess(words []word) {
 	}
 	via := append(slices.Clip(u.c.via), u.name, "?")
 	for i := range words {
-		if words[i].many || !words[i].isLiteral() {
+		if words[i].many || !words[i].IsLiteral() {
 			continue
 		}
 		at := len(u.r.commands)
@@ -335,11 +332,11 @@ func (u *unwrapper) shellWords(words []word) {
 	line, input := false, false
 	for len(words) > 0 {
 		w := words[0]
-		if w.many || !w.isLiteral() {
+		if w.many || !w.IsLiteral() {
 			u.opaque = "the options of " + u.name + " can't be read"
 			return
 		}
-		text := w.pieces[0]
+		text := w.String()
 		if text == "--" || text == "-" {
 			words = words[1:]
 			break
@@ -351,9 +348,9 @@ func (u *unwrapper) shellWords(words []word) {
 		if name, value, hasValue := strings.Cut(text, "="); strings.HasPrefix(text, "--") {
 			switch isLine := slices.Contains(u.w.line, name); {
 			case isLine && hasValue:
-				u.line([]word{{glob: literal(value)}})
+				u.line([]word{{Glob: glob.Literal(value)}})
 			case hasValue && name == "--command":
-				u.line([]word{{glob: literal(value)}})
+				u.line([]word{{Glob: glob.Literal(value)}})
 			case (isLine || slices.Contains(u.w.values, name)) && len(words) > 0:
 				if isLine {
 					u.line(words[:1])
@@ -396,12 +393,12 @@ func (u *unwrapper) find(words []word) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		switch {
-		case w.many || !w.isLiteral():
-			if !w.many && !w.meets(newGlob("-*exec*")) {
+		case w.many || !w.IsLiteral():
+			if !w.many && !w.Meets(glob.New("-*exec*")) {
 				continue
 			}
 			u.guess(words[i:])
-		case slices.Contains(execWords, w.pieces[0]):
+		case slices.Contains(execWords, w.String()):
 			end := i + 1
 			for end < len(words) && words[end].String() != ";" && words[end].String() != "+" {
 				end++

@@ -1,10 +1,12 @@
-package policy
+package command
 
 import (
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
 )
 
 // addLine reads a shell command line and adds every simple command in it:
@@ -62,7 +64,7 @@ func (l *lineReader) visit(n syntax.Node) bool {
 		// with options of its own.
 		if n.Stmt != nil {
 			if call, ok := n.Stmt.Cmd.(*syntax.CallExpr); ok {
-				l.add(append([]word{{glob: literal("time")}}, readWords(call.Args)...))
+				l.add(append([]word{{Glob: glob.Literal("time")}}, readWords(call.Args)...))
 			}
 		}
 	case *syntax.DeclClause:
@@ -85,8 +87,11 @@ func (l *lineReader) visit(n syntax.Node) bool {
 func (l *lineReader) assign(assigns []*syntax.Assign) {
 	for _, a := range assigns {
 		l.r.assigned = true
-		if a.Name != nil && programs().isRisky(a.Name.Value) {
-			l.opaque = riskyVariable(a.Name.Value)
+		if a.Name == nil {
+			continue
+		}
+		if risk := programs().risk(a.Name.Value); risk != "" {
+			l.opaque = risk
 		}
 	}
 }
@@ -121,7 +126,7 @@ func (l *lineReader) redirect(redirect *syntax.Redirect, readsInput bool) {
 		if redirect.Op == syntax.DplOut && (text == "-" || strings.Trim(text, "0123456789-") == "") || harmlessSinks[text] {
 			return
 		}
-		l.add([]word{{glob: literal(">")}, target})
+		l.add([]word{{Glob: glob.Literal(">")}, target})
 	case syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc:
 		body := redirect.Hdoc
 		if redirect.Op == syntax.WordHdoc {
@@ -130,12 +135,12 @@ func (l *lineReader) redirect(redirect *syntax.Redirect, readsInput bool) {
 		if !readsInput || body == nil {
 			return
 		}
-		if w := readWord(body); !w.many && w.isLiteral() {
-			l.r.addLine(w.pieces[0], l.via, true, l.depth+1)
+		if w := readWord(body); !w.many && w.IsLiteral() {
+			l.r.addLine(w.String(), l.via, true, l.depth+1)
 		}
 	case syntax.RdrIn, syntax.DplIn:
 	default: // an operator this code does not know may write
-		l.add([]word{{glob: literal(">")}, {many: true}})
+		l.add([]word{{Glob: glob.Literal(">")}, {many: true}})
 	}
 }
 
@@ -157,7 +162,7 @@ func readWord(w *syntax.Word) word {
 	if b.many {
 		return word{many: true}
 	}
-	return word{glob: glob{b.pieces}}
+	return word{Glob: glob.Join(b.pieces)}
 }
 
 type wordBuilder struct {
@@ -236,4 +241,28 @@ func (b *wordBuilder) bare(s string, first bool) {
 			b.text(s[i : i+1])
 		}
 	}
+}
+
+// Split reads a command as a person types it: one plain
+// command is its argument list, everything else is a line for sh.
+func Split(line string) []string {
+	shell := []string{"sh", "-c", line}
+	file, err := syntax.NewParser().Parse(strings.NewReader(line), "")
+	if err != nil || len(file.Stmts) != 1 {
+		return shell
+	}
+	s := file.Stmts[0]
+	call, ok := s.Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Assigns) > 0 || len(s.Redirs) > 0 || s.Negated || s.Background || s.Coprocess {
+		return shell
+	}
+	argv := make([]string, len(call.Args))
+	for i, arg := range call.Args {
+		w := readWord(arg)
+		if w.many || !w.IsLiteral() {
+			return shell
+		}
+		argv[i] = w.String()
+	}
+	return argv
 }

@@ -1,0 +1,113 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/policy/document"
+)
+
+// A commandSet is a `commands` block.
+type commandSet struct {
+	command.Set
+	owner       string             // the rule it belongs to; "" for the policy's
+	lines       [command.Tiers]int // of the lists
+	defaultLine int
+	effects     [command.Tiers]Effect
+}
+
+func newCommandSet() commandSet {
+	return commandSet{effects: [...]Effect{command.Low: Allow, command.Medium: Confirm, command.High: Hold, command.Critical: Deny}}
+}
+
+// inherit returns a copy; what a rule's own `commands` does not say holds as
+// the policy says it.
+func (s *commandSet) inherit() commandSet { return *s }
+
+func (d *docReader) commands(n ast.Node, what string, set *commandSet) {
+	var fields []document.Field
+	for t := command.Critical; ; t-- {
+		fields = append(fields, document.Key(t.String(), func(v ast.Node) { set.Patterns[t], set.lines[t] = d.patterns(v), document.LineOf(v) }))
+		if t == command.Low {
+			break
+		}
+	}
+	d.Mapping(n, what, append(fields,
+		document.Key("default", func(v ast.Node) { set.Default, set.defaultLine = d.tier(v, what+".default"), document.LineOf(v) }),
+		document.Key("tiers", func(v ast.Node) { d.tiers(v, set) }),
+	)...)
+}
+
+func (d *docReader) tier(n ast.Node, what string) command.Tier {
+	name := d.OneOf(n, what, "critical", "high", "medium", "low")
+	return command.Tier(max(slices.Index(command.TierNames(), name), 0))
+}
+
+func (d *docReader) tiers(n ast.Node, set *commandSet) {
+	var fields []document.Field
+	for t := range set.effects {
+		fields = append(fields, document.Key(command.Tier(t).String(), func(v ast.Node) {
+			word := d.OneOf(v, "the effect of a tier", effectNames[:]...)
+			set.effects[t] = Effect(max(slices.Index(effectNames[:], word), 0))
+		}))
+	}
+	d.Mapping(n, "tiers", fields...)
+	for t := command.Low; t < command.Critical; t++ {
+		if set.effects[t] < set.effects[t+1] {
+			d.Fail(n, "tiers: %s is %s but %s is %s; a stricter tier must not get a laxer effect",
+				t, set.effects[t], t+1, set.effects[t+1])
+		}
+	}
+}
+
+func (d *docReader) patterns(n ast.Node) []command.Pattern {
+	out := []command.Pattern{} // an empty list is a statement here: this tier lists nothing
+	d.List(n, "a list of commands", func(v ast.Node) {
+		text := d.Text(v, "a command pattern")
+		if d.Err() != nil {
+			return
+		}
+		p, err := command.ParsePattern(text)
+		if err != nil {
+			d.Fail(v, "pattern %q: %v", text, err)
+		}
+		p.Line = document.LineOf(v)
+		out = append(out, p)
+	})
+	return out
+}
+
+// source names the key that gave a command its tier.
+func (s *commandSet) source(j command.Judgement) (rule string, line int) {
+	prefix := "commands."
+	if s.owner != "" {
+		prefix = s.owner + ".commands."
+	}
+	switch {
+	case j.Pattern != nil:
+		return prefix + j.Tier.String(), j.Pattern.Line
+	case j.Opaque != "":
+		return prefix + j.Tier.String(), s.lines[j.Tier]
+	}
+	return prefix + "default", s.defaultLine
+}
+
+func (s *commandSet) describe(j command.Judgement) string {
+	rule, line := s.source(j)
+	at := ""
+	if line > 0 {
+		at = fmt.Sprintf(" (line %d)", line)
+	}
+	switch {
+	case j.Pattern != nil && j.Partly:
+		return fmt.Sprintf("%s%s, pattern %q, which it may become when the shell fills in the rest", rule, at, j.Pattern.Text)
+	case j.Pattern != nil:
+		return fmt.Sprintf("%s%s, pattern %q", rule, at, j.Pattern.Text)
+	case j.Opaque != "":
+		return fmt.Sprintf("%s%s, because %s", rule, at, j.Opaque)
+	}
+	return rule + at
+}
