@@ -82,6 +82,7 @@ func faultyTx(tx store.Tx, p *Plan) store.Tx {
 	return store.Tx{
 		Roster: roster{tx.Roster, p}, Targets: targets{tx.Targets, p}, Replay: replay{tx.Replay, p},
 		Approvals: approvals{tx.Approvals, p}, Sessions: sessions{tx.Sessions, p}, Audit: audit{tx.Audit, p},
+		Recordings: recordings{tx.Recordings, p},
 	}
 }
 
@@ -233,4 +234,25 @@ func (r audit) Chain(name string, signer key.Kid) (seq uint64, last envelope.Has
 
 func (r audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
 	return only(r.p, "audit.set-chain", func() error { return r.Audit.SetChain(name, signer, seq, last) })
+}
+
+type recordings struct {
+	store.Recordings
+	p *Plan
+}
+
+func (r recordings) Append(rec store.Recording, manifest []byte) (store.Recording, error) {
+	return do(r.p, "recordings.append", func() (store.Recording, error) { return r.Recordings.Append(rec, manifest) })
+}
+
+func (r recordings) Get(id [16]byte) (store.Recording, error) {
+	return do(r.p, "recordings.get", func() (store.Recording, error) { return r.Recordings.Get(id) })
+}
+
+func (r recordings) List(from uint64, limit int) ([]store.Recording, error) {
+	return do(r.p, "recordings.list", func() ([]store.Recording, error) { return r.Recordings.List(from, limit) })
+}
+
+func (r recordings) Manifests(id [16]byte, from uint64, limit int) ([][]byte, error) {
+	return do(r.p, "recordings.manifests", func() ([][]byte, error) { return r.Recordings.Manifests(id, from, limit) })
 }

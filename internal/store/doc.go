@@ -1,5 +1,5 @@
 // Package store is what apid keeps: the roster's statements, the targets that
-// follow from them, used proof ids, approvals, sessions and the audit log. It
+// follow from them, used proof ids, approvals, sessions, recordings' manifests and the audit log. It
 // declares the interfaces and their meaning; store/sqlite implements them, and
 // store/storetest holds the suite that every implementation passes.
 //

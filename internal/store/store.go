@@ -64,12 +64,13 @@ type Store interface {
 // context given to those bounds every call. What a call returns belongs to the
 // caller, and what a call is given is not kept.
 type Tx struct {
-	Roster    Roster
-	Targets   Targets
-	Replay    Replay
-	Approvals Approvals
-	Sessions  Sessions
-	Audit     Audit
+	Roster     Roster
+	Targets    Targets
+	Replay     Replay
+	Approvals  Approvals
+	Sessions   Sessions
+	Audit      Audit
+	Recordings Recordings
 }
 
 // A Statement is one statement of the team's roster as it was received. Seq 0

@@ -29,7 +29,7 @@ func run(ctx context.Context, db *sql.DB, team string, write bool, f func(store.
 	t := &tx{ctx: ctx, sql: s, team: team, write: write}
 	if err := f(store.Tx{
 		Roster: roster{t}, Targets: targets{t}, Replay: replay{t},
-		Approvals: approvals{t}, Sessions: sessions{t}, Audit: audit{t},
+		Approvals: approvals{t}, Sessions: sessions{t}, Audit: audit{t}, Recordings: recordings{t},
 	}); err != nil {
 		return err
 	}

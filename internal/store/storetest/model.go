@@ -35,6 +35,8 @@ type team struct {
 	used        map[use]time.Time
 	approvals   []store.Approval
 	sessions    []store.Session
+	recordings  []store.Recording
+	manifests   map[[16]byte][][]byte
 	entries     [][]byte
 	hashes      []tlog.Hash
 	chains      map[chainName]link
@@ -124,6 +126,8 @@ func (t *team) clone() *team {
 	c.used = maps.Clone(t.used)
 	c.approvals = slices.Clone(t.approvals)
 	c.sessions = slices.Clone(t.sessions)
+	c.recordings = slices.Clone(t.recordings)
+	c.manifests = maps.Clone(t.manifests)
 	c.entries = slices.Clone(t.entries)
 	c.hashes = slices.Clone(t.hashes)
 	c.chains = maps.Clone(t.chains)
@@ -133,7 +137,7 @@ func (t *team) clone() *team {
 func (t *team) tx() store.Tx {
 	return store.Tx{
 		Roster: roster{t}, Targets: targets{t}, Replay: replay{t},
-		Approvals: approvals{t}, Sessions: sessions{t}, Audit: audit{t},
+		Approvals: approvals{t}, Sessions: sessions{t}, Audit: audit{t}, Recordings: recordings{t},
 	}
 }
 
@@ -520,4 +524,60 @@ func (t audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.H
 	}
 	t.chains[n] = link{seq, last}
 	return nil
+}
+
+type recordings struct{ *team }
+
+func (t recordings) Append(r store.Recording, manifest []byte) (store.Recording, error) {
+	if err := t.writes(r.Check(manifest)); err != nil {
+		return store.Recording{}, err
+	}
+	r.Length, r.Updated = r.Length.Truncate(time.Millisecond), store.FromMillis(store.Millis(r.Updated))
+	i := slices.IndexFunc(t.recordings, func(x store.Recording) bool { return x.SessionID == r.SessionID })
+	if i < 0 {
+		if r.Segments != 1 {
+			return store.Recording{}, store.ErrConflict
+		}
+		r.Number = uint64(len(t.recordings) + 1)
+		t.team.recordings = append(t.recordings, r)
+	} else {
+		old := t.recordings[i]
+		if r.Segments != old.Segments+1 || r.Agent != old.Agent || old.Final {
+			return store.Recording{}, store.ErrConflict
+		}
+		r.Number = old.Number
+		t.recordings[i] = r
+	}
+	if t.manifests == nil {
+		t.team.manifests = map[[16]byte][][]byte{}
+	}
+	t.manifests[r.SessionID] = append(slices.Clip(t.manifests[r.SessionID]), bytes.Clone(manifest))
+	return r, nil
+}
+
+func (t recordings) Get(id [16]byte) (store.Recording, error) {
+	for _, r := range t.recordings {
+		if r.SessionID == id {
+			return r, nil
+		}
+	}
+	return store.Recording{}, store.ErrNotFound
+}
+
+func (t recordings) List(before uint64, limit int) ([]store.Recording, error) {
+	var found []store.Recording
+	for _, r := range slices.Backward(t.recordings) {
+		if before == 0 || r.Number < before {
+			found = append(found, r)
+		}
+	}
+	return page(found, limit), nil
+}
+
+func (t recordings) Manifests(id [16]byte, after uint64, limit int) ([][]byte, error) {
+	all := t.manifests[id]
+	if after >= uint64(len(all)) {
+		return nil, nil
+	}
+	return page(all[after:], limit), nil
 }

@@ -147,6 +147,20 @@ func drawOperation(r *rapid.T) operation {
 			return tx.Sessions.Update(store.Session{ID: id(n), Version: m, State: state, EndsBy: when, Body: body})
 		}},
 		{"sessions.due", func(tx store.Tx) (any, error) { return tx.Sessions.Due(state, when, limit) }},
+		{"recordings.append", func(tx store.Tx) (any, error) {
+			// Mostly the next segment, sometimes another.
+			rec := store.Recording{
+				SessionID: id(n), Agent: k, Segments: m, Size: uint64(limit), Head: [32]byte{1, byte(limit)},
+				Length: time.Duration(limit) * 1500 * time.Microsecond, Final: limit == 3 && n == 0, Updated: when,
+			}
+			if old, err := tx.Recordings.Get(id(n)); err == nil && limit > 0 {
+				rec.Agent, rec.Segments = old.Agent, old.Segments+1
+			}
+			return tx.Recordings.Append(rec, append([]byte{1}, body...))
+		}},
+		{"recordings.get", func(tx store.Tx) (any, error) { return tx.Recordings.Get(id(n)) }},
+		{"recordings.list", func(tx store.Tx) (any, error) { return tx.Recordings.List(m, limit) }},
+		{"recordings.manifests", func(tx store.Tx) (any, error) { return tx.Recordings.Manifests(id(n), m, limit) }},
 		{"audit.append", func(tx store.Tx) (any, error) { return appendEntry(tx, append([]byte{1}, body...)) }},
 		{"audit.append at", func(tx store.Tx) (any, error) { return nil, tx.Audit.Append(int64(n)+100, []byte{1}, nil) }},
 		{"audit.size", func(tx store.Tx) (any, error) { return tx.Audit.Size() }},

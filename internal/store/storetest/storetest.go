@@ -47,6 +47,7 @@ func Run(t *testing.T, h Harness) {
 		{"CancelledContext", testCancelled},
 		{"Bounds", testBounds},
 		{"Paging", testPaging},
+		{"RecordingsGrow", testRecordings},
 		{"Faults", testFaults},
 		{"Durable", testDurable},
 	} {
@@ -142,6 +143,9 @@ func testTeams(t *testing.T, h Harness) {
 			if _, err := tx.Sessions.Insert(store.Session{ID: id(1), State: team}); err != nil {
 				t.Error(err)
 			}
+			if _, err := tx.Recordings.Append(recording(1, 1), []byte(team)); err != nil {
+				t.Error(err)
+			}
 			must(t, tx.Audit.SetChain("c", kid(1), 1, [32]byte{1}))
 			must(t, tx.Audit.SetCheckpoint(0, []byte(team)))
 			_, err := appendEntry(tx, []byte(team))
@@ -176,6 +180,9 @@ func testTeams(t *testing.T, h Harness) {
 		if a, err := tx.Approvals.Get(id(1)); err != nil || a.State != "umbra" || a.Version != 1 {
 			t.Errorf("the other team's approval: %+v, %v", a, err)
 		}
+		if all, err := tx.Recordings.Manifests(id(1), 0, 10); err != nil || len(all) != 1 || string(all[0]) != "umbra" {
+			t.Errorf("the other team's manifests: %q, %v", all, err)
+		}
 		if all, err := tx.Audit.Entries(0, 10); err != nil || len(all) != 1 || string(all[0]) != "umbra" {
 			t.Errorf("the other team's log: %q, %v", all, err)
 		}
@@ -191,6 +198,9 @@ func testTeams(t *testing.T, h Harness) {
 		if _, err := tx.Targets.Named("web-1"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("a team with nothing finds %v", err)
 		}
+		if _, err := tx.Recordings.Get(id(1)); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a team with nothing finds the recording %v", err)
+		}
 		return nil
 	}))
 }
@@ -203,6 +213,7 @@ func testReadOnly(t *testing.T, h Harness) {
 		_, insertSession := tx.Sessions.Insert(store.Session{ID: id(1), State: "s"})
 		_, updateSession := tx.Sessions.Update(store.Session{ID: id(1), State: "s"})
 		_, prune := tx.Replay.Prune(store.FromMillis(1), 1)
+		_, record := tx.Recordings.Append(recording(1, 1), []byte("m"))
 		for name, err := range map[string]error{
 			"AppendStatement": tx.Roster.AppendStatement(store.Statement{Bytes: []byte("g")}),
 			"Put":             tx.Targets.Put(store.Target{Kid: kid(1), Name: "n"}),
@@ -210,7 +221,7 @@ func testReadOnly(t *testing.T, h Harness) {
 			"Use":             tx.Replay.Use(kid(1), "j", store.FromMillis(1)),
 			"Prune":           prune,
 			"approval Insert": insertApproval, "approval Update": updateApproval,
-			"session Insert": insertSession, "session Update": updateSession,
+			"session Insert": insertSession, "session Update": updateSession, "recording Append": record,
 			"Append":        tx.Audit.Append(0, []byte("e"), nil),
 			"SetCheckpoint": tx.Audit.SetCheckpoint(1, []byte("n")),
 			"SetChain":      tx.Audit.SetChain("c", kid(1), 1, [32]byte{}),
@@ -365,12 +376,14 @@ func testBounds(t *testing.T, h Harness) {
 		_, noID := tx.Approvals.Insert(store.Approval{State: "s"})
 		_, noState := tx.Sessions.Insert(store.Session{ID: id(1)})
 		_, big := tx.Sessions.Insert(store.Session{ID: id(1), State: "s", Body: long})
+		_, noManifest := tx.Recordings.Append(recording(1, 1), nil)
+		_, noSegment := tx.Recordings.Append(recording(1, 0), []byte("m"))
 		for name, err := range map[string]error{
 			"empty statement": tx.Roster.AppendStatement(store.Statement{}),
 			"no kid":          tx.Targets.Put(store.Target{Name: "n"}),
 			"no name":         tx.Targets.Put(store.Target{Kid: kid(1)}),
 			"long jti":        tx.Replay.Use(kid(1), string(long[:store.MaxJTI+1]), store.FromMillis(1)),
-			"no id":           noID, "no state": noState, "big body": big,
+			"no id":           noID, "no state": noState, "big body": big, "no manifest": noManifest, "segment 0": noSegment,
 			"big entry":         tx.Audit.Append(0, long, nil),
 			"number 0":          tx.Audit.SetChain("c", kid(1), 0, [32]byte{}),
 			"empty checkpoint":  tx.Audit.SetCheckpoint(1, nil),
@@ -525,4 +538,52 @@ func testDurable(t *testing.T, h Harness) {
 	must(t, s.Close())
 	s = open(t, h, dir)
 	must(t, s.View(t.Context(), acme, func(tx store.Tx) error { return checkTree(tx, 10) }))
+}
+
+// recording gives the row of a session's recording after a number of segments.
+func recording(session int, segments uint64) store.Recording {
+	return store.Recording{SessionID: id(session), Agent: kid(1), Segments: segments, Size: segments, Head: [32]byte{byte(segments), 1}, Updated: store.FromMillis(1)}
+}
+
+// testRecordings shows that a recording only grows, by its own agent, until its
+// final manifest.
+func testRecordings(t *testing.T, h Harness) {
+	s := open(t, h, t.TempDir())
+	must(t, s.Tx(t.Context(), acme, func(tx store.Tx) error {
+		for n := uint64(1); n <= 3; n++ {
+			r := recording(1, n)
+			r.Final = n == 3
+			got, err := tx.Recordings.Append(r, fmt.Appendf(nil, "manifest %d", n))
+			if err != nil || got.Number != 1 {
+				t.Errorf("segment %d: %+v, %v", n, got, err)
+			}
+			other := recording(1, n+1)
+			other.Agent = kid(2)
+			gap := recording(1, n+2)
+			for what, r := range map[string]store.Recording{"another agent": other, "a gap": gap, "the same again": recording(1, n)} {
+				if _, err := tx.Recordings.Append(r, []byte("m")); !errors.Is(err, store.ErrConflict) {
+					t.Errorf("%s after segment %d: %v, want ErrConflict", what, n, err)
+				}
+			}
+		}
+		if _, err := tx.Recordings.Append(recording(1, 4), []byte("m")); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("a segment after the final one: %v, want ErrConflict", err)
+		}
+		if _, err := tx.Recordings.Append(recording(2, 2), []byte("m")); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("a recording that begins with segment 2: %v, want ErrConflict", err)
+		}
+		_, err := tx.Recordings.Append(recording(3, 1), []byte("m"))
+		return err
+	}))
+	must(t, s.View(t.Context(), acme, func(tx store.Tx) error {
+		all, err := tx.Recordings.List(0, 10)
+		if err != nil || len(all) != 2 || all[0].SessionID != id(3) || all[1].Segments != 3 || !all[1].Final {
+			t.Errorf("List = %+v, %v", all, err)
+		}
+		got, err := tx.Recordings.Manifests(id(1), 1, 10)
+		if err != nil || len(got) != 2 || string(got[0]) != "manifest 2" || string(got[1]) != "manifest 3" {
+			t.Errorf("Manifests after 1 = %q, %v", got, err)
+		}
+		return nil
+	}))
 }
