@@ -189,21 +189,15 @@ func sign(id key.Identity, e Entry) ([]byte, envelope.Hash, error) {
 	if err != nil {
 		return nil, envelope.Hash{}, err
 	}
-	if len(b) > MaxEntry {
-		return nil, envelope.Hash{}, malformed("entry: %d bytes, at most %d; seal the command to fewer people", len(b), MaxEntry)
-	}
 	u, err := ParseEntry(b)
 	if err != nil {
-		return nil, envelope.Hash{}, err
+		return nil, envelope.Hash{}, fmt.Errorf("%w; seal the command to fewer people", err)
 	}
-	return b, u.hash, nil
+	return b, u.hash(), nil
 }
 
 // An UnverifiedEntry is an entry that nobody has checked.
-type UnverifiedEntry struct {
-	u    token.Unverified
-	hash envelope.Hash
-}
+type UnverifiedEntry struct{ env envelope.Unverified }
 
 // ParseEntry reads an entry envelope. It checks no signature.
 func ParseEntry(b []byte) (UnverifiedEntry, error) {
@@ -212,47 +206,71 @@ func ParseEntry(b []byte) (UnverifiedEntry, error) {
 	}
 	env, err := envelope.Parse(b)
 	if err != nil {
-		return UnverifiedEntry{}, fmt.Errorf("audit: %w", err)
+		return UnverifiedEntry{}, fmt.Errorf("audit: entry: %w", err)
 	}
-	u, err := token.Parse(b)
-	if err != nil {
-		return UnverifiedEntry{}, fmt.Errorf("audit: %w", err)
+	if n := len(env.Signers()); n != 1 {
+		return UnverifiedEntry{}, malformed("entry: %d signatures, want 1", n)
 	}
-	return UnverifiedEntry{u, envelope.Sum(env.InsecurePayload())}, nil
+	return UnverifiedEntry{env}, nil
 }
 
+func (u UnverifiedEntry) hash() envelope.Hash { return envelope.Sum(u.env.InsecurePayload()) }
+
 // InsecureSigner gives the key that claims to have signed.
-func (u UnverifiedEntry) InsecureSigner() key.Kid { return u.u.InsecureSigner() }
+func (u UnverifiedEntry) InsecureSigner() key.Kid {
+	if ids := u.env.Signers(); len(ids) == 1 {
+		return ids[0]
+	}
+	return key.Kid{}
+}
 
 // InsecureEntry reads the entry before any check, to show what a server tells.
 func (u UnverifiedEntry) InsecureEntry() (e Entry, err error) {
-	err = u.u.InsecureDecode(&e)
-	return e, err
+	if err := envelope.Unmarshal(u.env.InsecurePayload(), &e); err != nil {
+		return Entry{}, fmt.Errorf("audit: entry: %w", err)
+	}
+	return e, nil
 }
 
-// A VerifiedEntry is an entry whose signature and form were checked.
-type VerifiedEntry struct{ s token.Signed[Entry] }
+// A VerifiedEntry is an entry whose signature and form were checked. The zero
+// value has the zero Entry.
+type VerifiedEntry struct {
+	env   envelope.Verified
+	entry Entry
+}
 
 // Verify checks signature and form. keys answers keys that the roster ever held.
 func (u UnverifiedEntry) Verify(keys token.Keys) (VerifiedEntry, error) {
-	s, err := token.VerifySigned[Entry](u.u, keys)
+	env, err := u.env.Verify(Entry{}.Context(), keys)
 	if err != nil {
-		return VerifiedEntry{}, fmt.Errorf("audit: %w", err)
+		return VerifiedEntry{}, fmt.Errorf("audit: entry: %w", err)
 	}
-	return VerifiedEntry{s}, nil
+	v := VerifiedEntry{env: env}
+	if err := env.Decode(&v.entry); err != nil {
+		return VerifiedEntry{}, fmt.Errorf("audit: entry: %w", err)
+	}
+	if err := v.entry.Check(v.Signer()); err != nil {
+		return VerifiedEntry{}, err
+	}
+	return v, nil
 }
 
 // Entry gives the fact.
-func (v VerifiedEntry) Entry() Entry { return v.s.Body() }
+func (v VerifiedEntry) Entry() Entry { return v.entry }
 
-// Signer gives the key that signed.
-func (v VerifiedEntry) Signer() key.Kid { return v.s.Signer() }
+// Signer gives the key that signed; the zero Kid for the zero value.
+func (v VerifiedEntry) Signer() key.Kid {
+	if ids := v.env.Signers(); len(ids) == 1 {
+		return ids[0]
+	}
+	return key.Kid{}
+}
 
 // Hash is the SHA-256 of the payload: Position.Prev of the signer's next entry.
-func (v VerifiedEntry) Hash() envelope.Hash { return v.s.Hash() }
+func (v VerifiedEntry) Hash() envelope.Hash { return v.env.Hash() }
 
 // Bytes gives the encoded envelope: the leaf of the log. Do not change it.
-func (v VerifiedEntry) Bytes() []byte { return v.s.Bytes() }
+func (v VerifiedEntry) Bytes() []byte { return v.env.Bytes() }
 
 // A Chain numbers and signs the entries of one key. It is not safe for
 // concurrent use: whoever owns the key keeps it under a lock, stores what Next
@@ -298,5 +316,5 @@ func LinkOf(entry []byte) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	return Link{Seq: e.Signer.Seq, Hash: u.hash}, nil
+	return Link{Seq: e.Signer.Seq, Hash: u.hash()}, nil
 }

@@ -89,6 +89,9 @@ func (r Report) Class() Class {
 	return worst
 }
 
+// ExitCode is that of Class.
+func (r Report) ExitCode() int { return r.Class().ExitCode() }
+
 func (r *Report) add(c Class, index int64, what, format string, args ...any) {
 	p := Problem{c, index, what, fmt.Sprintf(format, args...)}
 	if len(r.Problems) < maxProblems {
