@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type agentConn struct {
 	registration envelope.Hash
 	registered   int64            // unix seconds, of the registration
 	out          chan wire.Signal // bounded by maxOffersOfAgent: an offer and its finish each
+	offers       *rate.Limiter    // below what the agent may answer, so that no flood of offers ends it
 	ending       chan struct{}    // closed once, by end
 	once         sync.Once
 	bye          wire.ByeReason // set before ending is closed
@@ -143,18 +145,10 @@ func (d *directory) state(id agentID) wire.AgentState {
 
 // serveAgent is the life of one agent's connection.
 func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
-	select {
-	case s.hellos <- struct{}{}:
-	default:
+	greeted, ok := s.hellos.enter(r.RemoteAddr)
+	if !ok {
 		http.Error(w, "too many connections that have not registered; come back later", http.StatusServiceUnavailable)
 		return
-	}
-	greeting := true
-	greeted := func() {
-		if greeting {
-			greeting = false
-			<-s.hellos
-		}
 	}
 	defer greeted()
 	s.running.Add(1)
@@ -189,6 +183,41 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 	}()
 	c.end(s.readAgent(ws, c))
 	<-written
+}
+
+// hellos counts the connections that have not registered yet, in all and for each
+// address. On loopback all may come from one proxy, so there only the sum counts.
+type hellos struct {
+	mu     sync.Mutex
+	all    int
+	ofAddr map[netip.Addr]int
+}
+
+// enter admits a connection. leave may be called more than once.
+func (h *hellos) enter(remote string) (leave func(), ok bool) {
+	var addr netip.Addr
+	if a, err := netip.ParseAddrPort(remote); err == nil && !a.Addr().IsLoopback() {
+		addr = a.Addr().Unmap()
+		if addr.Is6() { // who has one address there has its /64
+			p, _ := addr.WithZone("").Prefix(64)
+			addr = p.Addr()
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all >= maxHellos || addr.IsValid() && h.ofAddr[addr] >= maxHellosOfAddr {
+		return nil, false
+	}
+	h.all++
+	h.ofAddr[addr]++
+	return sync.OnceFunc(func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all--
+		if h.ofAddr[addr]--; h.ofAddr[addr] == 0 {
+			delete(h.ofAddr, addr)
+		}
+	}), true
 }
 
 // greet waits for the hello and registers the agent, or says why not.
@@ -231,6 +260,7 @@ func (s *Server) greet(ws *websocket.Conn) (*agentConn, *roster.Roster, wire.Bye
 	c := &agentConn{
 		id: agentID{team, body.Agent}, registration: v.Hash(), registered: body.Time,
 		out: make(chan wire.Signal, 2*maxOffersOfAgent), ending: make(chan struct{}),
+		offers: rate.NewLimiter(offersPerSecond, 2*maxOffersOfAgent),
 	}
 	if why, ok := s.agents.add(c, now); !ok {
 		return nil, nil, why
@@ -323,7 +353,7 @@ func (s *Server) receive(ctx context.Context, ws *websocket.Conn) (wire.Signal, 
 // readAgent takes what an agent sends until it is silent too long or says
 // something wrong. Only heartbeats keep it online.
 func (s *Server) readAgent(ws *websocket.Conn, c *agentConn) wire.ByeReason {
-	limit := rate.NewLimiter(20, 2*maxOffersOfAgent)
+	limit := rate.NewLimiter(4*offersPerSecond, 8*maxOffersOfAgent)
 	deadline := time.Now().Add(s.cfg.Offline)
 	for seq := uint64(0); ; {
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)

@@ -26,7 +26,8 @@ type caller struct {
 // unauthenticated is the one answer to whoever is not admitted; the log knows why.
 // More would tell a stranger which teams exist.
 func (s *Server) unauthenticated(r *http.Request, why error) error {
-	s.logger.Info("request refused", "route", r.Pattern, "err", why)
+	s.metrics.strangers.Inc()
+	s.logger.Debug("request refused", "route", r.Pattern, "err", why)
 	return wire.NewProblem(wire.KindUnauthenticated, "token, proof or signature was not accepted", "check the clock (tucdesk doctor), then sign in again (tucdesk login)")
 }
 

@@ -12,6 +12,7 @@ type metrics struct {
 	waiting       prometheus.Gauge
 	registrations *prometheus.CounterVec // by result
 	offers        *prometheus.CounterVec // by result
+	strangers     prometheus.Counter
 	dropped       *prometheus.CounterVec // messages of agents, by reason
 }
 
@@ -27,9 +28,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		waiting:       gauge("offers_waiting", "Offers that wait for an answer or a finish."),
 		registrations: vec("registrations_total", "Registrations, by result.", "result"),
 		offers:        vec("offers_total", "Offers, by result.", "result"),
-		dropped:       vec("dropped_messages_total", "Messages of agents that were dropped, by reason.", "reason"),
+		strangers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tucdesk_rendezvous_unauthenticated_total", Help: "Requests of callers who were not admitted."}),
+		dropped: vec("dropped_messages_total", "Messages of agents that were dropped, by reason.", "reason"),
 	}
-	for _, c := range []prometheus.Collector{m.agents, m.waiting, m.registrations, m.offers, m.dropped} {
+	for _, c := range []prometheus.Collector{m.agents, m.waiting, m.registrations, m.offers, m.strangers, m.dropped} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("rendezvous: metrics: %w", err)
 		}

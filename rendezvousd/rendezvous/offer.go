@@ -39,12 +39,18 @@ type board struct {
 	offers   map[token.ID]*offer
 	ofAgent  map[*agentConn]int
 	ofDevice map[key.Kid]int
+	ofPair   map[pair]int
+}
+
+type pair struct {
+	agent  *agentConn
+	device key.Kid
 }
 
 func newBoard(max int, m *metrics) *board {
 	return &board{
 		max: max, metrics: m,
-		offers: make(map[token.ID]*offer), ofAgent: make(map[*agentConn]int), ofDevice: make(map[key.Kid]int),
+		offers: make(map[token.ID]*offer), ofAgent: make(map[*agentConn]int), ofDevice: make(map[key.Kid]int), ofPair: make(map[pair]int),
 	}
 }
 
@@ -57,12 +63,13 @@ func (b *board) add(o *offer) error {
 		return wire.NewProblem(wire.KindUsed, "this session id has an offer already", "begin a new session")
 	case len(b.offers) >= b.max, b.ofDevice[o.operator] >= maxOffersOfDevice:
 		return wire.NewProblem(wire.KindTooMany, "too many offers wait here", "try again in some seconds")
-	case b.ofAgent[o.agent] >= maxOffersOfAgent:
+	case b.ofAgent[o.agent] >= maxOffersOfAgent, b.ofPair[pair{o.agent, o.operator}] >= maxOffersOfPair, !o.agent.offers.Allow():
 		return wire.NewProblem(wire.KindTooMany, "too many offers wait for this agent", "try again in some seconds")
 	}
 	b.offers[o.session] = o
 	b.ofAgent[o.agent]++
 	b.ofDevice[o.operator]++
+	b.ofPair[pair{o.agent, o.operator}]++
 	o.timer = time.AfterFunc(2*offerTime, func() { b.drop(o) })
 	b.metrics.waiting.Set(float64(len(b.offers)))
 	return nil
@@ -81,13 +88,16 @@ func (b *board) dropLocked(o *offer) {
 	}
 	o.timer.Stop()
 	delete(b.offers, o.session)
-	if b.ofAgent[o.agent]--; b.ofAgent[o.agent] == 0 {
-		delete(b.ofAgent, o.agent)
-	}
-	if b.ofDevice[o.operator]--; b.ofDevice[o.operator] == 0 {
-		delete(b.ofDevice, o.operator)
-	}
+	countDown(b.ofAgent, o.agent)
+	countDown(b.ofDevice, o.operator)
+	countDown(b.ofPair, pair{o.agent, o.operator})
 	b.metrics.waiting.Set(float64(len(b.offers)))
+}
+
+func countDown[K comparable](m map[K]int, k K) {
+	if m[k]--; m[k] == 0 {
+		delete(m, k)
+	}
 }
 
 // answer gives an agent's word to the offer of that session, if it is the first

@@ -775,7 +775,8 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// Offers that wait are bounded for each agent; a flood leaves others alone.
+// Offers that wait are bounded, for each device and for each agent; a flood
+// leaves others alone.
 func TestFloodOfOffers(t *testing.T) {
 	w := newWorld(t, nil)
 	h := newHandler()
@@ -786,11 +787,21 @@ func TestFloodOfOffers(t *testing.T) {
 	}
 	w.online(w.acme, w.acme.web, h)
 	w.online(w.acme, w.acme.db, newHandler())
-	o := w.operator(w.acme)
+	// Three devices of the team, with ten offers each.
 	var requests []*http.Request
-	for range 24 {
-		requests = append(requests, o.request("/v1/offers", offerBody(token.NewID(), w.acme.web.Kid())))
+	for n := range byte(3) {
+		o := w.operator(w.acme)
+		if n > 0 {
+			o.device = identity(1, 20+n)
+			o.claims.JKT = o.device.Kid()
+			w.acme.add(t, roster.KindDeviceAdd, roster.DeviceAdd{MemberID: "m-admin", Device: roster.DeviceBody{
+				Public: o.device.Public(), Recipient: recipient(), Exp: time.Now().Add(time.Hour).Unix()}})
+		}
+		for range 10 {
+			requests = append(requests, o.request("/v1/offers", offerBody(token.NewID(), w.acme.web.Kid())))
+		}
 	}
+	w.rosters.put(w.acme.roster)
 	statuses := make(chan int, len(requests))
 	for _, r := range requests {
 		go func() {
@@ -803,12 +814,12 @@ func TestFloodOfOffers(t *testing.T) {
 			statuses <- resp.StatusCode
 		}()
 	}
-	for range 8 { // the ones above 16 are refused at once
+	for range 14 { // those above 8 of a device, and above 16 in all, are refused at once
 		if s := <-statuses; s != http.StatusTooManyRequests {
 			t.Fatalf("status %d", s)
 		}
 	}
-	if status, body := o.offer(token.NewID(), w.acme.db.Kid()); status != 200 {
+	if status, body := w.operator(w.acme).offer(token.NewID(), w.acme.db.Kid()); status != 200 {
 		t.Fatal(status, body)
 	}
 	close(release)
@@ -816,6 +827,31 @@ func TestFloodOfOffers(t *testing.T) {
 		if s := <-statuses; s != 200 {
 			t.Fatalf("status %d", s)
 		}
+	}
+}
+
+// Offers that an agent refuses at once are many, but never so many that its
+// refusals end its connection.
+func TestFloodOfRefusedOffers(t *testing.T) {
+	w := newWorld(t, nil)
+	h := newHandler()
+	h.offer = func(context.Context, wire.SignalOffer) (wire.SignalAnswer, error) {
+		return wire.SignalAnswer{}, &wire.RefuseError{Reason: "no"}
+	}
+	done := w.online(w.acme, w.acme.web, h)
+	o := w.operator(w.acme)
+	counts := map[int]int{}
+	for range 300 {
+		status, _ := o.offer(token.NewID(), w.acme.web.Kid())
+		counts[status]++
+	}
+	if counts[403] == 0 || counts[429] == 0 || counts[403]+counts[429] != 300 {
+		t.Errorf("%v", counts)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("the agent went: %v", err)
+	default:
 	}
 }
 

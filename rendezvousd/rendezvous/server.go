@@ -69,8 +69,11 @@ type Config struct {
 
 const (
 	maxOffersOfAgent  = 16        // waiting for one agent
+	maxOffersOfPair   = 8         // of one device for one agent: no member shuts the others out
 	maxOffersOfDevice = 128       // of one operator's device: a fan-out
+	offersPerSecond   = 10        // for one agent, beyond a burst
 	maxHellos         = 1024      // connections that have not registered yet
+	maxHellosOfAddr   = 128       // of one address
 	maxRequests       = 4096      // connections beside those of agents
 	maxBody           = 256 << 10 // bytes of a request
 	maxNonces         = 1 << 17   // remembered proofs, and as many registrations
@@ -89,7 +92,7 @@ type Server struct {
 	nonces        *token.ServerNonces
 	proofs        *replay.Nonces // DPoP proofs and signed requests
 	registrations *replay.Nonces
-	hellos        chan struct{} // one value for each connection that may still register
+	hellos        *hellos
 
 	agents *directory
 	offers *board
@@ -149,7 +152,7 @@ func New(cfg Config) (*Server, error) {
 		nonces:        token.NewServerNonces(),
 		proofs:        replay.NewNonces(maxNonces, token.DPoPWindow+time.Second, token.DPoPWindow+time.Second),
 		registrations: replay.NewNonces(maxNonces, token.PresenceWindow+time.Second, token.PresenceWindow+time.Second),
-		hellos:        make(chan struct{}, maxHellos),
+		hellos:        &hellos{ofAddr: make(map[netip.Addr]int)},
 		agents:        newDirectory(cfg.MaxAgents, m),
 		offers:        newBoard(cfg.MaxOffers, m),
 		stop:          make(chan struct{}),
