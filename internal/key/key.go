@@ -23,6 +23,15 @@ var (
 
 var b64 = base64.RawURLEncoding.Strict()
 
+// unbase64 refuses the line breaks that encoding/base64 skips, so that each key
+// has one text.
+func unbase64(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, ErrMalformed
+	}
+	return b64.DecodeString(s)
+}
+
 // A Kid names an Ed25519 public key: the SHA-256 thumbprint of its JWK
 // (RFC 7638, RFC 8037). Its text form is 43 characters of unpadded base64url,
 // the same string that a token carries in cnf.jkt.
@@ -31,7 +40,7 @@ type Kid [32]byte
 // ParseKid is the inverse of Kid.String.
 func ParseKid(s string) (Kid, error) {
 	var k Kid
-	b, err := b64.DecodeString(s)
+	b, err := unbase64(s)
 	if err != nil || len(b) != len(k) {
 		return Kid{}, fmt.Errorf("%w: a key id is 43 characters of base64url", ErrMalformed)
 	}
@@ -107,7 +116,7 @@ func (p Public) String() string {
 // ParsePublicText is the inverse of Public.String.
 func ParsePublicText(s string) (Public, error) {
 	rest, ok := strings.CutPrefix(s, publicPrefix)
-	b, err := b64.DecodeString(rest)
+	b, err := unbase64(rest)
 	if !ok || err != nil {
 		return Public{}, fmt.Errorf("%w: a public key looks like %s… followed by 43 characters", ErrMalformed, publicPrefix)
 	}
@@ -264,7 +273,7 @@ func (i Identity) SecretText() string { return secretPrefix + b64.EncodeToString
 // ParseIdentity is the inverse of SecretText. Its errors never quote the text.
 func ParseIdentity(s string) (Identity, error) {
 	rest, ok := strings.CutPrefix(s, secretPrefix)
-	b, err := b64.DecodeString(rest)
+	b, err := unbase64(rest)
 	if !ok || err != nil || len(b) != ed25519.SeedSize {
 		return Identity{}, fmt.Errorf("%w: not the text of an identity", ErrMalformed)
 	}
