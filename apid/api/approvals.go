@@ -254,8 +254,7 @@ func (s *Server) namedApprovals(t *team, p token.Proof, ids []token.ID) (namedAp
 		if err != nil {
 			return named, err
 		}
-		if r.Record.Operator != p.Operator || r.SessionID != p.SessionID || r.Target != p.Target || r.Kind != p.Kind ||
-			r.As != p.As || r.Commitment != p.Commitment {
+		if r.SessionID != p.SessionID || r.Target != p.Target || r.Kind != p.Kind || r.As != p.As || r.Commitment != p.Commitment {
 			return named, denied("the approval is of another request", "ask for approval of this one")
 		}
 		if r.PolicyHash != p.PolicyHash {

@@ -67,11 +67,16 @@ type everyone struct {
 	offline map[key.Kid]bool
 	down    bool
 	asked   int
+	before  func() // runs once, before the next answer
 }
 
 func (e *everyone) States(_ context.Context, _ string, kids []key.Kid) ([]wire.AgentState, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.before != nil {
+		e.before()
+		e.before = nil
+	}
 	e.asked++
 	if e.down {
 		return nil, errors.New("rendezvous is down")
@@ -163,12 +168,12 @@ type person struct {
 
 // crew is a team with its people and agents.
 type crew struct {
-	s                               *server
-	name                            string
-	roster                          *roster.Roster
-	rendezvous                      key.Identity
-	carol, alice, alice2, bob, dora *person
-	staging, prod                   key.Identity // agents web-1 and db-1
+	s                                      *server
+	name                                   string
+	roster                                 *roster.Roster
+	rendezvous                             key.Identity
+	carol, alice, alice2, bob, dora, frank *person
+	staging, prod                          key.Identity // agents web-1 and db-1
 }
 
 func (s *server) person(t testing.TB, c *crew) *person {
@@ -199,7 +204,7 @@ func (s *server) signedBy(t testing.TB, id key.Identity) *wire.Signed {
 func newCrew(t testing.TB, s *server, name string) *crew {
 	t.Helper()
 	c := &crew{s: s, name: name, staging: newIdentity(t), prod: newIdentity(t)}
-	for _, p := range []**person{&c.carol, &c.alice, &c.alice2, &c.bob, &c.dora} {
+	for _, p := range []**person{&c.carol, &c.alice, &c.alice2, &c.bob, &c.dora, &c.frank} {
 		*p = s.person(t, c)
 	}
 	now := s.clock.Now()
@@ -241,6 +246,7 @@ func newCrew(t testing.TB, s *server, name string) *crew {
 	c.append(t, roster.KindDeviceAdd, roster.DeviceAdd{MemberID: "alice", Device: device(c.alice2)})
 	c.append(t, roster.KindMemberAdd, roster.MemberAdd{MemberID: "bob", Email: "bob@example.com", Roles: []string{"approver"}, Device: device(c.bob)})
 	c.append(t, roster.KindMemberAdd, roster.MemberAdd{MemberID: "dora", Email: "dora@example.com", Roles: []string{"auditor"}, Device: device(c.dora)})
+	c.append(t, roster.KindMemberAdd, roster.MemberAdd{MemberID: "frank", Email: "frank@example.com", Roles: []string{"sre"}, Device: device(c.frank)})
 	c.append(t, roster.KindAgentAdd, agentAdd("web-1", "staging", c.staging))
 	c.append(t, roster.KindAgentAdd, agentAdd("db-1", "prod", c.prod))
 	c.append(t, roster.KindPolicySet, roster.PolicySet{Version: 1, Hash: envelope.Sum([]byte(testPolicy)), Document: []byte(testPolicy)})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -177,16 +178,62 @@ func TestHeldByTier(t *testing.T) {
 	if _, err := c.bob.decide(asked, true); err != nil {
 		t.Fatal(err)
 	}
-	moved := c.alice.proof(token.ActSession, c.staging.Kid(), session)
-	moved.As = "root"
-	_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(moved), Approvals: []token.ID{asked.ID}})
-	wantProblem(t, err, wire.KindDenied)
+	for name, edit := range map[string]func(*token.Proof){
+		"as":         func(p *token.Proof) { p.As = "deploy" },
+		"target":     func(p *token.Proof) { p.Target = c.prod.Kid() },
+		"session":    func(p *token.Proof) { p.SessionID = token.NewID() },
+		"kind":       func(p *token.Proof) { p.Kind = "shell" },
+		"commitment": func(p *token.Proof) { p.Commitment[0] ^= 1 },
+	} {
+		moved := c.alice.proof(token.ActSession, c.staging.Kid(), session)
+		edit(&moved)
+		_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(moved), Approvals: []token.ID{asked.ID}})
+		if p := wantProblem(t, err, wire.KindDenied); p.Rule != "" {
+			t.Errorf("%s: refused by policy, not because the approval was moved: %v", name, err)
+		}
+	}
 	other := c.alice2.proof(token.ActSession, c.staging.Kid(), session)
 	_, err = c.alice2.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice2.sign(other), Approvals: []token.ID{asked.ID}})
 	wantProblem(t, err, wire.KindDenied)
 	if _, err := c.alice.open(c.staging.Kid(), session, asked.ID); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A colleague who neither asked, nor may decide, nor audits, sees nothing of it.
+func TestApprovalsAreForThoseConcerned(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	asked, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.frank.client.Approval(t.Context(), asked.ID, 0)
+	wantProblem(t, err, wire.KindDenied)
+	list, err := c.frank.client.Approvals(t.Context(), "", "")
+	if err != nil || len(list.Approvals) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for _, p := range []*person{c.alice, c.alice2, c.bob, c.carol, c.dora} {
+		if _, err := p.client.Approval(t.Context(), asked.ID, 0); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An approval that was given under another policy is worth nothing.
+func TestPolicyChangesAfterApproval(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	asked, err := c.alice.ask(c.prod.Kid(), token.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bob.decide(asked, true); err != nil {
+		t.Fatal(err)
+	}
+	doc := []byte(testPolicy + "max_session: 1h\n")
+	c.append(t, roster.KindPolicySet, roster.PolicySet{Version: 2, Hash: envelope.Sum(doc), Document: doc})
+	_, err = c.alice.open(c.prod.Kid(), asked.SessionID, asked.ID)
+	wantProblem(t, err, wire.KindExpired)
 }
 
 func TestDenyCancelExpire(t *testing.T) {

@@ -155,6 +155,18 @@ func TestMalloryDevices(t *testing.T) {
 	wantProblem(t, err, wire.KindUnauthenticated) // expired
 }
 
+// A device that is revoked while its request is under way gets nothing.
+func TestRevokedMeanwhile(t *testing.T) {
+	s := newServer(t)
+	c := newCrew(t, s, "acme")
+	request := wire.SessionRequest{Proof: c.alice.sign(c.alice.proof(token.ActSession, c.staging.Kid(), token.NewID()))}
+	s.presence.set(func() {
+		s.presence.before = func() { c.append(t, roster.KindRevoke, roster.Revoke{Kid: c.alice.id.Kid(), Reason: "lost"}) }
+	})
+	_, err := c.alice.client.OpenSession(t.Context(), request)
+	wantProblem(t, err, wire.KindUnauthenticated)
+}
+
 // TestMalloryProofs: a signed-in member with a bad proof of the request.
 func TestMalloryProofs(t *testing.T) {
 	s := newServer(t)
