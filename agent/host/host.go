@@ -47,10 +47,11 @@ type Config struct {
 type Host struct {
 	c       Config
 	metrics *metrics
-	// hooks of tests: what the network half is made of. nil: the real network.
+	// Doors of tests to what the agent stands on. nil: the real network and disk.
 	api  api
 	dial func(context.Context, wire.Presence, wire.AgentHandler) error
 	open func(*network) outside
+	disk ledger.Disk
 }
 
 // New checks the configuration. It touches neither disk nor network.
@@ -134,7 +135,7 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	led, err := ledger.Open(filepath.Join(h.c.Dir, "ledger"), ledger.Options{Now: h.c.Now})
+	led, err := ledger.Open(filepath.Join(h.c.Dir, "ledger"), ledger.Options{Disk: h.disk, Now: h.c.Now})
 	if err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
-		offers:  rate.NewLimiter(offersPerSecond, 2*maxHalfOpen),
+		offers:  rate.NewLimiter(offersPerSecond, offersAtOnce),
 		opening: map[token.ID]bool{}, half: map[token.ID]*halfOpen{}, live: map[token.ID]*live{},
 		evidence: &evidence{
 			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,

@@ -80,7 +80,19 @@ func (l *live) run(w way, peer net.Addr, est *session.Established) (last process
 	mux.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.last, context.Cause(l.ctx).Error()
+	return l.last, l.why()
+}
+
+// why says, in words, what ended the session.
+func (l *live) why() string {
+	switch cause := context.Cause(l.ctx); {
+	case errors.Is(cause, channel.ErrClosed):
+		return "the operator closed the session"
+	case errors.Is(cause, channel.ErrLost):
+		return "the connection to the operator was lost"
+	default:
+		return cause.Error()
+	}
 }
 
 // serve is one channel, from the request to the exit.
@@ -210,7 +222,7 @@ func (l *live) execute(ch *channel.Channel, t *task, u process.User) (exit proce
 	exit = p.Exit()
 	switch {
 	case l.ctx.Err() != nil:
-		reason = context.Cause(l.ctx).Error()
+		reason = l.why()
 	case closed(gone):
 		reason = "the operator closed the channel"
 	}

@@ -25,7 +25,7 @@ const (
 	// redialFirst and redialMost bound the pause before the next attempt. The
 	// pause is random, so that a restarted server is not met by all at once.
 	redialFirst = 500 * time.Millisecond
-	redialMost  = time.Minute
+	redialMost  = 30 * time.Second
 	// lastUpload is how long a stopping agent tries to hand in what it owes.
 	lastUpload = 2 * time.Second
 )

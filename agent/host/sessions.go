@@ -25,12 +25,13 @@ const (
 	// handshakeTime is how long a session may be half open.
 	handshakeTime = 10 * time.Second
 	// maxHalfOpen bounds the sessions that wait for the third message.
-	maxHalfOpen = 32
+	maxHalfOpen = 64
 	// maxTries bounds the third messages that one half-open session looks at:
 	// the first forged one must not end it.
 	maxTries = 3
-	// offersPerSecond bounds the work that strangers can cause.
-	offersPerSecond = 20
+	// offersPerSecond and offersAtOnce bound the work that strangers can cause.
+	offersPerSecond = 50
+	offersAtOnce    = 200
 )
 
 // A way is a path to one peer, as the network half opens it.

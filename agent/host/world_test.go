@@ -644,3 +644,20 @@ func (w *world) confirmedBefore(d time.Duration) {
 	defer team.mu.Unlock()
 	team.confirmed = w.now().Add(-d)
 }
+
+// idle waits until no session runs.
+func (w *world) idle() {
+	w.t.Helper()
+	s := w.net.inside.(*half).sessions
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.live) + len(s.half)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(until) {
+			w.t.Fatalf("%d sessions still run", n)
+		}
+	}
+}

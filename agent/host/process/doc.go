@@ -11,7 +11,9 @@
 //   - Who it runs as is decided before it starts. No fall-back to another user.
 //
 // A program that moves into a session of its own (setsid, a daemon) outlives
-// Kill; the control group of gate.md will end it.
+// Kill; the control group of gate.md will end it. Beyond Linux, Kill reaches the
+// leader's process group; background jobs of a shell get the SIGHUP that the
+// kernel sends when their terminal goes away.
 //
 // Windows is not supported yet: Start answers ErrUnsupported.
 //
