@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -261,6 +262,9 @@ func NewServerNonces() *ServerNonces {
 	rand.Read(n.secret[:]) // never fails: crypto/rand ends the program instead
 	return &n
 }
+
+// Format implements fmt.Formatter: every verb prints the same redacted text.
+func (ServerNonces) Format(f fmt.State, _ rune) { io.WriteString(f, "token.ServerNonces(redacted)") }
 
 // Nonce gives the nonce of now.
 func (n *ServerNonces) Nonce(now time.Time) string { return n.at(now.Unix() / 60) }

@@ -493,6 +493,11 @@ func TestServerNonces(t *testing.T) {
 			t.Errorf("after %v: %v", c.at, got)
 		}
 	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s"} {
+		if got := fmt.Sprintf(verb, n) + fmt.Sprintf(verb, *n); got != strings.Repeat("token.ServerNonces(redacted)", 2) {
+			t.Errorf("%s prints %s", verb, got)
+		}
+	}
 	if other.Valid(s, now) || n.Valid("", now) || n.Valid(s+"x", now) {
 		t.Error("a foreign nonce is valid")
 	}
