@@ -21,9 +21,9 @@ const MaxCheckpoint = 4096
 // A Checkpoint is the state of a log: how many entries, and their Merkle root
 // (RFC 6962 section 2.1).
 type Checkpoint struct {
-	Origin string
-	Size   int64
-	Root   tlog.Hash
+	Origin string    `json:"origin"`
+	Size   int64     `json:"size"`
+	Root   tlog.Hash `json:"root"`
 }
 
 // Origin names a team's log. It is also the name of the key in the signed note.

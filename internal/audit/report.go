@@ -37,6 +37,9 @@ func (c Class) String() string {
 	return fmt.Sprintf("Class(%d)", uint8(c))
 }
 
+// MarshalText implements encoding.TextMarshaler, for --json.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // ExitCode gives `audit verify`'s exit code: 0 ok, 1 tampered, 2 incomplete,
 // 3 bad input.
 func (c Class) ExitCode() int { return int(c) }
@@ -44,10 +47,10 @@ func (c Class) ExitCode() int { return int(c) }
 // A Problem is one thing that is wrong. Its text is the verifier's own and
 // quotes nothing from the file but numbers, ids and hashes.
 type Problem struct {
-	Class Class
-	Index int64  // of the entry; -1 where it is about something else
-	What  string // "signature", "chain", "proof", "roster", "checkpoint", …
-	Why   string
+	Class Class  `json:"class"`
+	Index int64  `json:"index"` // of the entry; -1 where it is about something else
+	What  string `json:"what"`  // "signature", "chain", "proof", "roster", "checkpoint", …
+	Why   string `json:"why"`
 }
 
 // String gives one line for people.
@@ -60,18 +63,18 @@ func (p Problem) String() string {
 
 // A Report is what Verify found.
 type Report struct {
-	TeamFP     envelope.Hash
-	TeamID     string
-	Demo       bool
-	Head       roster.Head
-	Checkpoint Checkpoint // zero unless its signature is good
-	Entries    int64
-	Signers    int       // keys that signed entries
-	Proofs     int       // operators' proofs that were checked
-	Decisions  int       // approvers' decisions that were checked
-	Newest     time.Time // of the newest entry, by its signer's clock
-	Problems   []Problem // at most 100
-	More       int       // problems beyond those
+	TeamFP     envelope.Hash `json:"team_fp"`
+	TeamID     string        `json:"team_id"`
+	Demo       bool          `json:"demo"`
+	Head       roster.Head   `json:"roster_head"`
+	Checkpoint Checkpoint    `json:"checkpoint"` // zero unless its signature is good
+	Entries    int64         `json:"entries"`
+	Signers    int           `json:"signers"`   // keys that signed entries
+	Proofs     int           `json:"proofs"`    // operators' proofs that were checked
+	Decisions  int           `json:"decisions"` // approvers' decisions that were checked
+	Newest     time.Time     `json:"newest"`    // of the newest entry, by its signer's clock
+	Problems   []Problem     `json:"problems"`  // at most 100
+	More       int           `json:"more"`      // problems beyond those
 }
 
 // Class sums the problems up: tampered outweighs bad input, which outweighs

@@ -439,8 +439,8 @@ func (v *verification) checkActor(index int64, c checked, recorder bool) {
 		return
 	case e.Type == SignIn, e.Type == Enrol, e.Type == Roster:
 		return // the recorder's word: what follows from it is signed elsewhere
-	case e.Type == Refusal && recorder:
-		return // whoever was refused may be a stranger
+	case e.Type == Refusal:
+		return // whoever was refused may have no word that holds
 	case !recorder && !e.SessionID.IsZero():
 		if _, ok := v.claims[use]; !ok {
 			v.claims[use] = index

@@ -458,6 +458,18 @@ func TestReportsQuoteNothing(t *testing.T) {
 	}
 }
 
+// TestRefusals shows that a refused stranger leaves an entry and no alarm.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t, model()).live()
+	w.session = token.ID{99}
+	stranger := party(identity(66), "")
+	w.agentSays(w.own(audit.Refusal, stranger))
+	w.says(audit.Entry{Type: audit.Refusal, Action: "request", Actor: stranger})
+	if r := verify(t, w.export(), w.roster.TeamFP(), audit.Options{}); r.ExitCode() != 0 {
+		t.Error(r.Problems)
+	}
+}
+
 func TestDecisionKinds(t *testing.T) {
 	// A deny and an expiry are ordinary entries too.
 	w := newWorld(t, model()).live()
