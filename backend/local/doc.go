@@ -5,5 +5,5 @@
 // say so: their Assurance is the zero value. It has none of the optional
 // capabilities of a backend.
 //
-// The package imports backend and creack/pty only, and never a network.
+// The package imports backend, creack/pty and x/sys only, and never a network.
 package local

@@ -33,6 +33,42 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestCloseEndsStubbornPrograms covers a program that ignores SIGHUP, so that
+// nothing but Close itself can end the Read.
+func TestCloseEndsStubbornPrograms(t *testing.T) {
+	b := local.New()
+	defer b.Close()
+	for _, tty := range []bool{true, false} {
+		term, err := b.Open(t.Context(), backend.OpenRequest{
+			Target: local.TargetID, Kind: backend.KindExec, TTY: tty, Cols: 80, Rows: 24,
+			Argv: []string{"sh", "-c", "trap '' HUP; echo up; while :; do sleep 1; done"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := term.Read(make([]byte, 64)); err != nil {
+			t.Fatal(err)
+		}
+		if err := term.Resize(90, 30); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error)
+		go func() {
+			_, err := term.Read(make([]byte, 64))
+			read <- err
+		}()
+		if err := term.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err == nil {
+			t.Error("Read returned output")
+		}
+		if exit, err := term.Wait(); err != nil || exit.Signal != "KILL" {
+			t.Errorf("Wait = %+v, %v", exit, err)
+		}
+	}
+}
+
 func TestPromisesNothing(t *testing.T) {
 	b := local.New()
 	defer b.Close()

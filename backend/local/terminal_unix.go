@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/backend"
 )
@@ -84,8 +85,38 @@ func (t *terminal) startPTY(req backend.OpenRequest) error {
 		size = &pty.Winsize{Cols: 80, Rows: 24}
 	}
 	f, err := pty.StartWithSize(t.cmd, size)
-	t.in, t.out = f, f
-	return err
+	if err != nil {
+		return err
+	}
+	p, err := pollable(f)
+	if err != nil {
+		_ = t.cmd.Process.Kill()
+		_ = t.cmd.Wait()
+		return err
+	}
+	t.in, t.out = p, p
+	return nil
+}
+
+// pollable returns f with its descriptor in Go's poller, and closes f. The
+// pty package leaves it in blocking mode, where Close waits for a Read to
+// return instead of ending it.
+func pollable(f *os.File) (*os.File, error) {
+	defer f.Close()
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("setnonblock", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // startPipes makes the pipes itself: those of exec.Cmd are closed by Wait,
@@ -215,7 +246,16 @@ func (t *terminal) Resize(cols, rows uint16) error {
 	if t.err != nil {
 		return nil
 	}
-	if err := pty.Setsize(t.out, &pty.Winsize{Cols: cols, Rows: rows}); err != nil && !errors.Is(err, os.ErrClosed) {
+	// Not pty.Setsize: it puts the PTY back into blocking mode.
+	conn, err := t.out.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
+	var ioctlErr error
+	err = conn.Control(func(fd uintptr) {
+		ioctlErr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: cols, Row: rows})
+	})
+	if err = errors.Join(err, ioctlErr); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("local: %w", err)
 	}
 	return nil

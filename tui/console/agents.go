@@ -30,21 +30,27 @@ type agents struct {
 	query  lineEdit
 
 	policy   bool // there is a policy to ask
-	verdicts map[backend.TargetID]backend.Verdict
+	verdicts map[backend.TargetID]known
 	asking   bool // a batch is on its way
 	askErr   error
 }
 
+// A known verdict is shown until a newer one comes, and asked for again after
+// each listing.
+type known struct {
+	backend.Verdict
+	at *index // the listing that it was asked for
+}
+
 func newAgents(policy bool) agents {
-	return agents{ix: newIndex(nil), policy: policy, verdicts: make(map[backend.TargetID]backend.Verdict), height: 20}
+	return agents{ix: newIndex(nil), policy: policy, verdicts: make(map[backend.TargetID]known), height: 20}
 }
 
 // setTargets takes a new listing and keeps the cursor on its target.
-func (a *agents) setTargets(targets []backend.Target) {
+func (a *agents) setTargets(ix *index) {
 	current, had := a.current()
 	a.loaded = true
-	a.ix, a.asking = newIndex(targets), false
-	clear(a.verdicts)
+	a.ix, a.asking = ix, false
 	a.applyFilter()
 	if had {
 		at := slices.IndexFunc(a.rows, func(row int32) bool { return a.ix.targets[row].ID == current.ID })
@@ -84,7 +90,7 @@ func (a *agents) scrollTo(height int) {
 }
 
 // unknown returns the targets on the screen and a page ahead whose verdict is
-// not known.
+// not known or old.
 func (a *agents) unknown() []backend.OpenRequest {
 	if !a.policy || a.asking {
 		return nil
@@ -99,7 +105,7 @@ func (a *agents) unknown() []backend.OpenRequest {
 	}
 	for _, row := range a.rows[min(top, len(a.rows)):min(top+2*a.height, len(a.rows))] {
 		id := a.ix.targets[row].ID
-		if _, ok := a.verdicts[id]; !ok {
+		if v, ok := a.verdicts[id]; !ok || v.at != a.ix {
 			reqs = append(reqs, shellRequest(id))
 		}
 	}
@@ -223,7 +229,7 @@ func (a *agents) details(st *styles, t backend.Target) []para {
 	case !a.policy:
 		paras = append(paras, para{"Verdict", sanitize.Literal("no policy: this backend lets you in as far as the target does"), st.plain})
 	case ok:
-		paras = verdictParas(st, v)
+		paras = verdictParas(st, v.Verdict)
 	case a.askErr != nil:
 		paras = append(paras, para{"Verdict", errorText(a.askErr), st.warn})
 	default:

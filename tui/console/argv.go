@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // splitWords splits a command line into an argument list: blanks, quotes and
@@ -16,6 +17,9 @@ func splitWords(s string) ([]string, error) {
 		word   strings.Builder
 		inWord bool
 	)
+	if !utf8.ValidString(s) {
+		return nil, errors.New("the line is not valid UTF-8")
+	}
 	r := []rune(s)
 	for i := 0; i < len(r); i++ {
 		switch c := r[i]; {

@@ -29,6 +29,9 @@ type Options struct {
 	Prefix string
 	// Who is shown at the right of the tab bar: who one is, and where.
 	Who string
+	// Notice is shown above everything at the start, a paragraph for each line,
+	// until it is dismissed. Empty means none.
+	Notice string
 	// In and Out are the terminal; nil means standard input and output.
 	In, Out *os.File
 	// Environ is the environment; nil means the process's own.

@@ -44,8 +44,8 @@ type (
 	frameMsg   struct{} // a pane has something new
 	tickMsg    time.Time
 	targetsMsg struct {
-		targets []backend.Target
-		err     error
+		ix  *index
+		err error
 	}
 	verdictsMsg struct {
 		reqs     []backend.OpenRequest
@@ -119,7 +119,7 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 	_, single := backend.As[backend.Evaluator](b)
 	_, batch := backend.As[backend.BatchEvaluator](b)
 	_, approver := backend.As[backend.Approver](b)
-	return &model{
+	m := &model{
 		ctx:     ctx,
 		backend: b,
 		opts:    o,
@@ -130,6 +130,15 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		queue:   approvals{able: approver},
 		dirty:   true,
 	}
+	if o.Notice != "" {
+		m.dialogs = append(m.dialogs, &notice{title: sanitize.Literal("Welcome"), body: func(st *styles) (ps []para) {
+			for _, line := range sanitize.Block(o.Notice) {
+				ps = append(ps, para{text: line, style: st.plain})
+			}
+			return ps
+		}})
+	}
+	return m
 }
 
 // Init implements tea.Model.
@@ -158,18 +167,17 @@ func (m *model) listTargets() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		var msg targetsMsg
+		var targets []backend.Target
 		for t, err := range m.backend.Targets(ctx) {
-			if err == nil && len(msg.targets) >= maxTargets {
+			if err == nil && len(targets) >= maxTargets {
 				err = errTooMany
 			}
 			if err != nil {
-				msg.err = err
-				break
+				return targetsMsg{err: err}
 			}
-			msg.targets = append(msg.targets, t)
+			targets = append(targets, t)
 		}
-		return msg
+		return targetsMsg{ix: newIndex(targets)}
 	}
 }
 
@@ -302,7 +310,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		m.listing = false
 		m.agents.err = msg.err
 		if msg.err == nil {
-			m.agents.setTargets(msg.targets)
+			m.agents.setTargets(msg.ix)
 		} else if len(m.agents.ix.targets) > 0 {
 			m.say(m.st.warn, "the list of targets is old: ", errorText(msg.err))
 		}
@@ -311,7 +319,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		m.agents.askErr = msg.err
 		if msg.err == nil && msg.targets == m.agents.ix {
 			for i, req := range msg.reqs {
-				m.agents.verdicts[req.Target] = msg.verdicts[i]
+				m.agents.verdicts[req.Target] = known{msg.verdicts[i], msg.targets}
 			}
 		} else if msg.err != nil {
 			// Asked again with the next listing, not in a loop.
