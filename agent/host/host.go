@@ -178,7 +178,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	c := h.c
 	logger := c.Logger
 	t := &team{
-		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger,
+		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger, fail: fail,
 	}
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
@@ -246,4 +246,11 @@ func (h *half) Learn(statements [][]byte) error { return h.team.learn(statements
 func (h *half) Confirm(head roster.Head) error  { return h.team.confirm(head) }
 func (h *half) Owed(n int) []ledger.Entry       { return h.outbox.Pending(n) }
 func (h *half) More() <-chan struct{}           { return h.outbox.More() }
-func (h *half) Handed(seq uint64) error         { return h.outbox.Ack(seq) }
+
+func (h *half) Handed(seq uint64) error {
+	err := h.outbox.Ack(seq)
+	if err != nil {
+		h.fail(err)
+	}
+	return err
+}

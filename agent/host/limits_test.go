@@ -78,7 +78,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	w.must(os.Remove(argv[1]))
 	d.full.Store(true)
-	e = w.try(attempt{argv: argv, approve: w.approvedBy(w.bob)})
+	e = w.try(attempt{argv: argv, approve: w.approvedBy(w.bob), patience: time.Second})
 	if e.answer.Allowed() || ran() {
 		t.Fatalf("it ran on a full disk: %+v", e)
 	}

@@ -40,6 +40,7 @@ var (
 type live struct {
 	*admission
 	s      *sessions
+	no     *refusal        // why it may do nothing, if so
 	ctx    context.Context // its cause is why the session ends
 	cancel context.CancelCauseFunc
 
@@ -98,6 +99,10 @@ func (l *live) why() string {
 // serve is one channel, from the request to the exit.
 func (l *live) serve(ch *channel.Channel) {
 	defer ch.Close()
+	if l.no != nil {
+		_ = ch.Answer(l.no.answer())
+		return
+	}
 	t, no := l.s.checker.decide(l.ctx, l.admission, ch.Request())
 	var user process.User
 	if no == nil {

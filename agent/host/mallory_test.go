@@ -439,3 +439,19 @@ func TestUseSurvivesKill(t *testing.T) {
 		t.Fatalf("%+v", e)
 	}
 }
+
+// Operator and agent compare rosters under their signatures: a server that
+// shows each another one is found by the first session.
+func TestSplitView(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	argv, ran := canary(t)
+	e := w.try(attempt{argv: argv, approve: w.approvedBy(w.bob), evidence: func(e *session.Evidence) { e.RosterHash[0] ^= 1 }})
+	if e.answer.Effect != "deny" || !strings.Contains(e.answer.Reason, "different rosters") || ran() {
+		t.Errorf("%+v", e)
+	}
+	// A newer one than ours is no alarm, but a reason to look.
+	if e := w.try(attempt{argv: argv, approve: w.approvedBy(w.bob), evidence: func(e *session.Evidence) { e.RosterSeq++ }}); !e.answer.Allowed() || !ran() {
+		t.Errorf("%+v", e)
+	}
+}

@@ -252,37 +252,42 @@ func (s *sessions) Finish(f wire.SignalFinish) {
 	}()
 }
 
-// begin makes a finished handshake a live session, once.
+// begin makes a finished handshake a live session, once. If it may not be, the
+// operator, who has proved to be there, is told why on the first channel.
 func (s *sessions) begin(half *halfOpen, est *session.Established) {
 	a := half.admission
-	drop := func(no *refusal) {
-		est.Close()
-		half.way.Close()
-		_ = s.refused(a, no)
-	}
-	if no := s.witness(a, est.Peer); no != nil {
-		drop(no)
-		return
-	}
 	l := newLive(s, a)
 	if !s.add(l) {
-		drop(refuse(codeBusy, nil, "too many sessions"))
+		est.Close()
+		half.way.Close()
+		_ = s.refused(a, refuse(codeBusy, nil, "too many sessions"))
 		return
 	}
 	defer s.remove(l)
-	// From here on this session id is used, whatever happens.
-	if err := s.use(s.checker.sessionItem(a)); err != nil {
-		drop(because(codeUsed, err))
-		return
-	}
-	if err := s.evidence.started(a); err != nil {
-		drop(because(codeLedger, err))
+	if l.no = s.start(a, est.Peer); l.no != nil {
+		_ = s.refused(a, l.no)
+		l.life = handshakeTime
+		l.run(half.way, half.peer, est)
 		return
 	}
 	s.logger.Info("session", "session", a.id, "operator", a.operator.Email, "kind", a.proof.Body().Kind, "suite", est.Suite.String())
 	last, reason := l.run(half.way, half.peer, est)
 	s.logger.Info("session ended", "session", a.id, "reason", reason)
 	_ = s.evidence.ended(a, last, reason) // logged there
+}
+
+// start makes the session used and its start evidence, on disk.
+func (s *sessions) start(a *admission, said session.Evidence) *refusal {
+	if no := s.witness(a, said); no != nil {
+		return no
+	}
+	if err := s.use(s.checker.sessionItem(a)); err != nil {
+		return because(codeUsed, err)
+	}
+	if err := s.evidence.started(a); err != nil {
+		return because(codeLedger, err)
+	}
+	return nil
 }
 
 // use marks items as used. If the disk fails, the agent must stop: only a fresh

@@ -37,6 +37,7 @@ type team struct {
 	head     *ledger.HeadFile
 	logger   *slog.Logger
 	changed  func(*roster.Roster) // called after a change, outside the lock
+	fail     func(error)          // ends the agent: its disk has failed
 
 	mu        sync.Mutex
 	file      *rosterfile.File // nil before the genesis
@@ -162,8 +163,15 @@ func (t *team) advance(r *roster.Roster) error {
 	if err := t.behind(r); err != nil {
 		return err
 	}
-	h := r.Head()
-	return t.head.Advance(ledger.Head{Seq: h.Seq, Hash: h.Hash, Confirmed: t.head.Get().Confirmed})
+	return t.persist(r.Head(), t.head.Get().Confirmed)
+}
+
+func (t *team) persist(h roster.Head, confirmed time.Time) error {
+	err := t.head.Advance(ledger.Head{Seq: h.Seq, Hash: h.Hash, Confirmed: confirmed})
+	if err != nil && !errors.Is(err, ledger.ErrLower) {
+		t.fail(err)
+	}
+	return err
 }
 
 // confirm notes that apid knows no newer roster than ours. It reaches the disk
@@ -182,5 +190,5 @@ func (t *team) confirm(head roster.Head) error {
 	if now.Sub(t.head.Get().Confirmed) < t.maxStale/16 {
 		return nil
 	}
-	return t.head.Advance(ledger.Head{Seq: head.Seq, Hash: head.Hash, Confirmed: now})
+	return t.persist(head, now)
 }

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -326,6 +327,8 @@ type attempt struct {
 	confirmed bool
 	asker     *session.ID // nil: a fresh session id
 	approve   func(approval.Approval) [][]byte
+	patience  time.Duration // 0: 20 s
+	evidence  func(*session.Evidence)
 
 	proof  func(*token.Proof)
 	signer *key.Identity // of the grant
@@ -387,7 +390,7 @@ func (w *world) try(a attempt) end {
 // connect goes up to the answer to the channel. ch is nil before that.
 func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(a.patience, 20*time.Second))
 	defer cancel()
 	by := w.alice
 	if a.by != nil {
@@ -457,9 +460,13 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	}
 	sealed, hash, err := token.SealBundle(b, w.agentTo)
 	w.must(err)
+	said := session.Evidence{RosterSeq: r.Head().Seq, RosterHash: r.Head().Hash, Time: now.Truncate(time.Second)}
+	if a.evidence != nil {
+		a.evidence(&said)
+	}
 	in, hs1, err := session.Initiate(session.InitiatorConfig{
 		ID: id, Self: by.key, Peer: w.agent, TeamFP: r.TeamFP(), BundleHash: hash,
-		Evidence: session.Evidence{RosterSeq: r.Head().Seq, RosterHash: r.Head().Hash, Time: now.Truncate(time.Second)},
+		Evidence: said,
 	})
 	w.must(err)
 	offer := wire.SignalOffer{SessionID: token.ID(id), Exp: now.Unix() + 10, Sealed: sealed, HS1: hs1, Candidate: "127.0.0.1:50000"}
