@@ -7,28 +7,25 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// exportTime bounds how long an export may take.
-const exportTime = 30 * time.Minute
-
 // postEntries takes an agent's own entries. Sending them again is harmless.
-func (s *Server) postEntries(ctx context.Context, r *request, in wire.EntriesRequest) (wire.EntriesAnswer, error) {
+func (s *Server) postEntries(ctx context.Context, r *door.Request, in wire.EntriesRequest) (wire.EntriesAnswer, error) {
 	if n := len(in.Entries); n == 0 || n > wire.MaxPost {
-		return wire.EntriesAnswer{}, malformed(fmt.Sprintf("%d entries, want 1 to %d", n, wire.MaxPost), "send them in parts")
+		return wire.EntriesAnswer{}, door.Malformed(fmt.Sprintf("%d entries, want 1 to %d", n, wire.MaxPost), "send them in parts")
 	}
 	var answer wire.EntriesAnswer
-	err := s.transact(ctx, r.caller.team, func(t *team) error {
-		if _, err := t.roster.Agent(r.caller.kid, s.now()); err != nil {
-			return unauthenticated()
+	err := s.transact(ctx, r.Caller.Team, func(t *team) error {
+		if _, err := t.roster.Agent(r.Caller.Kid, s.now()); err != nil {
+			return door.Unauthenticated()
 		}
 		for _, b := range in.Entries {
-			if err := s.accept(t, r.caller, b); err != nil {
+			if err := s.accept(t, r.Caller, b); err != nil {
 				return err
 			}
 		}
@@ -40,25 +37,25 @@ func (s *Server) postEntries(ctx context.Context, r *request, in wire.EntriesReq
 }
 
 // accept appends one entry of the calling agent.
-func (s *Server) accept(t *team, c caller, b []byte) error {
+func (s *Server) accept(t *team, c door.Caller, b []byte) error {
 	u, err := audit.ParseEntry(b)
 	if err != nil {
-		return malformed("an entry is not one", "update the agent")
+		return door.Malformed("an entry is not one", "update the agent")
 	}
-	if u.InsecureSigner() != c.kid {
-		return denied("an entry is signed by another key", "each agent sends its own entries")
+	if u.InsecureSigner() != c.Kid {
+		return door.Denied("an entry is signed by another key", "each agent sends its own entries")
 	}
 	added, err := t.log.Accept(t.tx.Audit, t.roster, b)
 	switch {
 	case errors.Is(err, audit.ErrForeign):
-		return notFound()
+		return door.NotFound()
 	case errors.Is(err, audit.ErrSigner):
-		return denied("an agent may not sign this entry", "update the agent")
+		return door.Denied("an agent may not sign this entry", "update the agent")
 	case errors.Is(err, audit.ErrMalformed):
-		return malformed("an entry is not one", "update the agent")
+		return door.Malformed("an entry is not one", "update the agent")
 	case errors.Is(err, audit.ErrGap), errors.Is(err, audit.ErrFork):
 		if errors.Is(err, audit.ErrFork) {
-			s.logger.Error("an agent tells two stories", "agent", c.agent.Name, "kid", c.kid.String(), "err", err)
+			s.logger.Error("an agent tells two stories", "agent", c.Agent.Name, "kid", c.Kid.String(), "err", err)
 		}
 		return wire.NewProblem(wire.KindConflict, strings.TrimPrefix(err.Error(), "audit: "), "send the entries from the first that is not acknowledged")
 	case err != nil:
@@ -76,14 +73,14 @@ func (s *Server) accept(t *team, c caller, b []byte) error {
 }
 
 // moveSession lets the row of a session follow what its agent says of it.
-func moveSession(t *team, c caller, e audit.Entry) error {
+func moveSession(t *team, c door.Caller, e audit.Entry) error {
 	states := map[audit.Type]string{audit.SessionStart: sessionStarted, audit.SessionEnd: sessionEnded}
 	state := states[e.Type]
 	if state == "" || e.SessionID.IsZero() {
 		return nil
 	}
 	row, err := t.tx.Sessions.Get(e.SessionID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != c.kid || row.State == sessionEnded) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != c.Kid || row.State == sessionEnded) {
 		return nil
 	}
 	if err != nil {
@@ -95,8 +92,8 @@ func moveSession(t *team, c caller, e audit.Entry) error {
 }
 
 // getCheckpoint gives the signed checkpoint of what is committed.
-func (s *Server) getCheckpoint(ctx context.Context, r *request) (out wire.Checkpoint, err error) {
-	err = s.store.View(ctx, r.caller.team, func(tx store.Tx) error {
+func (s *Server) getCheckpoint(ctx context.Context, r *door.Request) (out wire.Checkpoint, err error) {
+	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		_, out.Checkpoint, err = tx.Audit.Checkpoint()
 		return err
 	})
@@ -104,17 +101,17 @@ func (s *Server) getCheckpoint(ctx context.Context, r *request) (out wire.Checkp
 }
 
 // getEntries gives a page of entries.
-func (s *Server) getEntries(ctx context.Context, r *request) (wire.EntriesPage, error) {
-	from, err := r.number("from", 0)
+func (s *Server) getEntries(ctx context.Context, r *door.Request) (wire.EntriesPage, error) {
+	from, err := r.Number("from", 0)
 	if err != nil {
 		return wire.EntriesPage{}, err
 	}
-	n, err := r.number("n", wire.MaxEntries)
+	n, err := r.Number("n", wire.MaxEntries)
 	if err != nil {
 		return wire.EntriesPage{}, err
 	}
 	page := wire.EntriesPage{From: from}
-	err = s.store.View(ctx, r.caller.team, func(tx store.Tx) error {
+	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		size, err := tx.Audit.Size()
 		if err != nil {
 			return err
@@ -130,25 +127,25 @@ func (s *Server) getEntries(ctx context.Context, r *request) (wire.EntriesPage, 
 }
 
 // getLogProof proves that an entry is in the log.
-func (s *Server) getLogProof(ctx context.Context, r *request) (out wire.LogProof, err error) {
-	index, err := r.number("index", 0)
+func (s *Server) getLogProof(ctx context.Context, r *door.Request) (out wire.LogProof, err error) {
+	index, err := r.Number("index", 0)
 	if err != nil {
 		return wire.LogProof{}, err
 	}
-	err = s.store.View(ctx, r.caller.team, func(tx store.Tx) error {
+	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		size, note, err := tx.Audit.Checkpoint()
 		if err != nil {
 			return err
 		}
 		if int64(index) >= size {
-			return notFound()
+			return door.NotFound()
 		}
 		entries, err := tx.Audit.Entries(int64(index), 1)
 		if err != nil {
 			return err
 		}
 		if len(entries) != 1 {
-			return notFound()
+			return door.NotFound()
 		}
 		proof, err := audit.Prove(tx.Audit, int64(index), entries[0], note)
 		if err != nil {
@@ -162,11 +159,11 @@ func (s *Server) getLogProof(ctx context.Context, r *request) (out wire.LogProof
 
 // getExport writes the whole log, as it is at the beginning, in one file. It
 // reads page by page and holds no transaction while the reader takes its time.
-func (s *Server) getExport(ctx context.Context, r *request) (stream, error) {
-	team := r.caller.team
+func (s *Server) getExport(ctx context.Context, r *door.Request) (door.Stream, error) {
+	team := r.Caller.Team
 	var size int64
 	var note []byte
-	on := r.caller.roster
+	on := r.Caller.Roster
 	err := s.store.View(ctx, team, func(tx store.Tx) (err error) {
 		if size, note, err = tx.Audit.Checkpoint(); err != nil {
 			return err
@@ -178,7 +175,7 @@ func (s *Server) getExport(ctx context.Context, r *request) (stream, error) {
 		return nil, err
 	}
 	return func(w io.Writer) error {
-		ctx, cancel := context.WithTimeout(r.http.Context(), exportTime)
+		ctx, cancel := context.WithTimeout(r.HTTP.Context(), door.StreamTime)
 		defer cancel()
 		return audit.WriteExport(w, audit.Export{
 			Genesis:    on.Genesis(),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/policy"
@@ -66,14 +67,14 @@ func (s *Server) transact(ctx context.Context, name string, f func(*team) error)
 // effect is transact for a member's request: the device must still be on the
 // roster, and the request's proof is used up with the effect. A refusal that f
 // returns leaves an entry about who tried.
-func (s *Server) effect(ctx context.Context, c caller, f func(*team) error) error {
-	err := s.transact(ctx, c.team, func(t *team) error {
-		if _, err := t.roster.Device(c.kid, s.now()); err != nil {
-			return unauthenticated()
+func (s *Server) effect(ctx context.Context, c door.Caller, f func(*team) error) error {
+	err := s.transact(ctx, c.Team, func(t *team) error {
+		if _, err := t.roster.Device(c.Kid, s.now()); err != nil {
+			return door.Unauthenticated()
 		}
-		err := t.tx.Replay.Use(c.kid, "dpop "+c.proof.JTI, c.proof.IssuedAt.Add(2*token.DPoPWindow))
+		err := t.tx.Replay.Use(c.Kid, "dpop "+c.Proof.JTI, c.Proof.IssuedAt.Add(2*token.DPoPWindow))
 		if errors.Is(err, store.ErrReplayed) || errors.Is(err, store.ErrInvalid) {
-			return unauthenticated()
+			return door.Unauthenticated()
 		}
 		if err != nil {
 			return err
@@ -89,7 +90,7 @@ func (s *Server) effect(ctx context.Context, c caller, f func(*team) error) erro
 // recordRefusal leaves an entry where a known device was refused something that
 // an honest client does not ask for. Its own errors are logged only: the answer
 // is a no in any case.
-func (s *Server) recordRefusal(ctx context.Context, c caller, refusal error) {
+func (s *Server) recordRefusal(ctx context.Context, c door.Caller, refusal error) {
 	var p *wire.ProblemError
 	if !errors.As(refusal, &p) || p.Actor != nil {
 		return // not a refusal, or one with an entry of its own
@@ -99,39 +100,39 @@ func (s *Server) recordRefusal(ctx context.Context, c caller, refusal error) {
 	default:
 		return
 	}
-	if !s.refusals.take(string(c.kid[:]), s.now()) {
-		s.logger.Warn("refusals of one device come too fast to record each", "device", c.kid.Short())
+	if !s.refusals.Take(string(c.Kid[:]), s.now()) {
+		s.logger.Warn("refusals of one device come too fast to record each", "device", c.Kid.Short())
 		return
 	}
-	err := s.transact(context.WithoutCancel(ctx), c.team, func(t *team) error {
+	err := s.transact(context.WithoutCancel(ctx), c.Team, func(t *team) error {
 		return s.record(t, audit.Entry{
-			Type: audit.Refusal, Action: "request", Actor: c.party(), Outcome: audit.Outcome{Reason: string(p.Kind())},
+			Type: audit.Refusal, Action: "request", Actor: party(c), Outcome: audit.Outcome{Reason: string(p.Kind())},
 		})
 	})
 	if err != nil {
-		s.logger.Error("a refusal could not be recorded", "device", c.kid.Short(), "err", err)
+		s.logger.Error("a refusal could not be recorded", "device", c.Kid.Short(), "err", err)
 	}
 }
 
-// party names the caller in an entry.
-func (c *caller) party() audit.Party { return audit.Party{Kid: c.kid, Name: c.device.Email} }
+// party names a caller in an entry.
+func party(c door.Caller) audit.Party { return audit.Party{Kid: c.Kid, Name: c.Device.Email} }
 
 // own names apid in an entry about what it did by itself.
 func (s *Server) own() audit.Party { return audit.Party{Kid: s.cfg.LogKey.Kid(), Name: "apid"} }
 
 // operatorProof checks the operator's own proof of a sensitive request: by this
 // device, for this team and this act, now. It uses nothing up.
-func (s *Server) operatorProof(t *team, c caller, raw []byte, act string) (token.VerifiedProof, error) {
+func (s *Server) operatorProof(t *team, c door.Caller, raw []byte, act string) (token.VerifiedProof, error) {
 	u, err := token.ParseProof(raw)
 	if err != nil {
-		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
+		return token.VerifiedProof{}, door.Malformed("the operator's proof is not one", "update the client")
 	}
 	return verifyProof(t, c, u, act, s.now())
 }
 
 // verifyProof checks a proof as of a time.
-func verifyProof(t *team, c caller, u token.UnverifiedProof, act string, at time.Time) (token.VerifiedProof, error) {
-	v, err := u.Verify(envelope.One(c.device.Public), token.ExpectProof{
+func verifyProof(t *team, c door.Caller, u token.UnverifiedProof, act string, at time.Time) (token.VerifiedProof, error) {
+	v, err := u.Verify(envelope.One(c.Device.Public), token.ExpectProof{
 		Now: at, TeamFP: t.roster.TeamFP(), Audience: token.AudienceAPI, Act: act,
 	})
 	var mismatch *token.MismatchError
@@ -139,13 +140,13 @@ func verifyProof(t *team, c caller, u token.UnverifiedProof, act string, at time
 	case err == nil:
 		return v, nil
 	case errors.Is(err, envelope.ErrSignature), errors.Is(err, envelope.ErrUnknownSigner):
-		return v, unauthenticated()
+		return v, door.Unauthenticated()
 	case errors.As(err, &mismatch) && mismatch.Field == "team_fp":
-		return v, notFound()
+		return v, door.NotFound()
 	case errors.Is(err, token.ErrExpired):
 		return v, wire.NewProblem(wire.KindExpired, "the operator's proof is too old", "sign a new one; check the clock")
 	default:
-		return v, malformed(strings.TrimPrefix(err.Error(), "token: "), "sign a new proof; check the clock")
+		return v, door.Malformed(strings.TrimPrefix(err.Error(), "token: "), "sign a new proof; check the clock")
 	}
 }
 
@@ -199,7 +200,7 @@ func (t *team) current(p token.Proof) error {
 // roster.
 func (s *Server) target(t *team, p token.Proof) (roster.Agent, error) {
 	if _, err := t.tx.Targets.Get(p.Target); errors.Is(err, store.ErrNotFound) {
-		return roster.Agent{}, notFound()
+		return roster.Agent{}, door.NotFound()
 	} else if err != nil {
 		return roster.Agent{}, err
 	}
@@ -208,7 +209,7 @@ func (s *Server) target(t *team, p token.Proof) (roster.Agent, error) {
 	case errors.Is(err, roster.ErrExpired):
 		return roster.Agent{}, wire.NewProblem(wire.KindExpired, "this agent's place on the roster has expired", "an admin renews it")
 	case err != nil:
-		return roster.Agent{}, notFound()
+		return roster.Agent{}, door.NotFound()
 	}
 	return a, nil
 }
@@ -222,17 +223,17 @@ type judgement struct {
 }
 
 // judge evaluates what apid can see of a request: everything but the command.
-func (s *Server) judge(t *team, c caller, v token.VerifiedProof, a roster.Agent) judgement {
+func (s *Server) judge(t *team, c door.Caller, v token.VerifiedProof, a roster.Agent) judgement {
 	p := v.Body()
-	req := t.roster.Request(c.device, a, policy.Kind(p.Kind), p.As, nil, s.now())
+	req := t.roster.Request(c.Device, a, policy.Kind(p.Kind), p.As, nil, s.now())
 	return judgement{verdict: policy.Evaluate(req, t.roster.Snapshot()), proof: v, agent: a}
 }
 
 // entry is the record of a judgement, with the operator's proof in it.
-func (j *judgement) entry(kind audit.Type, c caller, r *roster.Roster) audit.Entry {
+func (j *judgement) entry(kind audit.Type, c door.Caller, r *roster.Roster) audit.Entry {
 	p := j.proof.Body()
 	return audit.Entry{
-		Type: kind, Action: p.Kind, Actor: c.party(), Target: audit.Party{Kid: j.agent.Kid, Name: j.agent.Name},
+		Type: kind, Action: p.Kind, Actor: party(c), Target: audit.Party{Kid: j.agent.Kid, Name: j.agent.Name},
 		SessionID: p.SessionID,
 		Policy: audit.PolicyResult{
 			Hash: r.PolicyHash(), Version: r.PolicyVersion(), Effect: j.verdict.Effect.String(), Rule: j.verdict.Rule,
@@ -255,7 +256,7 @@ func (j *judgement) problem() *wire.ProblemError {
 	case policy.Confirm:
 		p = wire.NewProblem(wire.KindConfirm, v.Reason, "confirm, and sign a new proof that says so")
 	default:
-		p = denied(v.Reason, "tucdesk policy explain shows every rule that was looked at")
+		p = door.Denied(v.Reason, "tucdesk policy explain shows every rule that was looked at")
 	}
 	p.Rule, p.Line = v.Rule, v.Line
 	actor := j.actor

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,6 +108,7 @@ type server struct {
 	tokenKey key.Identity
 	logKey   key.Identity
 	http     *http.Client
+	asked    atomic.Uint32 // nonces
 }
 
 func newIdentity(t testing.TB) key.Identity {
@@ -385,10 +388,21 @@ func (p *person) headers(method, path string, body []byte) http.Header {
 	return p.on.s.dpopHeaders(p.t, p.id, signed.AccessToken, token.DPoPClaims{Method: method, URL: p.on.s.url + path, BodySHA256: envelope.Sum(body)})
 }
 
+// nonce gives the server's nonce of now. Each question comes from an address of
+// its own, so that it counts against nobody's rate.
+func (s *server) nonce() string {
+	r := httptest.NewRequest("GET", "/v1/server", nil)
+	n := s.asked.Add(1)
+	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1", byte(n>>16), byte(n>>8), byte(n))
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w.Header().Get(wire.HeaderDPoPNonce)
+}
+
 // dpopHeaders makes the two headers of a member's request.
 func (s *server) dpopHeaders(t testing.TB, id key.Identity, access string, c token.DPoPClaims) http.Header {
 	t.Helper()
-	c.AccessToken, c.Nonce, c.Now = access, s.nonces.Nonce(s.clock.Now()), s.clock.Now()
+	c.AccessToken, c.Nonce, c.Now = access, s.nonce(), s.clock.Now()
 	proof, err := token.SignDPoP(id, c)
 	if err != nil {
 		t.Fatal(err)

@@ -112,8 +112,8 @@ func TestForeignIsUnknown(t *testing.T) {
 	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID}
 	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID()}
 	for _, rt := range s.routes() {
-		t.Run(rt.label(), func(t *testing.T) {
-			row, ok := isolated[rt.label()]
+		t.Run(rt.Label(), func(t *testing.T) {
+			row, ok := isolated[rt.Label()]
 			if !ok {
 				t.Fatal("this route has no row: say how a foreign id is answered")
 			}
@@ -137,7 +137,7 @@ func TestForeignIsUnknown(t *testing.T) {
 	for label := range isolated {
 		found := false
 		for _, rt := range s.routes() {
-			found = found || rt.label() == label
+			found = found || rt.Label() == label
 		}
 		if !found {
 			t.Errorf("a row for a route that is no more: %s", label)

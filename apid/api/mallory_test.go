@@ -325,30 +325,3 @@ func TestOnlyAuditorsRead(t *testing.T) {
 		}
 	}
 }
-
-func TestRates(t *testing.T) {
-	s := newServer(t)
-	for range strangerBurst {
-		if status, b := s.send(t, "GET", "/v1/agents", nil, nil); status != http.StatusUnauthorized {
-			t.Fatalf("%d %s", status, b)
-		}
-	}
-	if status, b := s.send(t, "GET", "/v1/agents", nil, nil); status != http.StatusTooManyRequests {
-		t.Errorf("%d %s", status, b)
-	}
-	s.clock.Advance(time.Minute)
-	if status, b := s.send(t, "GET", "/v1/server", nil, nil); status != http.StatusOK {
-		t.Errorf("%d %s", status, b)
-	}
-}
-
-func TestLimiterIsBounded(t *testing.T) {
-	l := newLimiter(1, 1)
-	now := time.Unix(0, 0)
-	for i := range 5 * maxLimited {
-		l.take(string([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), now)
-	}
-	if n := len(l.young) + len(l.old); n > 2*maxLimited {
-		t.Errorf("%d buckets", n)
-	}
-}

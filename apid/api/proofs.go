@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -15,13 +16,13 @@ import (
 // device may not number another proof alike, so the log must get this one. How
 // old it is and which roster it names does not matter: it does nothing. A proof
 // that is recorded already is answered as the first time.
-func (s *Server) postProof(ctx context.Context, r *request, in wire.ProofRequest) (actor wire.Actor, err error) {
-	err = s.effect(ctx, r.caller, func(t *team) error {
-		v, err := s.bygoneProof(t, r.caller, in.Proof)
+func (s *Server) postProof(ctx context.Context, r *door.Request, in wire.ProofRequest) (actor wire.Actor, err error) {
+	err = s.effect(ctx, r.Caller, func(t *team) error {
+		v, err := s.bygoneProof(t, r.Caller, in.Proof)
 		if err != nil {
 			return err
 		}
-		seq, last, err := t.tx.Audit.Chain(proofChain, r.caller.kid)
+		seq, last, err := t.tx.Audit.Chain(proofChain, r.Caller.Kid)
 		if err != nil {
 			return err
 		}
@@ -36,7 +37,7 @@ func (s *Server) postProof(ctx context.Context, r *request, in wire.ProofRequest
 		a, _ := t.roster.EverAgent(p.Target)
 		a.Kid = p.Target
 		j := judgement{proof: v, agent: a, verdict: policy.Verdict{Effect: policy.Deny}}
-		entry := j.entry(audit.Verdict, r.caller, t.roster)
+		entry := j.entry(audit.Verdict, r.Caller, t.roster)
 		entry.Outcome.Reason = "interrupted"
 		return s.record(t, entry)
 	})
@@ -44,17 +45,17 @@ func (s *Server) postProof(ctx context.Context, r *request, in wire.ProofRequest
 }
 
 // bygoneProof is operatorProof for a proof of any act and age.
-func (s *Server) bygoneProof(t *team, c caller, raw []byte) (token.VerifiedProof, error) {
+func (s *Server) bygoneProof(t *team, c door.Caller, raw []byte) (token.VerifiedProof, error) {
 	var p token.Proof
 	u, err := token.ParseProof(raw)
 	if err == nil {
 		err = u.InsecureDecode(&p)
 	}
 	if err != nil {
-		return token.VerifiedProof{}, malformed("the operator's proof is not one", "update the client")
+		return token.VerifiedProof{}, door.Malformed("the operator's proof is not one", "update the client")
 	}
 	if p.IAT > s.now().Add(token.Skew).Unix() {
-		return token.VerifiedProof{}, malformed("the proof is dated in the future", "check the clock")
+		return token.VerifiedProof{}, door.Malformed("the proof is dated in the future", "check the clock")
 	}
 	return verifyProof(t, c, u, p.Act, time.Unix(p.IAT, 0))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -19,13 +20,8 @@ import (
 // from the store when they are asked for.
 const maxRosters = 4096
 
-var (
-	// errNoTeam means that there is no team of this name.
-	errNoTeam = errors.New("api: no such team")
-	// errNotNow means that the store could not say. It is nobody's fault but
-	// ours, and never a 401.
-	errNotNow = errors.New("api: the store does not answer")
-)
+// errNoTeam means that there is no team of this name.
+var errNoTeam = errors.New("api: no such team")
 
 // rosters keeps the verified roster of each team. The store has the truth: each
 // use compares heads first, so that several processes on one store agree.
@@ -106,23 +102,18 @@ func (s *Server) roster(ctx context.Context, team string) (r *roster.Roster, err
 		return err
 	})
 	if err != nil && !errors.Is(err, errNoTeam) {
-		return nil, fmt.Errorf("%w: %w", errNotNow, err)
+		return nil, fmt.Errorf("%w: %w", door.ErrNotNow, err)
 	}
 	return r, err
 }
 
-// getNothing answers for what is not in the table of routes.
-func (s *Server) getNothing(context.Context, *request) (struct{}, error) {
-	return struct{}{}, notFound()
-}
-
 // getOpenAPI answers with the description of the routes.
-func (s *Server) getOpenAPI(context.Context, *request) (json.RawMessage, error) {
+func (s *Server) getOpenAPI(context.Context, *door.Request) (json.RawMessage, error) {
 	return s.openapi, nil
 }
 
 // getServer answers who the servers are.
-func (s *Server) getServer(context.Context, *request) (wire.ServerInfo, error) {
+func (s *Server) getServer(context.Context, *door.Request) (wire.ServerInfo, error) {
 	info := wire.ServerInfo{URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
 	for _, k := range []struct {
 		purpose roster.Purpose
@@ -142,17 +133,17 @@ func (s *Server) getServer(context.Context, *request) (wire.ServerInfo, error) {
 
 // foundTeam takes the genesis of a new team, where the configuration lets it.
 // Its proof is the genesis itself, which all of its admins have signed.
-func (s *Server) foundTeam(ctx context.Context, _ *request, in wire.FoundRequest) (wire.Founded, error) {
+func (s *Server) foundTeam(ctx context.Context, _ *door.Request, in wire.FoundRequest) (wire.Founded, error) {
 	r, err := roster.Open(in.Genesis)
 	if err != nil {
-		return wire.Founded{}, malformed("the genesis does not verify: "+err.Error(), "make it again with tucdesk login --found")
+		return wire.Founded{}, door.Malformed("the genesis does not verify: "+err.Error(), "make it again with tucdesk login --found")
 	}
 	if r.Demo() && !s.loopback {
-		return wire.Founded{}, denied("a demo's team lives on loopback only", "found a real team with tucdesk login --found")
+		return wire.Founded{}, door.Denied("a demo's team lives on loopback only", "found a real team with tucdesk login --found")
 	}
 	done := wire.Founded{TeamID: r.TeamID(), TeamFP: r.TeamFP()}
 	switch known, err := s.roster(ctx, r.TeamID()); {
-	case errors.Is(err, errNotNow):
+	case errors.Is(err, door.ErrNotNow):
 		return wire.Founded{}, err
 	case err == nil && known.TeamFP() == r.TeamFP():
 		return done, nil
@@ -183,7 +174,7 @@ func (s *Server) foundTeam(ctx context.Context, _ *request, in wire.FoundRequest
 }
 
 func (s *Server) mayFound(ctx context.Context) error {
-	closed := denied("this server takes no new teams", "ask whoever runs it, or run tucdesk up")
+	closed := door.Denied("this server takes no new teams", "ask whoever runs it, or run tucdesk up")
 	switch s.cfg.Founding {
 	case FoundingOpen:
 		return nil
@@ -200,12 +191,12 @@ func (s *Server) mayFound(ctx context.Context) error {
 }
 
 // getRoster gives a page of statements to whoever stands on the roster.
-func (s *Server) getRoster(ctx context.Context, r *request) (wire.RosterPage, error) {
-	after, err := r.number("after", 0)
+func (s *Server) getRoster(ctx context.Context, r *door.Request) (wire.RosterPage, error) {
+	after, err := r.Number("after", 0)
 	if err != nil {
 		return wire.RosterPage{}, err
 	}
-	team := r.caller.roster
+	team := r.Caller.Roster
 	page := wire.RosterPage{Genesis: team.Genesis(), Statements: [][]byte{}, Head: wire.Head(team.Head())}
 	size := 0
 	for _, st := range team.Statements(after) {
@@ -220,12 +211,12 @@ func (s *Server) getRoster(ctx context.Context, r *request) (wire.RosterPage, er
 
 // postStatements appends statements. Who carries them here does not matter:
 // roster.Apply judges who signed them.
-func (s *Server) postStatements(ctx context.Context, r *request, in wire.StatementsRequest) (wire.StatementsAnswer, error) {
+func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.StatementsRequest) (wire.StatementsAnswer, error) {
 	if n := len(in.Statements); n == 0 || n > wire.MaxStatements {
-		return wire.StatementsAnswer{}, malformed(fmt.Sprintf("%d statements, want 1 to %d", n, wire.MaxStatements), "send them in parts")
+		return wire.StatementsAnswer{}, door.Malformed(fmt.Sprintf("%d statements, want 1 to %d", n, wire.MaxStatements), "send them in parts")
 	}
 	var head roster.Head
-	err := s.effect(ctx, r.caller, func(t *team) error {
+	err := s.effect(ctx, r.Caller, func(t *team) error {
 		before := t.roster
 		for _, st := range in.Statements {
 			next, err := t.roster.Apply(st)
@@ -239,7 +230,7 @@ func (s *Server) postStatements(ctx context.Context, r *request, in wire.Stateme
 			if err := t.tx.Roster.AppendStatement(store.Statement{Seq: next.Head().Seq, Hash: next.Head().Hash, Bytes: st}); err != nil {
 				return err
 			}
-			if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "statement", Actor: r.caller.party()}); err != nil {
+			if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "statement", Actor: party(r.Caller)}); err != nil {
 				return err
 			}
 		}
@@ -261,9 +252,9 @@ func statementProblem(err error, head roster.Head) error {
 	case errors.Is(err, roster.ErrGap):
 		p = wire.NewProblem(wire.KindConflict, err.Error(), "fetch the roster and sign on top of its head")
 	case errors.Is(err, roster.ErrThreshold), errors.Is(err, envelope.ErrUnknownSigner):
-		p = denied(err.Error(), "collect the signatures of more admins")
+		p = door.Denied(err.Error(), "collect the signatures of more admins")
 	default:
-		p = malformed(err.Error(), "make the statement again on top of the present roster")
+		p = door.Malformed(err.Error(), "make the statement again on top of the present roster")
 	}
 	h := wire.Head(head)
 	p.Head = &h

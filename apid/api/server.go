@@ -16,11 +16,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
-	"github.com/tucdesk/tucdesk/internal/replay"
 	"github.com/tucdesk/tucdesk/internal/store"
-	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -34,12 +34,6 @@ const (
 	FoundingOpen   Founding = "open"
 )
 
-// Presence tells which agents are connected.
-type Presence interface {
-	// States gives one state for each key id, in their order.
-	States(ctx context.Context, team string, kids []key.Kid) ([]wire.AgentState, error)
-}
-
 // Config is what a server is made of.
 type Config struct {
 	URL    string      // the public base URL: issuer and audience of tokens, and what requests are signed for
@@ -52,7 +46,7 @@ type Config struct {
 	RelaySecret   cred.Secret // shared with the relay; zero: sessions get no relay
 	RelayAddrs    []string    // host:port; a session gets the first that the team's roster names too
 	RendezvousURL string
-	Presence      Presence // nil: asks RendezvousURL
+	Presence      presence.Source // nil: asks RendezvousURL
 
 	Store    store.Store // its owner closes it
 	Founding Founding
@@ -66,25 +60,22 @@ type Server struct {
 	cfg      Config
 	loopback bool // the public URL leads to this machine only
 	store    store.Store
-	presence *presenceCache
+	presence *presence.Cache
 	logger   *slog.Logger
 	now      func() time.Time
 	rosters  rosters
 	waiters  *waiters
-	nonces   *token.ServerNonces
-	seen     *replay.Nonces // request proofs, also those without an effect
-
-	strangers, devices *limiter
-	refusals           *limiter // that leave an entry
-	metrics            metrics
-	handler            http.Handler
-	openapi            []byte
-	addr               atomic.Value // string
+	refusals *door.Limiter // those that leave an entry
+	handler  http.Handler
+	openapi  []byte
+	addr     atomic.Value // string
 }
 
-// How many request proofs are remembered within their time. A flood beyond it
-// refuses late requests, never accepts a replayed one.
-const maxSeen = 1 << 18
+// Refusals of one device that leave an entry in the log.
+const (
+	refusalRate  = 1 // a second
+	refusalBurst = 50
+)
 
 // check completes a configuration with defaults and refuses what can't work. It
 // does not look at the store.
@@ -129,7 +120,7 @@ func (cfg *Config) check() error {
 		cfg.Registry = prometheus.NewRegistry()
 	}
 	if cfg.Presence == nil {
-		cfg.Presence, err = newRegistryClient(cfg)
+		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.GrantKey, cfg.Now)
 	}
 	return err
 }
@@ -147,23 +138,22 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("api: url: %w", err)
 	}
 	s := &Server{
-		cfg:       cfg,
-		loopback:  isLoopback(public.Host),
-		store:     cfg.Store,
-		presence:  newPresenceCache(cfg.Presence, cfg.Now),
-		logger:    cfg.Logger,
-		now:       cfg.Now,
-		waiters:   newWaiters(),
-		nonces:    token.NewServerNonces(),
-		seen:      replay.NewNonces(maxSeen, token.DPoPWindow, token.DPoPWindow),
-		strangers: newLimiter(strangerRate, strangerBurst),
-		devices:   newLimiter(deviceRate, deviceBurst),
-		refusals:  newLimiter(refusalRate, refusalBurst),
+		cfg:      cfg,
+		loopback: isLoopback(public.Host),
+		store:    cfg.Store,
+		presence: presence.NewCache(cfg.Presence, cfg.Now),
+		logger:   cfg.Logger,
+		now:      cfg.Now,
+		waiters:  newWaiters(),
+		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}
-	if s.metrics, err = newMetrics(cfg.Registry); err != nil {
+	way, err := door.New(door.Config{
+		URL: cfg.URL, TokenKey: cfg.TokenKey.Public(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
+	})
+	if err != nil {
 		return nil, err
 	}
-	if s.handler, s.openapi, err = s.mux(s.routes()); err != nil {
+	if s.handler, s.openapi, err = way.Handler(s.routes()); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -38,15 +39,15 @@ type sessionBody struct {
 
 // postSession answers a request for a session: deny, hold, or a grant. The entry
 // comes first, in the same transaction; the answer after its commit.
-func (s *Server) postSession(ctx context.Context, r *request, in wire.SessionRequest) (wire.SessionAnswer, error) {
+func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.SessionRequest) (wire.SessionAnswer, error) {
 	if len(in.Approvals) > maxNamed {
-		return wire.SessionAnswer{}, malformed("too many approvals", "name those that this session relies on")
+		return wire.SessionAnswer{}, door.Malformed("too many approvals", "name those that this session relies on")
 	}
-	online := s.lookUp(ctx, r.caller, in.Proof)
+	online := s.lookUp(ctx, r.Caller, in.Proof)
 	var body sessionBody
 	var refusal error
-	err := s.effect(ctx, r.caller, func(t *team) error {
-		v, err := s.operatorProof(t, r.caller, in.Proof, token.ActSession)
+	err := s.effect(ctx, r.Caller, func(t *team) error {
+		v, err := s.operatorProof(t, r.Caller, in.Proof, token.ActSession)
 		if err != nil {
 			return err
 		}
@@ -63,11 +64,11 @@ func (s *Server) postSession(ctx context.Context, r *request, in wire.SessionReq
 		if err != nil {
 			return err
 		}
-		j := s.judge(t, r.caller, v, agent)
+		j := s.judge(t, r.Caller, v, agent)
 		if j.actor, err = s.useProof(t, v); err != nil {
 			return err
 		}
-		entry := j.entry(audit.Verdict, r.caller, t.roster)
+		entry := j.entry(audit.Verdict, r.Caller, t.roster)
 		named, err := s.namedApprovals(t, v.Body(), in.Approvals)
 		if err != nil {
 			return err
@@ -76,7 +77,7 @@ func (s *Server) postSession(ctx context.Context, r *request, in wire.SessionReq
 		if refusal = j.refusal(named); refusal != nil {
 			return s.record(t, entry)
 		}
-		if err := s.reachable(online, agent.Name); err != nil {
+		if err := reachable(online, agent.Name); err != nil {
 			return err
 		}
 		if err := s.record(t, entry); err != nil {
@@ -95,13 +96,13 @@ func (s *Server) postSession(ctx context.Context, r *request, in wire.SessionReq
 		return wire.SessionAnswer{}, refusal
 	}
 	s.waiters.changed(in.Approvals...)
-	return s.sessionAnswer(r.caller, body)
+	return s.sessionAnswer(r.Caller, body)
 }
 
 // lookUp asks the registry about the target of a proof, before the transaction:
 // nothing waits for another server while it holds the team. The proof is not
 // checked yet; its target is only worth a question if it is on the roster.
-func (s *Server) lookUp(ctx context.Context, c caller, raw []byte) wire.AgentState {
+func (s *Server) lookUp(ctx context.Context, c door.Caller, raw []byte) wire.AgentState {
 	unknown := wire.AgentState{State: wire.Unknown}
 	u, err := token.ParseProof(raw)
 	if err != nil {
@@ -111,10 +112,10 @@ func (s *Server) lookUp(ctx context.Context, c caller, raw []byte) wire.AgentSta
 	if u.InsecureDecode(&p) != nil {
 		return unknown
 	}
-	if _, err := c.roster.Agent(p.Target, s.now()); err != nil {
+	if _, err := c.Roster.Agent(p.Target, s.now()); err != nil {
 		return unknown
 	}
-	states, err := s.presence.states(ctx, c.team, []key.Kid{p.Target})
+	states, err := s.presence.States(ctx, c.Team, []key.Kid{p.Target})
 	if err != nil {
 		s.logger.Warn("rendezvous does not say who is online", "err", err)
 	}
@@ -192,7 +193,7 @@ func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody
 }
 
 // sessionAnswer adds the relay's credentials, which are computed and never kept.
-func (s *Server) sessionAnswer(c caller, body sessionBody) (wire.SessionAnswer, error) {
+func (s *Server) sessionAnswer(c door.Caller, body sessionBody) (wire.SessionAnswer, error) {
 	answer := wire.SessionAnswer{Grant: body.Grant, Rendezvous: s.cfg.RendezvousURL, Actor: body.Actor}
 	u, err := token.ParseGrant(body.Grant)
 	if err != nil {
@@ -202,7 +203,7 @@ func (s *Server) sessionAnswer(c caller, body sessionBody) (wire.SessionAnswer, 
 	if err := u.InsecureDecode(&g); err != nil { // our own, from our own store
 		return wire.SessionAnswer{}, err
 	}
-	named := c.roster.Relays()
+	named := c.Roster.Relays()
 	i := slices.IndexFunc(s.cfg.RelayAddrs, func(a string) bool { return slices.Contains(named, a) })
 	if i < 0 || s.cfg.RelaySecret.IsZero() {
 		return answer, nil
@@ -216,9 +217,9 @@ func (s *Server) sessionAnswer(c caller, body sessionBody) (wire.SessionAnswer, 
 }
 
 // getActor tells the end of the chain of this device's proofs.
-func (s *Server) getActor(ctx context.Context, r *request) (actor wire.Actor, err error) {
-	err = s.store.View(ctx, r.caller.team, func(tx store.Tx) error {
-		actor.Seq, actor.Hash, err = tx.Audit.Chain(proofChain, r.caller.kid)
+func (s *Server) getActor(ctx context.Context, r *door.Request) (actor wire.Actor, err error) {
+	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+		actor.Seq, actor.Hash, err = tx.Audit.Chain(proofChain, r.Caller.Kid)
 		return err
 	})
 	return actor, err
@@ -226,13 +227,13 @@ func (s *Server) getActor(ctx context.Context, r *request) (actor wire.Actor, er
 
 // getSessions gives the latest sessions: one's own device's, or all of them to
 // auditors.
-func (s *Server) getSessions(ctx context.Context, r *request) (wire.SessionsPage, error) {
+func (s *Server) getSessions(ctx context.Context, r *door.Request) (wire.SessionsPage, error) {
 	var filter store.Filter
-	if !r.caller.audits() {
-		filter.Operator = r.caller.kid
+	if !r.Caller.Audits() {
+		filter.Operator = r.Caller.Kid
 	}
 	var rows []store.Session
-	err := s.store.View(ctx, r.caller.team, func(tx store.Tx) (err error) {
+	err := s.store.View(ctx, r.Caller.Team, func(tx store.Tx) (err error) {
 		rows, err = tx.Sessions.List(filter, 0, wire.MaxSessions)
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -13,43 +14,43 @@ import (
 // signIn gives a token to a device that has proved its key and is on the roster
 // of the team that it names. What is wrong with the team or the device is not
 // told: the answer is the same 401.
-func (s *Server) signIn(ctx context.Context, r *request, in wire.TokenRequest) (wire.TokenAnswer, error) {
+func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenRequest) (wire.TokenAnswer, error) {
 	on, err := s.roster(ctx, in.TeamID)
 	switch {
-	case errors.Is(err, errNotNow):
+	case errors.Is(err, door.ErrNotNow):
 		return wire.TokenAnswer{}, err
 	case err != nil:
-		s.logger.Info("sign-in refused", "device", r.caller.kid.Short(), "err", err)
-		return wire.TokenAnswer{}, unauthenticated()
+		s.logger.Info("sign-in refused", "device", r.Caller.Kid.Short(), "err", err)
+		return wire.TokenAnswer{}, door.Unauthenticated()
 	}
-	c := r.caller
-	c.team, c.roster = in.TeamID, on
-	if c.device, err = on.Device(c.kid, s.now()); err != nil {
-		s.logger.Info("sign-in refused", "device", c.kid.Short(), "err", err)
-		if known, ok := on.EverDevice(c.kid); ok {
-			c.device = known
-			s.recordRefusal(ctx, c, unauthenticated())
+	c := r.Caller
+	c.Team, c.Roster = in.TeamID, on
+	if c.Device, err = on.Device(c.Kid, s.now()); err != nil {
+		s.logger.Info("sign-in refused", "device", c.Kid.Short(), "err", err)
+		if known, ok := on.EverDevice(c.Kid); ok {
+			c.Device = known
+			s.recordRefusal(ctx, c, door.Unauthenticated())
 		}
-		return wire.TokenAnswer{}, unauthenticated()
+		return wire.TokenAnswer{}, door.Unauthenticated()
 	}
 	now := s.now()
 	access, err := token.SignAccess(s.cfg.TokenKey, token.Claims{
-		Issuer: s.cfg.URL, Audience: s.cfg.URL, Subject: c.device.MemberID, TeamID: c.team, Email: c.device.Email,
-		Role: roleClaim(c.device.Roles), JKT: c.kid, IssuedAt: now, Expires: now.Add(token.AccessLife), ID: token.NewID().String(),
+		Issuer: s.cfg.URL, Audience: s.cfg.URL, Subject: c.Device.MemberID, TeamID: c.Team, Email: c.Device.Email,
+		Role: roleClaim(c.Device.Roles), JKT: c.Kid, IssuedAt: now, Expires: now.Add(token.AccessLife), ID: token.NewID().String(),
 	})
 	if err != nil {
 		return wire.TokenAnswer{}, err
 	}
 	err = s.effect(ctx, c, func(t *team) error {
-		return s.record(t, audit.Entry{Type: audit.SignIn, Action: "sign-in", Actor: c.party()})
+		return s.record(t, audit.Entry{Type: audit.SignIn, Action: "sign-in", Actor: party(c)})
 	})
 	if err != nil {
 		return wire.TokenAnswer{}, err
 	}
 	return wire.TokenAnswer{
 		AccessToken: access, TokenType: "DPoP", ExpiresIn: int64(token.AccessLife.Seconds()),
-		TeamID: c.team, TeamFP: on.TeamFP(), MemberID: c.device.MemberID, Email: c.device.Email,
-		Roles: c.device.Roles, RosterHead: wire.Head(on.Head()),
+		TeamID: c.Team, TeamFP: on.TeamFP(), MemberID: c.Device.MemberID, Email: c.Device.Email,
+		Roles: c.Device.Roles, RosterHead: wire.Head(on.Head()),
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -78,17 +79,17 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 				return err
 			}
 			for _, stored := range due {
-				a, err := readRow(stored)
+				a, err := ask.Read(stored)
 				if err != nil {
 					return err
 				}
 				if a.Record = a.Record.At(now); a.Record.State != approval.Expired {
 					continue
 				}
-				if err := s.record(t, a.entry(t, "expire", s.own())); err != nil {
+				if err := s.record(t, a.Entry(t.roster, "expire", s.own())); err != nil {
 					return err
 				}
-				if err := a.write(t.tx); err != nil {
+				if err := a.Write(t.tx); err != nil {
 					return err
 				}
 				changed = append(changed, a.Record.ID)

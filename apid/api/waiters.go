@@ -3,6 +3,7 @@ package api
 import (
 	"sync"
 
+	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -37,7 +38,7 @@ func (w *waiters) join(id token.ID, by key.Kid) (changed <-chan struct{}, leave 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.n >= maxWaiters || w.device[by] >= maxWaitersDevice {
-		return nil, nil, tooMany()
+		return nil, nil, door.TooMany()
 	}
 	t := w.on[id]
 	if t == nil {

@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ func newMetrics(r *prometheus.Registry) (metrics, error) {
 		Help: "Requests answered, by route and status.",
 	}, []string{"route", "status"})}
 	if err := r.Register(m.requests); err != nil {
-		return metrics{}, fmt.Errorf("api: metrics: %w", err)
+		return metrics{}, fmt.Errorf("door: metrics: %w", err)
 	}
 	return m, nil
 }

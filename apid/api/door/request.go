@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"context"
@@ -15,100 +15,94 @@ import (
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// A request is one HTTP request after authentication, before its body is read.
-type request struct {
-	caller caller
-	http   *http.Request
+// A Request is one HTTP request after authentication, before its body is read.
+type Request struct {
+	Caller Caller
+	HTTP   *http.Request
 	body   []byte
 }
 
-// number gives a query parameter that is a whole number.
-func (r *request) number(name string, absent uint64) (uint64, error) {
-	text := r.http.URL.Query().Get(name)
+// Number gives a query parameter that is a whole number.
+func (r *Request) Number(name string, absent uint64) (uint64, error) {
+	text := r.HTTP.URL.Query().Get(name)
 	if text == "" {
 		return absent, nil
 	}
 	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
-		return 0, malformed("the parameter "+name+" is not a number", "")
+		return 0, Malformed("the parameter "+name+" is not a number", "")
 	}
 	return n, nil
 }
 
-// text gives a query parameter, empty when it is not there.
-func (r *request) text(name string) string { return r.http.URL.Query().Get(name) }
+// Text gives a query parameter, empty when it is not there.
+func (r *Request) Text(name string) string { return r.HTTP.URL.Query().Get(name) }
 
-// id gives the {id} of the path. What is no id names nothing.
-func (r *request) id() (token.ID, error) {
-	id, err := token.ParseID(r.http.PathValue("id"))
+// ID gives the {id} of the path. What is no id names nothing.
+func (r *Request) ID() (token.ID, error) {
+	id, err := token.ParseID(r.HTTP.PathValue("id"))
 	if err != nil {
-		return token.ID{}, notFound()
+		return token.ID{}, NotFound()
 	}
 	return id, nil
 }
 
-// An endpoint is a handler with the types of its body and its answer.
-type endpoint struct {
-	in, out reflect.Type // in is nil where there is no body
-	serve   func(ctx context.Context, r *request) (any, error)
-}
-
-// get makes an endpoint that has no body.
-func get[Out any](f func(context.Context, *request) (Out, error)) endpoint {
-	return endpoint{out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *request) (any, error) {
+// Get makes a route that has no body.
+func Get[Out any](path string, serves Who, doc string, f func(context.Context, *Request) (Out, error)) Route {
+	return Route{Method: "GET", Path: path, Who: serves, Doc: doc, out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *Request) (any, error) {
 		if len(r.body) > 0 {
-			return nil, malformed("this route takes no body", "")
+			return nil, Malformed("this route takes no body", "")
 		}
 		return f(ctx, r)
 	}}
 }
 
-// post makes an endpoint that decodes its body strictly.
-func post[In, Out any](f func(context.Context, *request, In) (Out, error)) endpoint {
-	return endpoint{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *request) (any, error) {
+// Post makes a route that decodes its body strictly.
+func Post[In, Out any](path string, serves Who, doc string, f func(context.Context, *Request, In) (Out, error)) Route {
+	return Route{Method: "POST", Path: path, Who: serves, Doc: doc, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *Request) (any, error) {
 		var in In
 		if err := wire.Decode(r.body, &in); err != nil {
-			return nil, malformed(err.Error(), "update the client; /v1/openapi.json describes the body")
+			return nil, Malformed(err.Error(), "update the client; /v1/openapi.json describes the body")
 		}
 		return f(ctx, r, in)
 	}}
 }
 
-// A stream is an answer that is written as it comes. An error after the first
+// A Stream is an answer that is written as it comes. An error after the first
 // byte cuts the connection, so that nobody takes a part for the whole.
-type stream func(w io.Writer) error
+type Stream func(w io.Writer) error
 
 // serve is the one way through which every request goes.
-func (s *Server) serve(rt *route) http.HandlerFunc {
+func (d *Door) serve(rt *Route) http.HandlerFunc {
 	return func(w http.ResponseWriter, hr *http.Request) {
-		began := s.now()
+		began := d.cfg.Now()
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set(wire.HeaderDPoPNonce, s.nonces.Nonce(began))
-		status := s.answer(w, hr, rt)
-		s.metrics.requests.WithLabelValues(rt.label(), strconv.Itoa(status)).Inc()
+		h.Set(wire.HeaderDPoPNonce, d.nonces.Nonce(began))
+		status := d.answer(w, hr, rt)
+		d.metrics.requests.WithLabelValues(rt.Label(), strconv.Itoa(status)).Inc()
 	}
 }
 
-func (s *Server) answer(w http.ResponseWriter, hr *http.Request, rt *route) (status int) {
-	answer, err := s.call(w, hr, rt)
+func (d *Door) answer(w http.ResponseWriter, hr *http.Request, rt *Route) (status int) {
+	answer, err := d.call(w, hr, rt)
 	if err != nil {
-		return s.refuse(w, err)
+		return d.refuse(w, err)
 	}
-	if write, ok := answer.(stream); ok {
+	if write, ok := answer.(Stream); ok {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		// Not every ResponseWriter has a deadline to lift (a test's has none).
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportTime))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(StreamTime))
 		if err := write(w); err != nil {
-			s.logger.Error("an export was cut", "err", err)
+			d.cfg.Logger.Error("an export was cut", "err", err)
 			panic(http.ErrAbortHandler)
 		}
 		return http.StatusOK
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {
-		return s.refuse(w, err)
+		return d.refuse(w, err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(b) // who does not read the answer asks again
@@ -116,15 +110,15 @@ func (s *Server) answer(w http.ResponseWriter, hr *http.Request, rt *route) (sta
 }
 
 // call reads the body, authenticates the caller and runs the endpoint.
-func (s *Server) call(w http.ResponseWriter, hr *http.Request, rt *route) (any, error) {
+func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, error) {
 	addr, _, err := net.SplitHostPort(hr.RemoteAddr)
 	if err != nil {
 		addr = hr.RemoteAddr
 	}
 	// Who proves nobody pays before any work is done, others only when they
 	// fail to prove themselves.
-	if rt.who == anyone && !s.strangers.take(addr, s.now()) || !s.strangers.left(addr, s.now()) {
-		return nil, tooMany()
+	if rt.Who == Anyone && !d.strangers.Take(addr, d.cfg.Now()) || !d.strangers.left(addr, d.cfg.Now()) {
+		return nil, TooMany()
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, wire.MaxBody))
 	if err != nil {
@@ -132,22 +126,22 @@ func (s *Server) call(w http.ResponseWriter, hr *http.Request, rt *route) (any, 
 		if errors.As(err, &tooLarge) {
 			return nil, wire.NewProblem(wire.KindTooLarge, "the body is longer than "+strconv.Itoa(wire.MaxBody)+" bytes", "send less at once")
 		}
-		return nil, malformed("the body could not be read", "")
+		return nil, Malformed("the body could not be read", "")
 	}
-	r := &request{http: hr, body: body}
-	if r.caller, err = s.authenticate(hr, body, rt.who); err != nil {
-		s.strangers.take(addr, s.now())
+	r := &Request{HTTP: hr, body: body}
+	if r.Caller, err = d.authenticate(hr, body, rt.Who); err != nil {
+		d.strangers.Take(addr, d.cfg.Now())
 		return nil, err
 	}
-	if !r.caller.kid.IsZero() && !s.devices.take(string(r.caller.kid[:]), s.now()) {
-		return nil, tooMany()
+	if !r.Caller.Kid.IsZero() && !d.devices.Take(string(r.Caller.Kid[:]), d.cfg.Now()) {
+		return nil, TooMany()
 	}
 	if err := rt.checkQuery(hr); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(hr.Context(), rt.timeout())
 	defer cancel()
-	return rt.endpoint.serve(ctx, r)
+	return rt.serve(ctx, r)
 }
 
 // requestTimeout bounds the work for one answer, beyond what a route may wait.
@@ -155,12 +149,12 @@ const requestTimeout = 15 * time.Second
 
 // refuse writes a problem. What is not one of ours becomes "internal" without
 // a word of its own: it may speak of what the caller must not know.
-func (s *Server) refuse(w http.ResponseWriter, err error) int {
+func (d *Door) refuse(w http.ResponseWriter, err error) int {
 	var p *wire.ProblemError
 	if !errors.As(err, &p) {
-		kind, level := wire.KindInternal, s.logger.Error
+		kind, level := wire.KindInternal, d.cfg.Logger.Error
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			kind, level = wire.KindUnavailable, s.logger.Debug
+			kind, level = wire.KindUnavailable, d.cfg.Logger.Debug
 		}
 		level("request failed", "err", err)
 		p = wire.NewProblem(kind, "apid could not do this now", "try again; its log says why")
@@ -180,23 +174,23 @@ func (s *Server) refuse(w http.ResponseWriter, err error) int {
 
 // The problems that several routes share.
 
-// notFound is the one answer for what is foreign and for what never was.
-func notFound() error {
+// NotFound is the one answer for what is foreign and for what never was.
+func NotFound() error {
 	return wire.NewProblem(wire.KindNotFound, "there is no such thing in your team", "check the name; tucdesk agents and tucdesk approvals list say what there is")
 }
 
-func unauthenticated() error {
+func Unauthenticated() error {
 	return wire.NewProblem(wire.KindUnauthenticated, "the request does not prove a device, agent or server that is on the team's roster now", "sign in again; tucdesk doctor checks clock, token and roster")
 }
 
-func tooMany() error {
+func TooMany() error {
 	return wire.NewProblem(wire.KindTooMany, "too many requests", "wait a few seconds")
 }
 
-func malformed(detail, next string) *wire.ProblemError {
+func Malformed(detail, next string) *wire.ProblemError {
 	return wire.NewProblem(wire.KindMalformed, detail, next)
 }
 
-func denied(detail, next string) *wire.ProblemError {
+func Denied(detail, next string) *wire.ProblemError {
 	return wire.NewProblem(wire.KindDenied, detail, next)
 }

@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"sync"
@@ -13,16 +13,14 @@ const (
 	deviceBurst   = 200
 	strangerRate  = 20 // requests a second of one address that proves nobody
 	strangerBurst = 200
-	refusalRate   = 1 // refusals a second of one device that leave an entry
-	refusalBurst  = 50
-	maxLimited    = 16 << 10 // keys in each of the two generations of a limiter
+	maxLimited    = 16 << 10 // keys in each of the two generations of a Limiter
 )
 
-// A limiter holds one token bucket for each key, in two generations: when the
+// A Limiter holds one token bucket for each key, in two generations: when the
 // young one is full it becomes the old one, and buckets that nobody asks for go
 // away with it. So its memory is bounded, and a flood of new keys resets a bucket
 // only after 2*maxLimited of them.
-type limiter struct {
+type Limiter struct {
 	limit rate.Limit
 	burst int
 
@@ -30,17 +28,17 @@ type limiter struct {
 	young, old map[string]*rate.Limiter
 }
 
-func newLimiter(perSecond float64, burst int) *limiter {
-	return &limiter{limit: rate.Limit(perSecond), burst: burst, young: make(map[string]*rate.Limiter)}
+func NewLimiter(perSecond float64, burst int) *Limiter {
+	return &Limiter{limit: rate.Limit(perSecond), burst: burst, young: make(map[string]*rate.Limiter)}
 }
 
-// take takes a token from the bucket of a key, and reports whether one was there.
-func (l *limiter) take(key string, now time.Time) bool { return l.bucket(key).AllowN(now, 1) }
+// Take takes a token from the bucket of a key, and reports whether one was there.
+func (l *Limiter) Take(key string, now time.Time) bool { return l.bucket(key).AllowN(now, 1) }
 
 // left reports whether the bucket of a key holds a token, and leaves it there.
-func (l *limiter) left(key string, now time.Time) bool { return l.bucket(key).TokensAt(now) >= 1 }
+func (l *Limiter) left(key string, now time.Time) bool { return l.bucket(key).TokensAt(now) >= 1 }
 
-func (l *limiter) bucket(key string) *rate.Limiter {
+func (l *Limiter) bucket(key string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b, ok := l.young[key]; ok {

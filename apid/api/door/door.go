@@ -1,0 +1,78 @@
+// Package door is the one way through which every request comes to apid: it
+// bounds the request, finds out who makes it, decodes its body strictly, and
+// writes the answer or the problem.
+//
+// Invariants:
+//   - a route that does not say whom it serves refuses everybody;
+//   - who proves nobody gets one and the same 401, whatever is wrong;
+//   - the team of a caller is what a verified token, or the roster that the
+//     signing key stands on, says;
+//   - every body, rate and memory has a bound.
+//
+// The package must not import internal/store: it asks for rosters only.
+package door
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/replay"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// ErrNotNow means that a roster could not be had. It is nobody's fault but ours,
+// and never a 401.
+var ErrNotNow = errors.New("door: the roster can't be read now")
+
+// StreamTime bounds how long a Stream may take.
+const StreamTime = 30 * time.Minute
+
+// maxSeen is how many request proofs are remembered within their time. A flood
+// beyond it refuses late requests, never accepts a replayed one.
+const maxSeen = 1 << 18
+
+// Config is what a door needs. All of it is required.
+type Config struct {
+	URL      string     // the public base URL: issuer and audience of tokens, and what requests are signed for
+	TokenKey key.Public // of access tokens
+	// Roster gives a team's roster as it stands. ErrNotNow, wrapped, means that
+	// it could not be read; any other error that there is no such team.
+	Roster   func(ctx context.Context, team string) (*roster.Roster, error)
+	Now      func() time.Time
+	Logger   *slog.Logger
+	Registry *prometheus.Registry
+}
+
+// A Door is safe for concurrent use.
+type Door struct {
+	cfg                Config
+	nonces             *token.ServerNonces
+	seen               *replay.Nonces // request proofs, also those without an effect
+	strangers, devices *Limiter
+	metrics            metrics
+}
+
+// New makes a door.
+func New(cfg Config) (*Door, error) {
+	if cfg.URL == "" || cfg.TokenKey.IsZero() || cfg.Roster == nil || cfg.Now == nil || cfg.Logger == nil || cfg.Registry == nil {
+		return nil, errors.New("door: a field of Config is missing")
+	}
+	m, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Door{
+		cfg:       cfg,
+		nonces:    token.NewServerNonces(),
+		seen:      replay.NewNonces(maxSeen, token.DPoPWindow, token.DPoPWindow),
+		strangers: NewLimiter(strangerRate, strangerBurst),
+		devices:   NewLimiter(deviceRate, deviceBurst),
+		metrics:   m,
+	}, nil
+}
