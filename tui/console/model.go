@@ -21,6 +21,8 @@ const (
 	approvalsEvery = 2 * time.Second
 	targetsEvery   = 15 * time.Second
 	toastFor       = 6 * time.Second
+	bellGap        = time.Second      // a program can't ring all the time
+	awaitAgain     = 3 * time.Second  // after a failure that passes
 	listTimeout    = 30 * time.Second // of one listing or batch of verdicts
 	openTimeout    = 45 * time.Second
 	decideTimeout  = 30 * time.Second
@@ -107,6 +109,7 @@ type model struct {
 
 	toast      []span
 	toastUntil time.Time
+	lastBell   time.Time
 
 	listing, queueing         bool // a listing is on its way
 	nextTargets, nextApproval time.Time
@@ -269,10 +272,20 @@ func (m *model) frame() tea.Cmd {
 			if !shown {
 				t.bell, m.dirty = true, true
 			}
-			cmd = tea.Raw("\a")
+			cmd = m.ring()
 		}
 	}
 	return cmd
+}
+
+// ring rings the outer terminal's bell, unless it just did.
+func (m *model) ring() tea.Cmd {
+	now := m.now()
+	if now.Sub(m.lastBell) < bellGap {
+		return nil
+	}
+	m.lastBell = now
+	return tea.Raw("\a")
 }
 
 func (m *model) tick() tea.Cmd {
@@ -345,7 +358,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 			if m.place != atApprovals {
 				m.say(m.st.hold, "somebody asks for your approval", sanitize.Text{})
 			}
-			return tea.Raw("\a")
+			return m.ring()
 		}
 	case openedMsg:
 		return m.opened(msg)
@@ -590,6 +603,8 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		}
 	case actCloseTab:
 		m.closeTab(t)
+	case actDetails:
+		m.push(&notice{title: t.name, body: t.details})
 	case actAgain:
 		return m.again(t)
 	default:
@@ -768,7 +783,7 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		if t != m.current() {
 			t.bell = true
 			m.say(m.st.ok, "opened: ", t.name)
-			return tea.Raw("\a")
+			return m.ring()
 		}
 		return nil
 	}
@@ -854,8 +869,23 @@ func (m *model) asked(msg askedMsg) tea.Cmd {
 	asker, _ := backend.As[backend.Asker](m.backend)
 	id, ctx, approval := t.id, t.ctx, msg.id
 	return tea.Batch(m.listApprovals(), func() tea.Msg {
-		return awaitedMsg{id, asker.Await(ctx, approval)}
+		return awaitedMsg{id, await(ctx, asker, approval)}
 	})
+}
+
+// await waits for a decision, and through failures that pass.
+func await(ctx context.Context, asker backend.Asker, id backend.ApprovalID) error {
+	for {
+		err := asker.Await(ctx, id)
+		if !errors.Is(err, backend.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(awaitAgain):
+		}
+	}
 }
 
 // awaited opens by itself what was approved.
@@ -870,7 +900,7 @@ func (m *model) awaited(msg awaitedMsg) tea.Cmd {
 			t.bell = true
 			m.say(m.st.deny, "not approved: ", t.name)
 		}
-		return tea.Raw("\a")
+		return m.ring()
 	}
 	return m.openTab(t)
 }
@@ -884,8 +914,12 @@ func (m *model) again(t *tab) tea.Cmd {
 		go t.pane.Close()
 		t.pane = nil
 	}
+	// An approval is good for once. Where the backend was out of reach, that
+	// once may be left.
+	if !errors.Is(t.err, backend.ErrUnavailable) {
+		t.req.Approval = ""
+	}
 	t.scroll, t.err = false, nil
-	t.req.Approval = "" // it was good for once
 	return m.openTab(t)
 }
 
