@@ -112,9 +112,11 @@ type (
 		// first: those of others that wait and the member's own. It may
 		// also yield such as ended a short time ago; State says so.
 		Pending(ctx context.Context) iter.Seq2[Approval, error]
-		// Decide answers one approval. It returns an error that wraps
-		// ErrDecided where somebody was faster or the time ran out,
-		// ErrDenied where the member may not decide, and ErrNotFound.
+		// Decide answers one approval as Pending last yielded it: where what
+		// is asked for changed since, it decides nothing. It returns an
+		// error that wraps ErrDecided where somebody was faster or the time
+		// ran out, ErrDenied where the member may not decide, and
+		// ErrNotFound.
 		Decide(ctx context.Context, id ApprovalID, d Decision) error
 	}
 

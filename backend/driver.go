@@ -34,7 +34,7 @@ type Registry struct {
 // a scheme that is taken are errors: nothing is ever replaced.
 func (r *Registry) Register(d Driver) error {
 	if !validScheme(d.Scheme) {
-		return fmt.Errorf("backend: scheme %q is not lower case letters, digits and +-.", d.Scheme)
+		return fmt.Errorf("backend: scheme %q must be lower case letters, digits, plus, minus and dot", d.Scheme)
 	}
 	if d.Open == nil {
 		return fmt.Errorf("backend: driver of scheme %q has no Open", d.Scheme)

@@ -23,7 +23,7 @@ func Driver() backend.Driver {
 		Doc:    "terminals of this machine: no policy, not recorded",
 		Open: func(_ context.Context, u *url.URL, _ backend.Env) (backend.Backend, error) {
 			if u.Opaque != "" || u.Host != "" || u.Path != "" {
-				return nil, errors.New("local: the URL is just local:")
+				return nil, errors.New("local: the URL has nothing after local:, not even a path")
 			}
 			return New(), nil
 		},

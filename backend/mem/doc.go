@@ -4,7 +4,7 @@
 //
 // A World holds targets with scripted verdicts, and the approvals asked for.
 // Each member sees it through a Backend of their own, so that one can ask and
-// another can decide. Programs are Go functions; nothing leaves the process.
+// another can decide. Commands are Go functions; nothing leaves the process.
 //
 // The package imports only the standard library and backend. It holds no
 // policy: a Target says its verdicts. Its terminals promise nothing beyond the

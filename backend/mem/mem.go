@@ -51,7 +51,7 @@ func (t *Target) verdict(req backend.OpenRequest) backend.Verdict {
 
 // A World is a team in memory. It is safe for concurrent use.
 type World struct {
-	programs map[string]Program
+	commands map[string]command
 
 	mu        sync.Mutex
 	targets   []*Target // sorted by ID
@@ -68,7 +68,7 @@ type approval struct {
 // NewWorld returns a world with these targets. Two targets with the same ID,
 // or one without, are an error.
 func NewWorld(targets []Target) (*World, error) {
-	w := &World{programs: builtins(), byID: make(map[backend.TargetID]*Target, len(targets))}
+	w := &World{commands: builtins(), byID: make(map[backend.TargetID]*Target, len(targets))}
 	for i := range targets {
 		t := targets[i]
 		if t.ID == "" {
@@ -203,10 +203,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if t.State == backend.Offline {
 		return nil, fmt.Errorf("mem: %w: target %+q is offline", backend.ErrUnavailable, string(t.ID))
 	}
-	program, err := b.world.program(req)
-	if err != nil {
-		return nil, err
-	}
+	run := b.world.command(req)
 	v := t.verdict(req)
 	switch {
 	case v.Effect == backend.Hold && req.Approval != "":
@@ -225,7 +222,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if b.closed {
 		return nil, fmt.Errorf("mem: %w", backend.ErrClosed)
 	}
-	term := newTerminal(t, b.member, req, program, func(t *terminal) {
+	term := newTerminal(t, b.member, req, run, func(t *terminal) {
 		b.mu.Lock()
 		delete(b.open, t)
 		b.mu.Unlock()

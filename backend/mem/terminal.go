@@ -9,12 +9,13 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 )
 
-// A Program runs in a terminal and returns its exit code. It ends when its
+// A command is a program: it runs in a terminal and returns its exit code. It
+// ends when its
 // reads and writes fail.
-type Program func(p *Process) int
+type command func(p *process) int
 
-// A Process is what a Program sees of its terminal.
-type Process struct {
+// A process is what a command sees of its terminal.
+type process struct {
 	Argv           []string
 	Member, Target string
 	TTY            bool
@@ -26,17 +27,17 @@ type Process struct {
 }
 
 // Size returns the size of the PTY in cells.
-func (p *Process) Size() (cols, rows uint16) {
+func (p *process) Size() (cols, rows uint16) {
 	p.term.mu.Lock()
 	defer p.term.mu.Unlock()
 	return p.term.cols, p.term.rows
 }
 
-// terminal joins a Program with its reader by pipes without buffers: a reader
+// terminal joins a command with its reader by pipes without buffers: a reader
 // that does not read makes the program wait.
 type terminal struct {
-	process   Process
-	program   Program
+	process   process
+	main      command
 	tty       bool
 	assurance backend.Assurance
 	onEnd     func(*terminal)
@@ -52,9 +53,9 @@ type terminal struct {
 	exit              backend.Exit
 }
 
-func newTerminal(t *Target, member string, req backend.OpenRequest, program Program, onEnd func(*terminal)) *terminal {
+func newTerminal(t *Target, member string, req backend.OpenRequest, run command, onEnd func(*terminal)) *terminal {
 	term := &terminal{
-		program:   program,
+		main:      run,
 		tty:       req.TTY || req.Kind == backend.KindShell,
 		assurance: t.Assurance,
 		onEnd:     onEnd,
@@ -64,7 +65,7 @@ func newTerminal(t *Target, member string, req backend.OpenRequest, program Prog
 	}
 	term.stdinR, term.stdinW = io.Pipe()
 	term.stdoutR, term.stdoutW = io.Pipe()
-	term.process = Process{
+	term.process = process{
 		Argv: req.Argv, Member: member, Target: t.Name, TTY: term.tty,
 		Stdin: term.stdinR, Stdout: term.stdoutW, Stderr: term.stdoutW,
 		term: term,
@@ -77,7 +78,7 @@ func newTerminal(t *Target, member string, req backend.OpenRequest, program Prog
 }
 
 func (t *terminal) run() {
-	code := t.program(&t.process)
+	code := t.main(&t.process)
 	t.mu.Lock()
 	t.exit = backend.Exit{Code: code, Signal: t.signal, Reason: t.endReason}
 	if t.signal != "" {

@@ -91,6 +91,7 @@ func TestFrames(t *testing.T) {
 		{"exec", alice, func(h *harness) { h.keys("x"); h.typing("echo 'a  b' | wc") }},
 		{"terminal", alice, func(h *harness) { h.keys("enter"); h.typing("echo hello"); h.keys("enter") }},
 		{"terminal-assured", hostile, func(h *harness) { h.keys("G", "enter"); h.typing("flood 3"); h.keys("enter") }},
+		{"terminal-details", hostile, func(h *harness) { h.keys("G", "enter", "ctrl+]", "i") }},
 		{"terminal-prefix", alice, func(h *harness) { h.keys("enter", "ctrl+]") }},
 		{"terminal-scroll", alice, func(h *harness) {
 			h.keys("enter")

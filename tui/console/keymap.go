@@ -96,6 +96,7 @@ var (
 	terminalKeys = keymap{"Terminals", slices.Concat(helpKey, []binding{
 		{actScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
 		{actCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
+		{actDetails, []string{"i"}, "what protects this terminal", ""},
 		{actAgain, []string{"r", "enter"}, "open again, once it ended", ""},
 		{actQuit, []string{"q"}, "quit", ""},
 	}, everywhereKeys)}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -445,4 +446,53 @@ func TestNothingByColourAlone(t *testing.T) {
 	if len(glyphs) != 3 {
 		t.Errorf("two states look the same: %v", glyphs)
 	}
+}
+
+// TestBellIsBounded covers a program that rings all the time.
+func TestBellIsBounded(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		first := h.m.ring()
+		if first == nil || h.m.ring() != nil {
+			t.Error("it rang twice at once")
+		}
+		time.Sleep(bellGap)
+		if h.m.ring() == nil {
+			t.Error("it never rings again")
+		}
+	})
+}
+
+// flaky is an asker that is out of reach once.
+type flaky struct {
+	mem    *mem.Backend
+	failed bool
+}
+
+func (f *flaky) Ask(ctx context.Context, req backend.OpenRequest) (backend.ApprovalID, error) {
+	return f.mem.Ask(ctx, req)
+}
+
+func (f *flaky) Await(ctx context.Context, id backend.ApprovalID) error {
+	if !f.failed {
+		f.failed = true
+		return fmt.Errorf("flaky: %w", backend.ErrUnavailable)
+	}
+	return f.mem.Await(ctx, id)
+}
+
+func TestAwaitGoesOnAfterAFailureThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := mem.Demo()
+		f := &flaky{mem: w.Backend("alice")}
+		id, err := f.Ask(t.Context(), backend.OpenRequest{Target: "db-1", Kind: backend.KindShell, Reason: "r"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Backend("bob").Decide(t.Context(), id, backend.Decision{Approve: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := await(t.Context(), f, id); err != nil {
+			t.Errorf("await: %v", err)
+		}
+	})
 }

@@ -116,6 +116,39 @@ func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	return nil
 }
 
+// details is what protects the terminal, in full.
+func (t *tab) details(st *styles) []para {
+	paras := []para{
+		{"Target", t.name, st.bold},
+		requestPara(st.plain, string(t.req.Kind), t.req.Argv),
+	}
+	if t.state != tabRunning {
+		return append(paras, para{"", sanitize.Literal("Nothing is open yet."), st.plain})
+	}
+	a := t.pane.Assurance()
+	say := func(label, word, without string) {
+		if word == "" {
+			paras = append(paras, para{label, sanitize.Literal(without), st.warn})
+		} else {
+			paras = append(paras, para{label, sanitize.Clean(word), st.plain})
+		}
+	}
+	encrypted, policy := "", ""
+	if a.E2EE {
+		encrypted = "end to end, to the peer below"
+	}
+	if a.Policy {
+		policy = "a policy allowed this terminal"
+	}
+	say("Encrypted", encrypted, "not end to end")
+	say("Peer", a.Peer, "not known")
+	say("Path", a.Path, "not known")
+	say("Policy", policy, "no policy")
+	say("Gate", a.Gate, "commands inside are not gated")
+	say("Recording", a.Recording, "not recorded")
+	return paras
+}
+
 // status is the line below a terminal: first what the pane has to say, then
 // what protects it.
 func (t *tab) status(style uv.Style) []span {

@@ -116,8 +116,14 @@ func TestVim(t *testing.T) {
 	s.see("hello from vim")
 	s.Resize(60, 10)
 	s.Key(uv.Key{Code: uv.KeyEscape})
-	s.Send([]byte(":set columns? lines?\r"))
-	s.see("lines=10")
+	// The program learns of its size by a signal, some time later.
+	for deadline := time.Now().Add(patience); !strings.Contains(s.screen(), "lines=10"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the resize was never seen:\n%s", s.screen())
+		}
+		s.Send([]byte("\r:set lines?\r"))
+		time.Sleep(50 * time.Millisecond)
+	}
 	s.Send([]byte("\r:wq\r"))
 	<-s.Done()
 	if got, err := os.ReadFile(file); err != nil || string(got) != "hello from vim\n" {

@@ -12,39 +12,39 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 )
 
-// program returns what a request runs. A command that does not exist is a
+// command returns what a request runs. One that does not exist is a
 // program that says so and ends with 127, as a shell does.
-func (w *World) program(req backend.OpenRequest) (Program, error) {
+func (w *World) command(req backend.OpenRequest) command {
 	if req.Kind == backend.KindShell {
-		return w.shell, nil
+		return w.shell
 	}
-	if p := w.programs[req.Argv[0]]; p != nil {
-		return p, nil
+	if p := w.commands[req.Argv[0]]; p != nil {
+		return p
 	}
-	return func(p *Process) int {
+	return func(p *process) int {
 		fmt.Fprintf(p.Stderr, "%+q: command not found\r\n", p.Argv[0])
 		return 127
-	}, nil
+	}
 }
 
 // builtins are the commands that exist in every world.
-func builtins() map[string]Program {
-	return map[string]Program{
+func builtins() map[string]command {
+	return map[string]command{
 		"cat":     cat,
 		"echo":    echo,
 		"exit":    exit,
 		"flood":   flood,
 		"restart": restart,
 		"size":    size,
-		"uname":   func(p *Process) int { return echo(&Process{Argv: []string{"echo", "mem"}, Stdout: p.Stdout}) },
-		"uptime": func(p *Process) int {
-			return echo(&Process{Argv: []string{"echo", "up for as long as this window"}, Stdout: p.Stdout})
+		"uname":   func(p *process) int { return echo(&process{Argv: []string{"echo", "mem"}, Stdout: p.Stdout}) },
+		"uptime": func(p *process) int {
+			return echo(&process{Argv: []string{"echo", "up for as long as this window"}, Stdout: p.Stdout})
 		},
 	}
 }
 
 // cat copies its input to its output.
-func cat(p *Process) int {
+func cat(p *process) int {
 	if _, err := io.Copy(p.Stdout, p.Stdin); err != nil {
 		return 1
 	}
@@ -52,7 +52,7 @@ func cat(p *Process) int {
 }
 
 // echo prints its arguments.
-func echo(p *Process) int {
+func echo(p *process) int {
 	if _, err := fmt.Fprintf(p.Stdout, "%s\r\n", strings.Join(p.Argv[1:], " ")); err != nil {
 		return 1
 	}
@@ -60,7 +60,7 @@ func echo(p *Process) int {
 }
 
 // exit ends with the code it is given.
-func exit(p *Process) int {
+func exit(p *process) int {
 	if len(p.Argv) != 2 {
 		return 0
 	}
@@ -72,7 +72,7 @@ func exit(p *Process) int {
 }
 
 // flood prints as many numbered lines as it is told.
-func flood(p *Process) int {
+func flood(p *process) int {
 	n := 1000
 	if len(p.Argv) == 2 {
 		n, _ = strconv.Atoi(p.Argv[1])
@@ -90,7 +90,7 @@ func flood(p *Process) int {
 }
 
 // restart stands for a command that people hold.
-func restart(p *Process) int {
+func restart(p *process) int {
 	if _, err := fmt.Fprintf(p.Stdout, "restarted %s\r\n", strings.Join(p.Argv[1:], " ")); err != nil {
 		return 1
 	}
@@ -98,7 +98,7 @@ func restart(p *Process) int {
 }
 
 // size prints rows and columns for each line that it reads.
-func size(p *Process) int {
+func size(p *process) int {
 	in := bufio.NewReader(p.Stdin)
 	for {
 		if _, err := in.ReadString('\n'); err != nil {
@@ -113,7 +113,7 @@ func size(p *Process) int {
 
 // shell reads lines with echo and backspace, and runs builtins by words
 // between blanks.
-func (w *World) shell(p *Process) int {
+func (w *World) shell(p *process) int {
 	in := bufio.NewReader(p.Stdin)
 	for {
 		if _, err := fmt.Fprintf(p.Stdout, "%s@%s$ ", p.Member, p.Target); err != nil {
@@ -128,9 +128,9 @@ func (w *World) shell(p *Process) int {
 			continue
 		}
 		if words[0] == "exit" {
-			return exit(&Process{Argv: words})
+			return exit(&process{Argv: words})
 		}
-		run := w.programs[words[0]]
+		run := w.commands[words[0]]
 		if run == nil {
 			fmt.Fprintf(p.Stdout, "%+q: command not found\r\n", words[0])
 			continue
@@ -139,7 +139,7 @@ func (w *World) shell(p *Process) int {
 			fmt.Fprintf(p.Stdout, "%s reads its input: it only runs by itself here\r\n", words[0])
 			continue
 		}
-		run(&Process{Argv: words, Member: p.Member, Target: p.Target, TTY: true, Stdin: in, Stdout: p.Stdout, Stderr: p.Stdout, term: p.term})
+		run(&process{Argv: words, Member: p.Member, Target: p.Target, TTY: true, Stdin: in, Stdout: p.Stdout, Stderr: p.Stdout, term: p.term})
 	}
 }
 
