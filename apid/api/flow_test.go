@@ -86,6 +86,38 @@ func TestAllowedSession(t *testing.T) {
 	wantProblem(t, err, wire.KindExpired)
 }
 
+// A proof that never arrived in time is recorded without effect, so that its
+// number is not used again.
+func TestBygoneProofIsRecorded(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	session := token.NewID()
+	raw := c.alice.sign(c.alice.proof(token.ActSession, c.staging.Kid(), session))
+	c.s.clock.Advance(2 * time.Minute)
+	_, err := c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: raw})
+	wantProblem(t, err, wire.KindExpired)
+	for range 2 {
+		if at, err := c.alice.client.RecordProof(t.Context(), raw); err != nil || at.Seq != 1 {
+			t.Fatalf("%+v, %v", at, err)
+		}
+	}
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || len(page.Sessions) != 0 {
+		t.Errorf("a recorded proof had an effect: %+v, %v", page, err)
+	}
+	_, err = c.bob.client.RecordProof(t.Context(), raw)
+	wantProblem(t, err, wire.KindUnauthenticated) // another device's
+	if _, err := c.alice.open(c.staging.Kid(), session); err != nil {
+		t.Error(err)
+	}
+	var file bytes.Buffer
+	if err := c.dora.client.Export(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Verify(&file, c.roster.TeamFP(), audit.Options{})
+	if err != nil || len(report.Problems) > 0 {
+		t.Errorf("%v, %v", report.Problems, err)
+	}
+}
+
 func TestDeniedSessionNamesRuleAndLine(t *testing.T) {
 	c := newCrew(t, newServer(t), "acme")
 	_, err := c.bob.open(c.staging.Kid(), token.NewID())

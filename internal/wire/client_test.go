@@ -168,14 +168,16 @@ func TestClientAnswers(t *testing.T) {
 	}{
 		"held":          {func(w http.ResponseWriter, r *http.Request) { refuse(w, KindHeld) }, ErrHeld},
 		"denied":        {func(w http.ResponseWriter, r *http.Request) { refuse(w, KindDenied) }, ErrDenied},
-		"a proxy's 502": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", 502) }, ErrUnavailable},
-		"a proxy's 404": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", 404) }, ErrNotFound},
+		"a proxy's 502": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, ErrUnavailable},
+		"a proxy's 404": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, ErrNotFound},
 		"a lying status": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", ContentTypeProblem)
 			w.WriteHeader(403)
 			json.NewEncoder(w).Encode(NewProblem(KindHeld, "", ""))
 		}, ErrDenied},
-		"a redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/agents", 307) }, ErrUnavailable},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/agents", http.StatusTemporaryRedirect)
+		}, ErrUnavailable},
 		"not JSON":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }, ErrUnavailable},
 		"unknown field": {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"sessions":[],"x":1}`) }, ErrUnavailable},
 		"case variant":  {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"Sessions":[]}`) }, ErrUnavailable},
