@@ -10,10 +10,10 @@
 //   - the session half holds the keys: team (roster), checker (trust.md 2.4),
 //     sessions and live (handshake, channels, programs), evidence (audit
 //     entries), presence (signs registrations and heartbeats);
-//   - the network half holds sockets: network (rendezvous, roster polls, upload
-//     of entries) and path opening. It forwards sealed bytes and decides
-//     nothing. What it may ask of the session half is the interface sessionHalf,
-//     what it is asked is the interface outside.
+//   - the network half, package uplink, holds sockets: rendezvous, roster polls,
+//     upload of entries, paths. It forwards sealed bytes and decides nothing.
+//     What it may ask of the session half is uplink.Inside, what it is asked is
+//     the interface outside.
 //
 // Invariants:
 //   - nothing runs before the checks 1 to 8 of trust.md 2.4, in that order; the

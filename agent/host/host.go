@@ -14,10 +14,12 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -48,9 +50,9 @@ type Host struct {
 	c       Config
 	metrics *metrics
 	// Doors of tests to what the agent stands on. nil: the real network and disk.
-	api  api
+	api  uplink.API
 	dial func(context.Context, wire.Presence, wire.AgentHandler) error
-	open func(*network) outside
+	open func(*uplink.Uplink) outside
 	disk ledger.Disk
 }
 
@@ -150,13 +152,13 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer s.Close()
-	if err := n.join(ctx); err != nil && ctx.Err() == nil {
+	if err := n.Join(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	go s.watch(h.c.Poll)
-	n.run(ctx)
+	n.Run(ctx)
 	s.Close()
-	n.last()
+	n.Last()
 	var disk *diskError
 	if errors.As(context.Cause(ctx), &disk) {
 		return disk
@@ -174,7 +176,7 @@ func (e *diskError) Error() string {
 func (e *diskError) Unwrap() error { return e.err }
 
 // build makes both halves and joins them.
-func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func(), fail func(error)) (*sessions, *network, error) {
+func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func(), fail func(error)) (*sessions, *uplink.Uplink, error) {
 	c := h.c
 	logger := c.Logger
 	t := &team{
@@ -209,12 +211,12 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 			return wire.DialAgent(ctx, wire.AgentOptions{URL: c.RendezvousURL, Presence: p}, a)
 		}
 	}
-	n := newNetwork(network{
-		team: c.TeamID, api: h.api, inside: in, logger: logger, metrics: h.metrics, poll: c.Poll,
-		online: sync.OnceFunc(ready),
-		dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
+	n := uplink.New(uplink.Config{
+		Team: c.TeamID, API: h.api, Inside: in, Logger: logger, Metrics: h.metrics.uplink, Poll: c.Poll,
+		Online: sync.OnceFunc(ready),
+		Dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
 	})
-	s.outside = n
+	s.outside = network{n}
 	if h.open != nil {
 		s.outside = h.open(n)
 	}
@@ -233,24 +235,52 @@ type half struct {
 	outbox *ledger.Outbox
 }
 
-func (h *half) Head() (roster.Head, bool) {
+// Head implements uplink.Inside.
+func (h *half) Head() (wire.Head, bool) {
 	r := h.team.newest()
 	if r == nil {
-		return roster.Head{}, false
+		return wire.Head{}, false
 	}
-	return r.Head(), true
+	return wire.Head(r.Head()), true
 }
 
-func (h *half) Genesis(b []byte) error          { return h.team.found(b) }
-func (h *half) Learn(statements [][]byte) error { return h.team.learn(statements) }
-func (h *half) Confirm(head roster.Head) error  { return h.team.confirm(head) }
-func (h *half) Owed(n int) []ledger.Entry       { return h.outbox.Pending(n) }
-func (h *half) More() <-chan struct{}           { return h.outbox.More() }
+// Genesis implements uplink.Inside.
+func (h *half) Genesis(b []byte) error { return h.team.found(b) }
 
+// Learn implements uplink.Inside.
+func (h *half) Learn(statements [][]byte) error { return h.team.learn(statements) }
+
+// Confirm implements uplink.Inside.
+func (h *half) Confirm(head wire.Head) error { return h.team.confirm(roster.Head(head)) }
+
+// Owed implements uplink.Inside.
+func (h *half) Owed(n int) (owed []uplink.Entry) {
+	for _, e := range h.outbox.Pending(n) {
+		owed = append(owed, uplink.Entry{Seq: e.Seq, Bytes: e.Bytes})
+	}
+	return owed
+}
+
+// More implements uplink.Inside.
+func (h *half) More() <-chan struct{} { return h.outbox.More() }
+
+// Handed implements uplink.Inside.
 func (h *half) Handed(seq uint64) error {
 	err := h.outbox.Ack(seq)
 	if err != nil {
 		h.fail(err)
 	}
 	return err
+}
+
+// network is the network half as the session half sees it.
+type network struct{ *uplink.Uplink }
+
+// OpenWay implements outside.
+func (n network) OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error) {
+	r, err := n.OpenPath(ctx, relay, c)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }

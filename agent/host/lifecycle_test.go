@@ -243,7 +243,7 @@ func TestCatchesUp(t *testing.T) {
 	if e := w.try(a); !e.answer.Allowed() || !ran() {
 		t.Errorf("approval on a newer roster, and apid has it: %+v\n%s", e, w.logs)
 	}
-	if got, _ := w.net.inside.Head(); got != newer.Head() {
+	if got, _ := w.net.Inside.Head(); got != wire.Head(newer.Head()) {
 		t.Errorf("the agent is at %d, the approval at %d", got.Seq, newer.Head().Seq)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 )
@@ -65,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 	h, err := New(w.config())
 	w.must(err)
 	h.api, h.dial, h.disk = fakeAPI{w}, w.dial, d
-	h.open = func(n *network) outside { w.net = n; return fakeOutside{n, w} }
+	h.open = func(n *uplink.Uplink) outside { w.net = n; return fakeOutside{network{n}, w} }
 	up, ended := make(chan struct{}), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

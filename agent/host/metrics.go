@@ -1,15 +1,17 @@
 package host
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
+)
 
 // metrics count; none carries a name of a person, a session or a command.
 type metrics struct {
 	offers   prometheus.Counter
 	refusals *prometheus.CounterVec // by code
 	sessions prometheus.Gauge
-	online   prometheus.Gauge // 1 while rendezvousd has us
-	owed     prometheus.Gauge // audit entries that wait
-	head     prometheus.Gauge // number of the newest roster statement
+	uplink   uplink.Metrics
 }
 
 // newMetrics registers with r; nil registers nowhere. Several agents of one
@@ -24,15 +26,17 @@ func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "tucdesk", Subsystem: "agent", Name: "refusals_total", Help: "Offers, channels and running sessions that were refused or cut."}, []string{"code"}),
 		sessions: gauge("sessions", "Sessions that run."),
-		online:   gauge("online", "1 while registered with a rendezvous."),
-		owed:     gauge("owed_entries", "Audit entries that the log does not have yet."),
-		head:     gauge("roster_seq", "Number of the newest roster statement."),
+		uplink: uplink.Metrics{
+			Online: gauge("online", "1 while registered with a rendezvous."),
+			Owed:   gauge("owed_entries", "Audit entries that are being handed in."),
+			Head:   gauge("roster_seq", "Number of the newest roster statement."),
+		},
 	}
 	if r == nil {
 		return m, nil
 	}
 	r = prometheus.WrapRegistererWith(prometheus.Labels{"agent": name}, r)
-	for _, c := range []prometheus.Collector{m.offers, m.refusals, m.sessions, m.online, m.owed, m.head} {
+	for _, c := range []prometheus.Collector{m.offers, m.refusals, m.sessions, m.uplink.Online, m.uplink.Owed, m.uplink.Head} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

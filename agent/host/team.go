@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -18,7 +19,7 @@ import (
 var (
 	// ErrDemo means a demo's team, which an agent joins only when its own
 	// configuration says that it is part of a demo.
-	ErrDemo = errors.New("host: this is the team of a demo; a real agent does not join it")
+	ErrDemo = fmt.Errorf("host: this is the team of a demo; a real agent does not join it: %w", uplink.ErrHopeless)
 	// errNoRoster: the genesis is not there yet.
 	errNoRoster = errors.New("host: the team's roster has not been received yet; try again in a moment")
 	// errBehind: we knew a newer roster before.

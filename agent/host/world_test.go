@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -102,7 +103,7 @@ type world struct {
 	ways      map[string]net.PacketConn
 	nway      int
 	handler   wire.AgentHandler
-	net       *network
+	net       *uplink.Uplink
 	last      *signed
 	forge     [][]byte // third messages that mallory sends before the true one
 	onlyOffer bool     // stop after the second message
@@ -221,7 +222,7 @@ func (w *world) start() {
 	}
 	h.api = fakeAPI{w}
 	h.dial = w.dial
-	h.open = func(n *network) outside { w.net = n; return fakeOutside{n, w} }
+	h.open = func(n *uplink.Uplink) outside { w.net = n; return fakeOutside{network{n}, w} }
 	ctx, cancel := context.WithCancel(context.Background())
 	up, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- h.Run(ctx, func() { close(up) }) }()
@@ -284,7 +285,7 @@ func (f fakeAPI) PostEntries(_ context.Context, _ string, entries ...[]byte) (wi
 }
 
 type fakeOutside struct {
-	*network
+	network
 	w *world
 }
 
@@ -646,7 +647,7 @@ func removeRoster(dir string) error { return os.RemoveAll(filepath.Join(dir, "ro
 
 // confirmedBefore makes the agent's roster look confirmed that long ago.
 func (w *world) confirmedBefore(d time.Duration) {
-	team := w.net.inside.(*half).team
+	team := w.net.Inside.(*half).team
 	team.mu.Lock()
 	defer team.mu.Unlock()
 	team.confirmed = w.now().Add(-d)
@@ -655,7 +656,7 @@ func (w *world) confirmedBefore(d time.Duration) {
 // idle waits until no session runs.
 func (w *world) idle() {
 	w.t.Helper()
-	s := w.net.inside.(*half).sessions
+	s := w.net.Inside.(*half).sessions
 	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		s.mu.Lock()
 		n := len(s.live) + len(s.half)
