@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"errors"
 	"fmt"
 	"net/mail"
 	"slices"
@@ -98,6 +99,8 @@ func (r *Roster) plan(s statement, signers []key.Kid) (func(), error) {
 		})
 	case KindAgentAdd:
 		return planBody(s, func(b AgentAdd) (func(), error) { return r.planAgent(s, signers, b) })
+	case KindDelegate:
+		return planBody(s, func(b Delegation) (func(), error) { return r.planDelegate(s, signers, b) })
 	case KindRevoke:
 		return planBody(s, func(b Revoke) (func(), error) { return r.planRevoke(s, signers, b) })
 	case KindAdminRemove:
@@ -229,8 +232,19 @@ func (r *Roster) planAdmin(s statement, signers []key.Kid, b AdminDevice) (func(
 }
 
 func (r *Roster) planAgent(s statement, signers []key.Kid, b AgentAdd) (func(), error) {
+	enroller := key.Kid{}
 	if err := r.needThreshold(s, signers, key.Kid{}); err != nil {
-		return nil, err
+		// One signature, by one enroller: nobody adds up delegations.
+		if len(signers) != 1 {
+			return nil, err
+		}
+		if no := r.mayEnrol(s, signers[0], b); no != nil {
+			if errors.Is(no, errNoEnroller) {
+				return nil, err
+			}
+			return nil, no
+		}
+		enroller = signers[0]
 	}
 	if err := checkName("agent name", b.Name); err != nil {
 		return nil, err
@@ -258,6 +272,10 @@ func (r *Roster) planAgent(s statement, signers []key.Kid, b AgentAdd) (func(), 
 	return func() {
 		kid := b.Public.Kid()
 		r.agents[kid], r.names[b.Name], r.keys[kid] = b, kid, b.Public
+		if d, ok := r.enrollers[enroller]; ok {
+			d.used++
+			r.enrollers[enroller] = d
+		}
 	}, nil
 }
 

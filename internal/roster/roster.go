@@ -67,7 +67,9 @@ type Roster struct {
 	agents  map[key.Kid]AgentAdd
 	names   map[string]key.Kid // agents that are not revoked
 	revoked map[key.Kid]string // reason
-	keys    map[key.Kid]key.Public
+	// enrollers are the devices that admins have ever let add machines.
+	enrollers map[key.Kid]delegation
+	keys      map[key.Kid]key.Public
 
 	servers       ServerKeys
 	auditors      []key.Recipient
@@ -115,6 +117,7 @@ func Open(genesis []byte) (*Roster, error) {
 		members: map[string]member{}, emails: map[string]string{},
 		devices: map[key.Kid]device{}, agents: map[key.Kid]AgentAdd{},
 		names: map[string]key.Kid{}, revoked: map[key.Kid]string{}, keys: map[key.Kid]key.Public{},
+		enrollers: map[key.Kid]delegation{},
 	}
 	if len(g.Admins) == 0 || len(g.Admins) > envelope.MaxSignatures {
 		return nil, fmt.Errorf("%w: a genesis names 1 to %d admin devices", ErrRefused, envelope.MaxSignatures)
@@ -175,6 +178,7 @@ func (r *Roster) clone() *Roster {
 	n.agents = maps.Clone(r.agents)
 	n.names = maps.Clone(r.names)
 	n.revoked = maps.Clone(r.revoked)
+	n.enrollers = maps.Clone(r.enrollers)
 	n.keys = maps.Clone(r.keys)
 	return &n
 }

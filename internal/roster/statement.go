@@ -3,6 +3,7 @@ package roster
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -101,17 +102,18 @@ type Kind string
 
 // The kinds, each with the type of its body.
 const (
-	KindMemberAdd    Kind = "member-add"    // MemberAdd
-	KindDeviceAdd    Kind = "device-add"    // DeviceAdd
-	KindAgentAdd     Kind = "agent-add"     // AgentAdd
-	KindRevoke       Kind = "revoke"        // Revoke
-	KindAdminAdd     Kind = "admin-add"     // AdminDevice
-	KindAdminRemove  Kind = "admin-remove"  // Revoke
-	KindAdminSuspend Kind = "suspend-admin" // Revoke
-	KindThreshold    Kind = "threshold"     // Threshold
-	KindPolicySet    Kind = "policy-set"    // PolicySet
-	KindServerKeys   Kind = "server-keys"   // ServerKeys
-	KindRecipients   Kind = "recipients"    // Recipients
+	KindMemberAdd    Kind = "member-add"        // MemberAdd
+	KindDeviceAdd    Kind = "device-add"        // DeviceAdd
+	KindAgentAdd     Kind = "agent-add"         // AgentAdd
+	KindRevoke       Kind = "revoke"            // Revoke
+	KindAdminAdd     Kind = "admin-add"         // AdminDevice
+	KindAdminRemove  Kind = "admin-remove"      // Revoke
+	KindAdminSuspend Kind = "suspend-admin"     // Revoke
+	KindThreshold    Kind = "threshold"         // Threshold
+	KindPolicySet    Kind = "policy-set"        // PolicySet
+	KindServerKeys   Kind = "server-keys"       // ServerKeys
+	KindRecipients   Kind = "recipients"        // Recipients
+	KindDelegate     Kind = "delegate-enroller" // Delegation
 )
 
 // MemberAdd adds a person with a first device.
@@ -129,6 +131,7 @@ type DeviceAdd struct {
 }
 
 // AgentAdd adds a machine. Its name is unique among agents that are not revoked.
+// Admins sign it, or one enroller within the bounds of its Delegation.
 type AgentAdd struct {
 	Name      string            `cbor:"name"`
 	Public    key.Public        `cbor:"public"`
@@ -197,3 +200,20 @@ func (s *ServerKeys) of(p Purpose) []key.Public {
 type Recipients struct {
 	Auditors []key.Recipient `cbor:"auditors"`
 }
+
+// A Delegation lets one device add machines by itself, within bounds that admins
+// have signed: an enroller, for a fleet. A later one for the same device takes
+// its place and counts anew. Max 0 takes the right back, for which one admin is
+// enough.
+type Delegation struct {
+	Kid       key.Kid           `cbor:"kid"`        // a device of a member
+	Names     string            `cbor:"names"`      // how names of its machines begin; not empty
+	Tags      map[string]string `cbor:"tags"`       // the tags that each of its machines bears, and no others: how the value of each begins; not empty
+	LoginUser string            `cbor:"login_user"` // of its machines
+	Max       uint64            `cbor:"max"`        // machines that it may add
+	Exp       int64             `cbor:"exp"`        // Unix seconds: it adds none after
+}
+
+// EnrolledLife is how long the key of a machine that an enroller adds may be
+// valid.
+const EnrolledLife = 90 * 24 * time.Hour
