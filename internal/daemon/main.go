@@ -108,7 +108,7 @@ func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, err
 		}
 		return p.serve(cmd.Context())
 	}
-	root.AddCommand(versionCommand(c.Name))
+	root.AddCommand(versionCommand(c.Name), manCommand(c, cfg, prefix))
 	root.AddCommand(c.Commands...)
 	return root, nil
 }

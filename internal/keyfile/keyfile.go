@@ -84,7 +84,7 @@ func load(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("keyfile: %w", err)
 	}
-	if runtime.GOOS != "windows" && st.Mode().Perm()&0o077 != 0 {
+	if exposed(path, st.Mode()) {
 		return "", fmt.Errorf("%w: %s has mode %04o", ErrExposed, path, st.Mode().Perm())
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
@@ -100,6 +100,21 @@ func load(path string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("keyfile: %s holds no key", path)
+}
+
+// exposed reports whether a file of this mode can be read by others than its
+// owner. A credential of systemd (systemd.exec(5), LoadCredential=) belongs to
+// root, and an access list lets the service's user read it: the mode of such a
+// file shows the list's mask as rights of the group, which is root's.
+func exposed(path string, mode fs.FileMode) bool {
+	if runtime.GOOS == "windows" {
+		return false
+	}
+	allowed := fs.FileMode(0o700)
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		allowed = 0o440
+	}
+	return mode.Perm()&^allowed != 0
 }
 
 // save writes a new file, never over an existing one: a lost key can't be had

@@ -73,3 +73,45 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// systemd hands out a credential with mode 0440: root's group, and the service's
+// user by an access list. Nothing else may look like that.
+func TestCredential(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // no such modes
+	}
+	id, err := key.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, other := t.TempDir(), t.TempDir()
+	for _, tt := range []struct {
+		dir, credentials string
+		mode             os.FileMode
+		exposed          bool
+	}{
+		{dir, dir, 0o440, false},
+		{dir, dir + "/", 0o440, false},
+		{dir, dir, 0o400, false},
+		{dir, dir, 0o444, true},
+		{dir, dir, 0o640, true},
+		{dir, other, 0o440, true},
+		{dir, filepath.Dir(dir), 0o440, true},
+		{dir, "", 0o440, true},
+		{dir, "", 0o600, false},
+	} {
+		t.Setenv("CREDENTIALS_DIRECTORY", tt.credentials)
+		path := filepath.Join(tt.dir, "grant.key")
+		os.Remove(path)
+		if err := os.WriteFile(path, []byte(id.SecretText()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadIdentity(path)
+		if errors.Is(err, ErrExposed) != tt.exposed || err != nil && !tt.exposed {
+			t.Errorf("mode %04o in the directory %q: %v", tt.mode, tt.credentials, err)
+		}
+	}
+}
