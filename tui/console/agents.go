@@ -195,7 +195,7 @@ func (a *agents) drawRow(c *canvas, area uv.Rectangle, i int) {
 	if wide {
 		nameWidth = max(16, area.Dx()*3/10)
 	}
-	c.line(x, y, nameWidth, span{style, sanitize.Clean(t.Name)})
+	c.line(x, y, nameWidth, span{style, brief(t.Name)})
 	x += nameWidth + 1
 	word, vstyle := a.verdictText(st, t.ID)
 	c.line(x, y, right-x, lit(vstyle, word))
@@ -216,7 +216,7 @@ func tagSpans(st *styles, tags map[string]string) []span {
 		if spans != nil {
 			spans = append(spans, lit(st.plain, " "))
 		}
-		spans = append(spans, span{st.faint, sanitize.Clean(k + "=" + tags[k])})
+		spans = append(spans, span{st.faint, brief(k + "=" + tags[k])})
 	}
 	return spans
 }
@@ -237,10 +237,10 @@ func (a *agents) details(st *styles, t backend.Target) []para {
 	}
 	paras = append(paras, para{"State", sanitize.Literal(t.State.String()), st.plain})
 	for _, k := range slices.Sorted(maps.Keys(t.Detail)) {
-		paras = append(paras, para{"Detail", sanitize.Clean(k + ": " + t.Detail[k]), st.plain})
+		paras = append(paras, para{"Detail", clean(k + ": " + t.Detail[k]), st.plain})
 	}
 	for _, k := range slices.Sorted(maps.Keys(t.Tags)) {
-		paras = append(paras, para{"Tag", sanitize.Clean(k + "=" + t.Tags[k]), st.plain})
+		paras = append(paras, para{"Tag", clean(k + "=" + t.Tags[k]), st.plain})
 	}
 	return paras
 }

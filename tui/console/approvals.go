@@ -26,6 +26,9 @@ type approvals struct {
 func (q *approvals) set(list []backend.Approval, now time.Time) (fresh bool) {
 	q.loaded = true
 	current, had := q.current()
+	for i := range list {
+		refuseLong(&list[i])
+	}
 	// What waits stands first; the backend's order otherwise.
 	slices.SortStableFunc(list, func(a, b backend.Approval) int { return order(a, now) - order(b, now) })
 	rang := make(map[backend.ApprovalID]bool)
@@ -163,12 +166,12 @@ func (q *approvals) drawRow(c *canvas, area uv.Rectangle, i int, now time.Time) 
 	x += stateCells + 1
 	spans := []span{}
 	if a.Tier != "" && a.Tier != "default" {
-		spans = append(spans, lit(c.st.warn, "["), span{c.st.warn, sanitize.Clean(a.Tier)}, lit(c.st.warn, "] "))
+		spans = append(spans, lit(c.st.warn, "["), span{c.st.warn, brief(a.Tier)}, lit(c.st.warn, "] "))
 	}
 	spans = append(spans,
-		span{c.st.plain, sanitize.Clean(a.Operator)}, lit(c.st.faint, " on "),
-		span{c.st.bold, sanitize.Clean(a.Target)}, lit(c.st.faint, ": "),
-		span{c.st.plain, requestText(a.Kind, a.Argv)})
+		span{c.st.plain, brief(a.Operator)}, lit(c.st.faint, " on "),
+		span{c.st.bold, brief(a.Target)}, lit(c.st.faint, ": "),
+		span{c.st.plain, briefRequest(a.Kind, a.Argv)})
 	c.line(x, y, area.Max.X-x, spans...)
 	if i == q.cursor {
 		c.restyle(area, uv.AttrReverse)
@@ -204,15 +207,15 @@ func (q *approvals) drawEmpty(c *canvas, area uv.Rectangle) {
 // requestParas is all of an approval, the command first. Its last line is the
 // end that an approver must have seen.
 func requestParas(st *styles, a backend.Approval, now time.Time) []para {
-	clean := func(label, s string) para {
+	text := func(label, s string) para {
 		if s == "" {
 			return para{label, sanitize.Literal("not said"), st.faint}
 		}
 		return para{label, sanitize.Clean(s), st.plain}
 	}
 	paras := []para{
-		clean("Operator", a.Operator),
-		clean("Target", a.Target),
+		text("Operator", a.Operator),
+		text("Target", a.Target),
 	}
 	paras = append(paras, requestPara(st.bold, a.Kind, a.Argv))
 	if len(a.Argv) > 0 {
@@ -222,7 +225,7 @@ func requestParas(st *styles, a backend.Approval, now time.Time) []para {
 	if as == "" {
 		as = "the target's login user"
 	}
-	paras = append(paras, clean("As user", as))
+	paras = append(paras, text("As user", as))
 	for i, line := range sanitize.Block(a.Reason) {
 		label := " "
 		if i == 0 {
@@ -231,31 +234,52 @@ func requestParas(st *styles, a backend.Approval, now time.Time) []para {
 		paras = append(paras, para{label, line, st.plain})
 	}
 	if a.Reason == "" {
-		paras = append(paras, clean("Reason", ""))
+		paras = append(paras, text("Reason", ""))
 	}
-	paras = append(paras, clean("Tier", a.Tier), clean("Folder", a.Cwd))
+	paras = append(paras, text("Tier", a.Tier), text("Folder", a.Cwd))
 	for _, e := range a.Env {
-		paras = append(paras, clean("Env", e))
+		paras = append(paras, text("Env", e))
 	}
 	if a.Stdin != "" {
-		paras = append(paras, clean("Stdin", a.Stdin))
+		paras = append(paras, text("Stdin", a.Stdin))
 	}
 	if !a.Asked.IsZero() {
-		paras = append(paras, clean("Asked", a.Asked.UTC().Format("15:04:05")+" UTC"))
+		paras = append(paras, text("Asked", a.Asked.UTC().Format("15:04:05")+" UTC"))
 	}
 	left := "time is over"
 	if waits(a, now) {
 		left = leftWord(now, a.AskUntil)
 	}
-	paras = append(paras, clean("Time left", left))
+	paras = append(paras, text("Time left", left))
 	if a.Quorum > 0 {
-		paras = append(paras, clean("Approved", fmt.Sprintf("%d of %d", a.Approved, a.Quorum)))
+		paras = append(paras, text("Approved", fmt.Sprintf("%d of %d", a.Approved, a.Quorum)))
 	}
 	paras = append(paras, para{"State", sanitize.Literal(stateWord(a, now)), st.bold})
 	if a.WhyNot != "" && !decidable(a, now) {
-		paras = append(paras, clean("Why not", a.WhyNot))
+		paras = append(paras, text("Why not", a.WhyNot))
 	}
 	return paras
+}
+
+// maxRequest bounds an approval that can be decided here, in bytes: the limit
+// of the signed envelope that carries one.
+const maxRequest = 64 << 10
+
+// refuseLong keeps what nobody could read to its end from being decided, and
+// from being drawn.
+func refuseLong(a *backend.Approval) {
+	size := 0
+	for _, s := range slices.Concat(a.Argv, a.Env, []string{a.Target, a.Operator, a.Kind, a.As, a.Cwd, a.Tier, a.Reason, a.Stdin, a.WhyNot}) {
+		size += len(s) + 1
+	}
+	if size <= maxRequest {
+		return
+	}
+	*a = backend.Approval{
+		ID: a.ID, Target: brief(a.Target).String(), Operator: brief(a.Operator).String(), Kind: brief(a.Kind).String(),
+		State: a.State, Asked: a.Asked, AskUntil: a.AskUntil, Mine: a.Mine,
+		WhyNot: "it is too long to be read, so it can't be decided here",
+	}
 }
 
 // sameRequest says whether two views of an approval ask for the same.

@@ -180,11 +180,11 @@ func layout(paras []para, cells int) []row {
 	return rows
 }
 
-// wrap cuts clean text to cells. With words it cuts at a blank where one is
-// near, and drops that blank.
+// wrap cuts clean text to cells, in one pass: a hostile text may be long. With
+// words it cuts at a blank where one is near, and drops that blank.
 func wrap(s string, cells int, words bool) []string {
 	var out []string
-	for ansi.StringWidth(s) > cells {
+	for {
 		n, used, blank := 0, 0, 0
 		for n < len(s) {
 			cluster, w := ansi.FirstGraphemeCluster(s[n:], ansi.GraphemeWidth)
@@ -197,15 +197,17 @@ func wrap(s string, cells int, words bool) []string {
 			n += len(cluster)
 			used += w
 		}
-		if words && n < len(s) && blank > n/2 {
+		switch {
+		case n == len(s):
+			return append(out, s)
+		case words && blank > n/2:
 			out = append(out, s[:blank])
 			s = s[blank+1:]
-			continue
+		default:
+			out = append(out, s[:n])
+			s = s[n:]
 		}
-		out = append(out, s[:n])
-		s = s[n:]
 	}
-	return append(out, s)
 }
 
 // rows draws rows into area, from first on.

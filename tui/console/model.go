@@ -499,7 +499,7 @@ func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 	switch act := agentKeys.lookup(k.String()); act {
 	case actOpen:
 		if ok {
-			return m.open(shellRequest(t.ID), sanitize.Clean(t.Name))
+			return m.open(shellRequest(t.ID), brief(t.Name))
 		}
 	case actExec:
 		if ok {
@@ -512,8 +512,8 @@ func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 		a.applyFilter()
 	case actDetails:
 		if ok {
-			m.push(&notice{title: sanitize.Clean(t.Name), body: func(st *styles) []para {
-				return append([]para{{"Target", sanitize.Clean(t.Name), st.bold}}, a.details(st, t)...)
+			m.push(&notice{title: brief(t.Name), body: func(st *styles) []para {
+				return append([]para{{"Target", clean(t.Name), st.bold}}, a.details(st, t)...)
 			}})
 		}
 	case actRefresh:
@@ -690,9 +690,9 @@ func (m *model) do(what any) tea.Cmd {
 func (m *model) nameOf(id backend.TargetID) sanitize.Text {
 	at := slices.IndexFunc(m.agents.ix.targets, func(t backend.Target) bool { return t.ID == id })
 	if at < 0 {
-		return sanitize.Clean(string(id))
+		return brief(string(id))
 	}
-	return sanitize.Clean(m.agents.ix.targets[at].Name)
+	return brief(m.agents.ix.targets[at].Name)
 }
 
 // newTab adds a tab for a request and shows it. It returns nil where there
@@ -757,6 +757,10 @@ func (m *model) openTab(t *tab) tea.Cmd {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
 		term, err := m.backend.Open(ctx, req)
+		if err == nil && m.ctx.Err() != nil {
+			// The console ended: nobody takes the message.
+			_ = term.Close()
+		}
 		return openedMsg{id, term, err}
 	}
 }
@@ -939,7 +943,7 @@ func (m *model) decide(d doDecide) tea.Cmd {
 		ctx, cancel := context.WithTimeout(m.ctx, decideTimeout)
 		defer cancel()
 		err := ap.Decide(ctx, d.seen.ID, d.decision)
-		return decidedMsg{d.decision.Approve, sanitize.Clean(d.seen.Target), err}
+		return decidedMsg{d.decision.Approve, brief(d.seen.Target), err}
 	}
 }
 
@@ -962,7 +966,7 @@ func (m *model) execPrompt(t backend.Target) dialog {
 		title: sanitize.Literal("Run one command"),
 		body: func(st *styles) []para {
 			return []para{
-				{"Target", sanitize.Clean(t.Name), st.bold},
+				{"Target", clean(t.Name), st.bold},
 				{"", sanitize.Literal("There is no shell in between: words go to the program as they are."), st.faint},
 			}
 		},

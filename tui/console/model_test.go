@@ -496,3 +496,41 @@ func TestAwaitGoesOnAfterAFailureThatPasses(t *testing.T) {
 		}
 	})
 }
+
+// TestLongTexts draws what a hostile requester and a hostile server can send
+// at most: nothing of it may stop the screen.
+func TestLongTexts(t *testing.T) {
+	long := strings.Repeat("long \x1b[31m", 100_000)
+	huge := backend.Approval{ID: "1", Target: long, Operator: long, Argv: []string{long}, Reason: long, Tier: long, WhyNot: long, Kind: long, State: backend.ApprovalWaiting, CanDecide: true}
+	most := backend.Approval{ID: "2", Target: "t", Operator: "o", Argv: strings.Fields(strings.Repeat("words ", 10_000)), State: backend.ApprovalWaiting, CanDecide: true}
+	q := approvals{able: true}
+	q.set([]backend.Approval{huge, most}, time.Now())
+	if q.list[0].ID != "2" || !decidable(q.list[0], time.Now()) || decidable(q.list[1], time.Now()) {
+		t.Errorf("what can be decided: %v, %v", decidable(q.list[0], time.Now()), decidable(q.list[1], time.Now()))
+	}
+	a := newAgents(true)
+	a.setTargets(newIndex([]backend.Target{{ID: "1", Name: long, Tags: map[string]string{long: long}, Detail: map[string]string{"x": long}}}))
+	a.verdicts["1"] = known{backend.Verdict{Rule: long, Reason: long, Approvers: long, Effect: backend.Hold}, a.ix}
+	c := newCanvas(80, 24, newStyles(true))
+	q.draw(c, c.Bounds(), time.Now())
+	a.draw(c, c.Bounds())
+	for _, seen := range q.list {
+		r := request{seen: seen}
+		r.draw(c, c.Bounds(), time.Now())
+		if seen.CanDecide && r.read {
+			t.Error("all of it was on one screen")
+		}
+	}
+}
+
+func TestBrief(t *testing.T) {
+	if got := brief(strings.Repeat("ż", 1000)).String(); len(got) > maxBrief+10 || !strings.HasSuffix(got, "ż…") {
+		t.Errorf("brief = %d bytes, ends %q", len(got), got[len(got)-8:])
+	}
+	if got := briefRequest("exec", []string{"a", strings.Repeat("b", 1000), "c"}).String(); len(got) > maxBrief+40 {
+		t.Errorf("briefRequest = %d bytes", len(got))
+	}
+	if got := briefRequest("exec", []string{"a", "b c"}).String(); got != "a 'b c'" {
+		t.Errorf("briefRequest = %s", got)
+	}
+}

@@ -51,7 +51,7 @@ func (t *tab) needsPrefix() bool {
 func (t *tab) title() []sanitize.Text {
 	out := []sanitize.Text{t.name}
 	if len(t.req.Argv) > 0 {
-		out = append(out, sanitize.Literal(": "), sanitize.Argv(t.req.Argv[:1]))
+		out = append(out, sanitize.Literal(": "), briefRequest("", t.req.Argv[:1]))
 	}
 	switch {
 	case t.bell:
@@ -97,7 +97,7 @@ func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	case tabAsking, tabWaiting:
 		head = para{"", sanitize.Literal("~ yours: waiting for approval"), c.st.hold}
 		tail = []para{
-			{"Reason", sanitize.Clean(t.req.Reason), c.st.plain},
+			{"Reason", clean(t.req.Reason), c.st.plain},
 			{"Waiting", sanitize.Literal(durationWord(now.Sub(t.since))), c.st.plain},
 			{},
 			{"", sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), c.st.plain},
@@ -130,7 +130,7 @@ func (t *tab) details(st *styles) []para {
 		if word == "" {
 			paras = append(paras, para{label, sanitize.Literal(without), st.warn})
 		} else {
-			paras = append(paras, para{label, sanitize.Clean(word), st.plain})
+			paras = append(paras, para{label, clean(word), st.plain})
 		}
 	}
 	encrypted, policy := "", ""

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,15 +64,15 @@ func assuranceSpans(a backend.Assurance, style uv.Style) []span {
 		spans = append(spans, lit(style, " · not recorded"))
 	}
 	if a.Recording != "" {
-		spans = append(spans, lit(style, " · rec "), span{style, sanitize.Clean(a.Recording)})
+		spans = append(spans, lit(style, " · rec "), span{style, brief(a.Recording)})
 	}
 	if a.Gate != "" {
-		spans = append(spans, lit(style, " · gate "), span{style, sanitize.Clean(a.Gate)})
+		spans = append(spans, lit(style, " · gate "), span{style, brief(a.Gate)})
 	} else if a.Policy {
 		spans = append(spans, lit(style, " · no gate"))
 	}
 	if a.Path != "" {
-		spans = append(spans, lit(style, " · "), span{style, sanitize.Clean(a.Path)})
+		spans = append(spans, lit(style, " · "), span{style, brief(a.Path)})
 	}
 	return spans
 }
@@ -115,6 +116,41 @@ func durationWord(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
+const (
+	// maxBrief bounds what a row of a list shows of a text, in bytes. More
+	// of it is in the details.
+	maxBrief = 256
+	// maxClear bounds what a paragraph shows of a text, in bytes, but for
+	// the texts of an approval: those are shown whole or not decided.
+	maxClear = 4096
+)
+
+// brief is the beginning of a text, for a row of a list.
+func brief(s string) sanitize.Text { return beginning(s, maxBrief) }
+
+// clean is a text for a paragraph, cut where nobody would read on.
+func clean(s string) sanitize.Text { return beginning(s, maxClear) }
+
+func beginning(s string, n int) sanitize.Text {
+	if len(s) <= n {
+		return sanitize.Clean(s)
+	}
+	return sanitize.Clean(strings.ToValidUTF8(s[:n], "") + "…")
+}
+
+// briefRequest is the beginning of what a request wants to start.
+func briefRequest(kind string, argv []string) sanitize.Text {
+	size := 0
+	for i, word := range argv {
+		if size += len(word); size > maxBrief {
+			argv = slices.Clone(argv[:i+1])
+			argv[i] = word[:max(0, len(word)-(size-maxBrief))] + "…"
+			break
+		}
+	}
+	return requestText(kind, argv)
+}
+
 // requestText is what a request wants to start.
 func requestText(kind string, argv []string) sanitize.Text {
 	if len(argv) > 0 {
@@ -144,7 +180,7 @@ func exitWord(e backend.Exit) sanitize.Text {
 	if e.Reason != "" {
 		s += ": " + e.Reason
 	}
-	return sanitize.Clean(s)
+	return clean(s)
 }
 
 // verdictParas explain a verdict: which rule and line, why, and who could
@@ -161,16 +197,16 @@ func verdictParas(st *styles, v backend.Verdict) []para {
 	} else if v.Effect != backend.Deny {
 		rule = "not named"
 	}
-	paras = append(paras, para{"Rule", sanitize.Clean(rule), st.plain})
+	paras = append(paras, para{"Rule", clean(rule), st.plain})
 	if v.Reason != "" {
-		paras = append(paras, para{"Why", sanitize.Clean(v.Reason), st.plain})
+		paras = append(paras, para{"Why", clean(v.Reason), st.plain})
 	}
 	if v.Effect == backend.Hold {
 		who := v.Approvers
 		if who == "" {
 			who = "not said"
 		}
-		paras = append(paras, para{"Approvers", sanitize.Clean(who), st.plain})
+		paras = append(paras, para{"Approvers", clean(who), st.plain})
 	}
 	return paras
 }
@@ -181,7 +217,7 @@ func errorText(err error) sanitize.Text {
 	for {
 		head, rest, ok := strings.Cut(s, ": ")
 		if !ok || strings.ContainsAny(head, " \t\"") {
-			return sanitize.Clean(s)
+			return clean(s)
 		}
 		s = rest
 	}
