@@ -99,6 +99,18 @@ func TestStrangersRate(t *testing.T) {
 	}
 }
 
+// Who is on no roster sends little.
+func TestStrangersSendLittle(t *testing.T) {
+	take := func(context.Context, *Request, string) (string, error) { return "taken", nil }
+	w := newWorld(t, Post("/v1/found", Anyone, "", take))
+	for size, want := range map[int]int{maxStranger: http.StatusOK, maxStranger + 1: http.StatusRequestEntityTooLarge} {
+		body := `"` + strings.Repeat("a", size-2) + `"`
+		if got := w.do(httptest.NewRequestWithContext(t.Context(), "POST", "/v1/found", strings.NewReader(body))); got.Code != want {
+			t.Errorf("%d bytes: status %d, want %d", size, got.Code, want)
+		}
+	}
+}
+
 // signed makes a request that is signed like an agent's.
 func (w *world) signed(path string) *http.Request {
 	w.t.Helper()

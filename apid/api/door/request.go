@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -120,11 +121,15 @@ func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, er
 	if rt.Who == Anyone && !d.strangers.Take(addr, d.cfg.Now()) || !d.strangers.left(addr, d.cfg.Now()) {
 		return nil, TooMany()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, wire.MaxBody))
+	limit := int64(wire.MaxBody)
+	if rt.Who == Anyone || rt.Who == Device {
+		limit = maxStranger
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, wire.NewProblem(wire.KindTooLarge, "the body is longer than "+strconv.Itoa(wire.MaxBody)+" bytes", "send less at once")
+			return nil, wire.NewProblem(wire.KindTooLarge, fmt.Sprintf("the body is longer than %d bytes", limit), "send less at once")
 		}
 		return nil, Malformed("the body could not be read", "")
 	}
@@ -143,6 +148,10 @@ func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, er
 	defer cancel()
 	return rt.serve(ctx, r)
 }
+
+// maxStranger bounds the body of a request by somebody who is on no roster yet,
+// in bytes: a genesis in base64 fits.
+const maxStranger = 128 << 10
 
 // requestTimeout bounds the work for one answer, beyond what a route may wait.
 const requestTimeout = 15 * time.Second
