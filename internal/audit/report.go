@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -94,6 +96,14 @@ func (r Report) Class() Class {
 
 // ExitCode is that of Class.
 func (r Report) ExitCode() int { return r.Class().ExitCode() }
+
+// sort puts the problems in the order of the log, with those about something
+// else at the end.
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(uint64(a.Index), uint64(b.Index)), cmp.Compare(a.What, b.What), cmp.Compare(a.Why, b.Why))
+	})
+}
 
 func (r *Report) add(c Class, index int64, what, format string, args ...any) {
 	p := Problem{c, index, what, fmt.Sprintf(format, args...)}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,7 @@ func Verify(r io.Reader, teamFP envelope.Hash, opts Options) (Report, error) {
 		v.report.add(BadInput, -1, "export", "%v", err)
 		err = nil
 	}
+	v.report.sort()
 	return v.report, err
 }
 
@@ -135,8 +137,10 @@ func (v *verification) run(r io.Reader) error {
 		}
 		if err != nil {
 			// What came before the damage is still worth checking.
-			if v.roster != nil && v.apply() == nil {
-				return errors.Join(v.checkEntries(entries), err)
+			if v.roster != nil {
+				if err := v.check(entries); err != nil {
+					return err
+				}
 			}
 			return err
 		}
@@ -148,7 +152,7 @@ func (v *verification) run(r io.Reader) error {
 		case recordEntry:
 			entries = append(entries, b)
 			if len(entries) == batch {
-				err = errors.Join(v.apply(), v.checkEntries(entries))
+				err = v.check(entries)
 				entries = entries[:0]
 			}
 		case recordCheckpoint:
@@ -158,11 +162,19 @@ func (v *verification) run(r io.Reader) error {
 			return err
 		}
 	}
-	if err := errors.Join(v.apply(), v.checkEntries(entries)); err != nil {
+	if err := v.check(entries); err != nil {
 		return err
 	}
 	v.finish(note)
 	return nil
+}
+
+// check applies the statements that wait, and then checks a batch of entries.
+func (v *verification) check(entries [][]byte) error {
+	if err := v.apply(); err != nil {
+		return err
+	}
+	return v.checkEntries(entries)
 }
 
 func (v *verification) genesis(b []byte) error {
@@ -290,7 +302,8 @@ func (v *verification) checkAlone(raw []byte) (c checked) {
 	if e.TeamFP != v.report.TeamFP || e.TeamID != v.roster.TeamID() {
 		return fail("team", ErrForeign)
 	}
-	if len(e.Proof) > 0 {
+	switch {
+	case len(e.Proof) > 0:
 		p, err := token.ParseProof(e.Proof)
 		if err == nil {
 			c.proof, err = token.VerifySigned[token.Proof](p.Unverified, v.deviceKey)
@@ -301,6 +314,8 @@ func (v *verification) checkAlone(raw []byte) (c checked) {
 		if err != nil {
 			return fail("proof", err)
 		}
+	case e.Type == Verdict, e.Type == Ask:
+		return fail("proof", errors.New("the operator's proof is missing"))
 	}
 	for _, b := range e.Approvals {
 		d, err := approval.ParseDecision(b)
@@ -532,10 +547,7 @@ func (v *verification) finish(note []byte) {
 func (v *verification) finishOperators() {
 	for kid, links := range v.operators {
 		slices.SortFunc(links, func(a, b operatorLink) int {
-			if a.seq != b.seq {
-				return int(min(a.seq, 1<<62)) - int(min(b.seq, 1<<62))
-			}
-			return int(a.index - b.index)
+			return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.index, b.index))
 		})
 		var last operatorLink
 		for _, l := range links {

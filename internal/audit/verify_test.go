@@ -61,7 +61,7 @@ func TestResealedFlips(t *testing.T) {
 	for _, r := range records {
 		total += len(r.body)
 	}
-	const n = 1200
+	const n = 300
 	flips(t, w, nil, n, func(_ []byte, i int) []byte {
 		changed := slices.Clone(records)
 		at := i * total / n
@@ -105,7 +105,7 @@ func flips(t *testing.T, w *world, good []byte, n int, alter func(b []byte, i in
 func TestCutAnywhere(t *testing.T) {
 	w := newWorld(t, model()).live()
 	good := w.export()
-	for n := 0; n < len(good); n += 97 {
+	for n := 0; n < len(good); n += 293 {
 		if r := verify(t, good[:n], w.roster.TeamFP(), audit.Options{}); r.ExitCode() == 0 {
 			t.Errorf("the first %d of %d bytes passed", n, len(good))
 		}
@@ -209,6 +209,12 @@ func TestForgeries(t *testing.T) {
 	}{
 		{"verdict without a proof", func(w *world) {
 			w.says(audit.Entry{Type: audit.Verdict, Action: "exec", Actor: alice(w), SessionID: token.ID{9}})
+		}, "proof", audit.Tampered},
+		{"verdict of apid's own making", func(w *world) {
+			w.says(audit.Entry{Type: audit.Verdict, Action: "exec", Actor: party(w.logKey, "apid"), SessionID: token.ID{9}})
+		}, "proof", audit.Tampered},
+		{"change of an ask by nobody", func(w *world) {
+			w.says(audit.Entry{Type: audit.Approval, Action: "expire", Actor: party(w.bob, "")})
 		}, "actor", audit.Tampered},
 		{"decision without a decision", func(w *world) {
 			w.says(audit.Entry{Type: audit.Approval, Action: "approve", Actor: party(w.bob, "")})
@@ -281,7 +287,7 @@ func TestForgeries(t *testing.T) {
 			w.smuggle(w.alice, w.own(audit.Exec, alice(w)))
 		}, "signer", audit.Tampered},
 		{"agent in apid's place", func(w *world) {
-			w.smuggle(w.web1, w.own(audit.Verdict, party(w.web1, "web-1")))
+			w.smuggle(w.web1, w.own(audit.SignIn, party(w.web1, "web-1")))
 		}, "signer", audit.Tampered},
 		{"agent about another", func(w *world) {
 			e := w.own(audit.Exec, party(w.web1, "web-1"))
