@@ -11,28 +11,24 @@ import (
 )
 
 // A Recipient is an age hybrid (ML-KEM-768 with X25519) public key that things
-// are sealed to. The zero value seals nothing.
-type Recipient struct{ r *age.HybridRecipient }
+// are sealed to. The zero value seals nothing. It keeps the text, which was
+// parsed once, and not the expanded key: a roster holds 100,000 of them.
+type Recipient struct{ s string }
 
 // ParseRecipient reads "age1pq1…".
 func ParseRecipient(s string) (Recipient, error) {
 	r, err := age.ParseHybridRecipient(s)
-	if err != nil {
+	if err != nil || r.String() != s {
 		return Recipient{}, fmt.Errorf("%w: not an age hybrid recipient (age1pq1…)", ErrMalformed)
 	}
-	return Recipient{r}, nil
+	return Recipient{s}, nil
 }
 
 // IsZero reports whether r holds no key.
-func (r Recipient) IsZero() bool { return r.r == nil }
+func (r Recipient) IsZero() bool { return r.s == "" }
 
 // String is the inverse of ParseRecipient.
-func (r Recipient) String() string {
-	if r.r == nil {
-		return ""
-	}
-	return r.r.String()
-}
+func (r Recipient) String() string { return r.s }
 
 // MarshalText implements encoding.TextMarshaler.
 func (r Recipient) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
@@ -68,10 +64,11 @@ func Seal(plain []byte, to ...Recipient) ([]byte, error) {
 	}
 	rs := make([]age.Recipient, len(to))
 	for i, r := range to {
-		if r.IsZero() {
+		h, err := age.ParseHybridRecipient(r.s)
+		if err != nil {
 			return nil, errors.New("key: sealing to the zero recipient")
 		}
-		rs[i] = r.r
+		rs[i] = h
 	}
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, rs...)
@@ -110,7 +107,7 @@ func (u Unsealer) Recipient() Recipient {
 	if u.i == nil {
 		return Recipient{}
 	}
-	return Recipient{u.i.Recipient()}
+	return Recipient{u.i.Recipient().String()}
 }
 
 // Open decrypts what Seal made, up to max bytes of plaintext. Every failure is

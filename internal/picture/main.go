@@ -122,6 +122,9 @@ type console struct {
 
 func open(program, home string) (*console, error) {
 	c := &console{cmd: exec.Command(program), emu: vt.NewEmulator(cols, rows)}
+	for i, rgb := range palette {
+		c.emu.SetIndexedColor(i, rgb)
+	}
 	c.cmd.Env = append(os.Environ(), "TUCDESK_HOME="+home, "TERM=xterm-256color", "COLORTERM=truecolor")
 	var err error
 	if c.tty, err = pty.StartWithSize(c.cmd, &pty.Winsize{Cols: cols, Rows: rows}); err != nil {

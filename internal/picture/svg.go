@@ -18,6 +18,16 @@ const (
 	foreground   = "#d7dce6"
 )
 
+// palette are the terminal's first sixteen colours.
+var palette = []color.Color{
+	rgb(0x2a2f3a), rgb(0xff6b6b), rgb(0x5fd38d), rgb(0xf2c55c), rgb(0x6ca8ff), rgb(0xc792ea), rgb(0x5fd7d7), rgb(0xd7dce6),
+	rgb(0x5c6577), rgb(0xff8f8f), rgb(0x8ae6ad), rgb(0xffdd8a), rgb(0x9cc4ff), rgb(0xdcb3f5), rgb(0x93ecec), rgb(0xffffff),
+}
+
+func rgb(v uint32) color.Color {
+	return color.RGBA{R: uint8(v >> 16), G: uint8(v >> 8), B: uint8(v), A: 0xff}
+}
+
 // svg draws a screen as a window with a title. Runs of one style are one text
 // element, stretched to its cells, so that any monospaced font lines up.
 func svg(emu *vt.Emulator, title string) []byte {
