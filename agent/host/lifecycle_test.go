@@ -105,6 +105,7 @@ func TestEnds(t *testing.T) {
 			if e := w.try(a); !e.answer.Allowed() {
 				t.Fatalf("%+v\n%s", e, w.logs)
 			}
+			w.idle() // or the stop that evidence makes may come first
 			entries := w.evidence()
 			last := entries[len(entries)-1]
 			if last.Type != "session-end" || !strings.Contains(last.Outcome.Reason, tc.why) || last.Outcome.Signal != "HUP" {
