@@ -139,6 +139,10 @@ type Outcome struct {
 	Exit   int64  `cbor:"exit"`
 	Signal string `cbor:"signal"`
 	Reason string `cbor:"reason"`
+	// Recording, in the end of a session that was recorded, is the hash of the
+	// recording's last manifest (internal/recording): who has the log knows
+	// when a recording was cut. Left out where it is zero.
+	Recording envelope.Hash `cbor:"recording,omitzero"`
 }
 
 // Context implements token.Body.
