@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -454,4 +456,41 @@ func TestSplitView(t *testing.T) {
 	if e := w.try(attempt{argv: argv, approve: w.approvedBy(w.bob), evidence: func(e *session.Evidence) { e.RosterSeq++ }}); !e.answer.Allowed() || !ran() {
 		t.Errorf("%+v", e)
 	}
+}
+
+// Whatever an operator asks on a channel, only the one message that proof and
+// grant are about is taken; and any message that is taken is that one.
+func TestDecideTakesOneMessage(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	argv := []string{"echo", "one"}
+	w.try(attempt{argv: argv, drive: func(*channel.Mux, *channel.Channel) {
+		s := w.net.Inside.(*half).sessions
+		s.mu.Lock()
+		var a *admission
+		for _, l := range s.live {
+			a = l.admission
+		}
+		s.mu.Unlock()
+		words := rapid.SampledFrom([]string{"echo", "one", "", "-e", "two", "\x00", "\xff", "echo one"})
+		rapid.Check(t, func(rt *rapid.T) {
+			m := channel.OpenMessage{
+				Kind:  rapid.SampledFrom([]string{"exec", "shell", "copy", "EXEC", ""}).Draw(rt, "kind"),
+				Argv:  rapid.SliceOfN(words, 0, 3).Draw(rt, "argv"),
+				Cwd:   rapid.SampledFrom([]string{"", "/", "relative"}).Draw(rt, "cwd"),
+				As:    rapid.SampledFrom([]string{"", w.user, "root", "\u202e"}).Draw(rt, "as"),
+				Stdin: rapid.SampledFrom([]string{"", "none", "tty", "stream", "sha256:00"}).Draw(rt, "stdin"),
+			}
+			if rapid.Bool().Draw(rt, "env") {
+				m.Env = [][2]string{{words.Draw(rt, "name"), "x"}}
+			}
+			if rapid.Bool().Draw(rt, "tty") {
+				m.TTY = &channel.TTY{Cols: 80, Rows: 24}
+			}
+			// Without the salt nobody has the commitment.
+			if _, no := s.checker.decide(context.Background(), a, m); no == nil {
+				rt.Fatalf("taken: %+v", m)
+			}
+		})
+	}})
 }
