@@ -1,0 +1,289 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/pane"
+)
+
+func (m *model) nameOf(id backend.TargetID) sanitize.Text {
+	at := slices.IndexFunc(m.agents.ix.targets, func(t backend.Target) bool { return t.ID == id })
+	if at < 0 {
+		return brief(string(id))
+	}
+	return brief(m.agents.ix.targets[at].Name)
+}
+
+// newTab adds a tab for a request and shows it. It returns nil where there
+// are too many.
+func (m *model) newTab(req backend.OpenRequest, name sanitize.Text, state tabState) *tab {
+	if len(m.tabs) >= maxTabs {
+		m.say(m.st.warn, "too many tabs: close one first", sanitize.Text{})
+		return nil
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	m.lastTab++
+	t := &tab{id: m.lastTab, req: req, name: name, state: state, since: m.now(), ctx: ctx, cancel: cancel}
+	m.tabs = append(m.tabs, t)
+	m.goTo(atTabs + place(len(m.tabs)-1))
+	return t
+}
+
+// closeTab takes a tab off the screen and ends what it does.
+func (m *model) closeTab(t *tab) {
+	t.close()
+	at := slices.Index(m.tabs, t)
+	if at < 0 {
+		return
+	}
+	// Stay where one is: what stood after t moves up.
+	here := m.place
+	m.tabs = slices.Delete(m.tabs, at, at+1)
+	switch p := atTabs + place(at); {
+	case here > p:
+		here--
+	case here == p && at == len(m.tabs):
+		here = atAgents
+	}
+	m.goTo(here)
+}
+
+// closeTabs ends all terminals and waits for them.
+func (m *model) closeTabs() {
+	for _, t := range m.tabs {
+		t.cancel()
+		if t.pane != nil {
+			_ = t.pane.Close() // nobody is left to read of it
+		}
+	}
+}
+
+func (m *model) open(req backend.OpenRequest, name sanitize.Text) tea.Cmd {
+	if t := m.newTab(req, name, tabOpening); t != nil {
+		return m.openTab(t)
+	}
+	return nil
+}
+
+// openTab opens t's request; the size is that of now.
+func (m *model) openTab(t *tab) tea.Cmd {
+	t.state = tabOpening
+	cols, rows := m.paneSize()
+	t.req.Cols, t.req.Rows = uint16(min(cols, 1<<15)), uint16(min(rows, 1<<15))
+	t.req.Term, t.req.TTY = "xterm-256color", true
+	id, ctx, req := t.id, t.ctx, t.req
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		term, err := m.backend.Open(ctx, req)
+		if err == nil && m.ctx.Err() != nil {
+			// The console ended: nobody takes the message.
+			_ = term.Close()
+		}
+		return openedMsg{id, term, err}
+	}
+}
+
+func (m *model) opened(msg openedMsg) tea.Cmd {
+	t := m.find(msg.tab)
+	if t == nil { // closed meanwhile
+		if msg.term != nil {
+			go msg.term.Close()
+		}
+		return nil
+	}
+	if msg.err == nil {
+		t.state = tabRunning
+		cols, rows := m.paneSize()
+		t.pane = pane.New(msg.term, cols, rows, m.wake)
+		t.pane.Show(t == m.current())
+		if cols < hintFrom {
+			m.say(m.st.faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
+		}
+		if int(t.req.Cols) != cols || int(t.req.Rows) != rows {
+			_ = msg.term.Resize(uint16(cols), uint16(rows)) // resized while it opened
+		}
+		if t != m.current() {
+			t.bell = true
+			m.say(m.st.ok, "opened: ", t.name)
+			return m.ring()
+		}
+		return nil
+	}
+	v, ok := backend.VerdictOf(msg.err)
+	if !ok || t.req.Approval != "" {
+		t.state, t.err = tabFailed, msg.err
+		return nil
+	}
+	// Policy answered: ask in place, and drop the tab.
+	wasHere := t == m.current()
+	m.closeTab(t)
+	if wasHere {
+		m.goTo(atAgents)
+	}
+	m.push(m.verdictDialog(t.req, t.name, v))
+	return nil
+}
+
+// verdictDialog is what a verdict other than allow leads to.
+func (m *model) verdictDialog(req backend.OpenRequest, name sanitize.Text, v backend.Verdict) dialog {
+	body := func(st *styles) []para {
+		return append([]para{
+			{"Target", name, st.bold},
+			requestPara(st.plain, string(req.Kind), req.Argv),
+		}, verdictParas(st, v)...)
+	}
+	_, asks := backend.As[backend.Asker](m.backend)
+	switch {
+	case v.Effect == backend.Confirm:
+		confirmed := req
+		confirmed.Confirmed = true
+		return &prompt{title: sanitize.Literal("Look twice"), body: body, label: "Type yes to go on", submit: typedYes(doOpen{confirmed})}
+	case v.Effect == backend.Hold && asks:
+		return &prompt{
+			title: sanitize.Literal("Held: ask for approval"),
+			body:  body,
+			label: "Why do you need it?",
+			submit: func(reason string) (any, error) {
+				if reason = strings.TrimSpace(reason); reason == "" {
+					return nil, errNoReason
+				}
+				held := req
+				held.Reason = reason
+				return doAsk{held}, nil
+			},
+		}
+	}
+	return &notice{title: sanitize.Literal("Denied"), body: func(st *styles) []para {
+		end := "Nobody can approve this here. Only a change of the policy, by those who sign it, opens it."
+		if v.Effect == backend.Hold {
+			end = "It needs approval, and this backend can't ask for one."
+		}
+		return append(body(st), para{}, para{"", sanitize.Literal(end), st.plain})
+	}}
+}
+
+// ask files a held request in a tab that waits.
+func (m *model) ask(req backend.OpenRequest) tea.Cmd {
+	t := m.newTab(req, m.nameOf(req.Target), tabAsking)
+	asker, ok := backend.As[backend.Asker](m.backend)
+	if t == nil || !ok {
+		return nil
+	}
+	id, ctx := t.id, t.ctx
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		approval, err := asker.Ask(ctx, req)
+		return askedMsg{id, approval, err}
+	}
+}
+
+func (m *model) asked(msg askedMsg) tea.Cmd {
+	t := m.find(msg.tab)
+	if t == nil {
+		return nil
+	}
+	if msg.err != nil {
+		t.state, t.err = tabFailed, msg.err
+		return nil
+	}
+	t.state, t.req.Approval = tabWaiting, msg.id
+	asker, _ := backend.As[backend.Asker](m.backend)
+	id, ctx, approval := t.id, t.ctx, msg.id
+	return tea.Batch(m.listApprovals(), func() tea.Msg {
+		return awaitedMsg{id, await(ctx, asker, approval)}
+	})
+}
+
+// await waits for a decision, and through failures that pass.
+func await(ctx context.Context, asker backend.Asker, id backend.ApprovalID) error {
+	for {
+		err := asker.Await(ctx, id)
+		if !errors.Is(err, backend.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(awaitAgain):
+		}
+	}
+}
+
+// awaited opens by itself what was approved.
+func (m *model) awaited(msg awaitedMsg) tea.Cmd {
+	t := m.find(msg.tab)
+	if t == nil {
+		return nil
+	}
+	if msg.err != nil {
+		t.state, t.err = tabFailed, msg.err
+		if t != m.current() {
+			t.bell = true
+			m.say(m.st.deny, "not approved: ", t.name)
+		}
+		return m.ring()
+	}
+	return m.openTab(t)
+}
+
+// again opens an ended or failed tab's request anew, from the verdict on.
+func (m *model) again(t *tab) tea.Cmd {
+	if t.state != tabFailed && !(t.state == tabRunning && t.pane.Status().Ended) {
+		return nil
+	}
+	if t.pane != nil {
+		go t.pane.Close()
+		t.pane = nil
+	}
+	// An approval is good for once. Where the backend was out of reach, that
+	// once may be left.
+	if !errors.Is(t.err, backend.ErrUnavailable) {
+		t.req.Approval = ""
+	}
+	t.scroll, t.err = false, nil
+	return m.openTab(t)
+}
+
+// decide sends a decision, unless the request is not what was read any more.
+func (m *model) decide(d doDecide) tea.Cmd {
+	now, ok := m.queue.find(d.seen.ID)
+	if !ok || !sameRequest(now, d.seen) {
+		m.say(m.st.warn, "not decided: the request changed or is gone", sanitize.Text{})
+		return nil
+	}
+	ap, ok := backend.As[backend.Approver](m.backend)
+	if !ok {
+		return nil
+	}
+	m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog) bool { _, is := x.(*request); return is })
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, decideTimeout)
+		defer cancel()
+		err := ap.Decide(ctx, d.seen.ID, d.decision)
+		return decidedMsg{d.decision.Approve, brief(d.seen.Target), err}
+	}
+}
+
+func (m *model) decided(msg decidedMsg) tea.Cmd {
+	switch {
+	case errors.Is(msg.err, backend.ErrDecided):
+		m.say(m.st.warn, "somebody was faster, or the time ran out: ", errorText(msg.err))
+	case msg.err != nil:
+		m.say(m.st.deny, "not decided: ", errorText(msg.err))
+	case msg.approve:
+		m.say(m.st.ok, "✓ approved: ", msg.target)
+	default:
+		m.say(m.st.ok, "✗ denied: ", msg.target)
+	}
+	return m.listApprovals()
+}
