@@ -2,7 +2,7 @@
 // opens consoles in terminals of its own, types, and draws what they show as
 // SVG.
 //
-//	go run ./internal/picture
+//	go run ./tui/picture
 //
 // It runs from the root of the repository and writes beside itself.
 package main
@@ -168,7 +168,7 @@ func (c *console) text() string {
 func (c *console) draw(name, title string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return os.WriteFile(filepath.Join("internal", "picture", name), svg(c.emu, title), 0o644)
+	return os.WriteFile(filepath.Join("tui", "picture", name), svg(c.emu, title), 0o644)
 }
 
 func (c *console) close() {
