@@ -94,6 +94,9 @@ func (m *model) drawBar(c *canvas) {
 	if n := m.queue.pending(m.now()); n > 0 {
 		waiting = sanitize.Clean(fmt.Sprintf("approvals %d!", n))
 	}
+	if m.queue.err != nil {
+		waiting = sanitize.Literal("approvals ?")
+	}
 	labels = append(labels, label(atApprovals, number(2), waiting))
 	for i, t := range m.tabs {
 		labels = append(labels, label(atTabs+place(i), append([]sanitize.Text{number(i + 3)}, t.title()...)...))
@@ -117,8 +120,13 @@ func (m *model) drawBar(c *canvas) {
 	for _, l := range labels[first:] {
 		x += c.line(x, 0, m.cols-x, l...)
 	}
-	if who := sanitize.Clean(m.opts.Who); !who.IsZero() && x+width(who)+2 < m.cols {
-		c.line(m.cols-width(who), 0, width(who), span{c.st.faint, who})
+	// At the right: who one is, or that what is shown may be old.
+	right := span{c.st.faint, sanitize.Clean(m.opts.Who)}
+	if m.agents.err != nil || m.queue.err != nil {
+		right = lit(c.st.warn, "! no answer")
+	}
+	if w := width(right.text); w > 0 && x+w+2 < m.cols {
+		c.line(m.cols-w, 0, w, right)
 	}
 }
 

@@ -255,8 +255,12 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		}
 	case approvalsMsg:
 		m.queueing = false
+		first := m.queue.err == nil
 		m.queue.err = msg.err
 		if msg.err != nil {
+			if first {
+				m.say(m.st.warn, "the queue of approvals is old: ", errorText(msg.err))
+			}
 			return nil
 		}
 		fresh := m.queue.set(msg.list, m.now())

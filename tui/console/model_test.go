@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -533,4 +534,43 @@ func TestBrief(t *testing.T) {
 	if got := briefRequest("exec", []string{"a", "b c"}).String(); got != "a 'b c'" {
 		t.Errorf("briefRequest = %s", got)
 	}
+}
+
+// outage is a backend whose server can be taken away.
+type outage struct {
+	backend.Backend
+	out bool
+}
+
+func (o *outage) Unwrap() backend.Backend { return o.Backend }
+
+func (o *outage) Targets(ctx context.Context) iter.Seq2[backend.Target, error] {
+	if o.out {
+		return broken{}.Targets(ctx)
+	}
+	return o.Backend.Targets(ctx)
+}
+
+func (o *outage) Pending(context.Context) iter.Seq2[backend.Approval, error] {
+	return func(yield func(backend.Approval, error) bool) {
+		if o.out {
+			yield(backend.Approval{}, fmt.Errorf("control: %w", backend.ErrUnavailable))
+		}
+	}
+}
+
+func (o *outage) Decide(context.Context, backend.ApprovalID, backend.Decision) error { return nil }
+
+func TestOutageIsSaid(t *testing.T) {
+	o := &outage{Backend: alice()}
+	inBubble(t, func() backend.Backend { return o }, 80, 24, func(h *harness) {
+		h.see("alice @ mem")
+		o.out = true
+		h.sleep(20 * time.Second)
+		h.see("! no answer", "approvals ?", "cache-1", "is old")
+		o.out = false
+		h.sleep(30 * time.Second)
+		h.see("alice @ mem")
+		h.miss("! no answer", "approvals ?", "is old")
+	})
 }
