@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 )
@@ -95,12 +96,12 @@ type exportReader struct {
 
 func newExportReader(r io.Reader) (*exportReader, error) {
 	e := &exportReader{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New()}
-	head := make([]byte, len(exportHeader))
-	if err := e.full(head); err != nil {
-		return nil, err
-	}
-	if string(head) != exportHeader {
+	// A few bytes of something else are no export that was cut.
+	if start, _ := e.r.Peek(len(exportHeader)); !strings.HasPrefix(exportHeader, string(start)) {
 		return nil, malformed("export: does not begin with %q", exportHeader)
+	}
+	if err := e.full(make([]byte, len(exportHeader))); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
