@@ -10,6 +10,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -80,15 +81,34 @@ func moveSession(t *team, c door.Caller, e audit.Entry) error {
 		return nil
 	}
 	row, err := t.tx.Sessions.Get(e.SessionID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != c.Kid || row.State == sessionEnded) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != c.Kid || row.State == sessionEnded && state != sessionEnded) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	if state == sessionEnded {
+		if row.Body, err = endedAt(t, row); err != nil {
+			return err
+		}
+	}
 	row.State = state
 	_, err = t.tx.Sessions.Update(row)
 	return err
+}
+
+// endedAt notes in a session's body that the log's newest entry is about its end.
+func endedAt(t *team, row store.Session) ([]byte, error) {
+	var body sessionBody
+	if err := envelope.Unmarshal(row.Body, &body); err != nil {
+		return nil, err
+	}
+	size, err := t.tx.Audit.Size()
+	if err != nil || body.End != 0 {
+		return row.Body, err
+	}
+	body.End = uint64(size)
+	return envelope.Marshal(body)
 }
 
 // getCheckpoint gives the signed checkpoint of what is committed.

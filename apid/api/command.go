@@ -9,9 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/recording/blob/s3"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
 )
 
@@ -31,6 +33,12 @@ type settings struct {
 	TLSCert       string   `yaml:"tls_cert" doc:"certificate file (PEM); needed beyond loopback"`
 	TLSKey        string   `yaml:"tls_key" doc:"its private key file (PEM)"`
 	Database      string   `yaml:"database" doc:"SQLite file; made if it is missing"`
+	Recordings    string   `yaml:"recordings" doc:"folder for the sealed segments of recordings; empty: recordings beside the database"`
+	S3Endpoint    string   `yaml:"s3_endpoint" doc:"URL of an object store that takes the segments instead (S3, MinIO, R2)"`
+	S3Region      string   `yaml:"s3_region" doc:"its region"`
+	S3Bucket      string   `yaml:"s3_bucket" doc:"the bucket there; it must exist"`
+	S3Prefix      string   `yaml:"s3_prefix" doc:"of all names in the bucket; ends in a slash"`
+	S3File        string   `yaml:"s3_credentials_file" doc:"file with one line: key id and secret"`
 	KeysDir       string   `yaml:"keys_dir" doc:"folder of the keys that tucdesk-apid keys init makes"`
 	RelayFile     string   `yaml:"relay_secret_file" doc:"file with the secret shared with relayd; empty: sessions get no relay"`
 	Relays        []string `yaml:"relays" doc:"relays (host:port) that this server gives credentials for"`
@@ -100,13 +108,20 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &service{cfg: cfg, database: s.Database}, nil
+	if s.Recordings == "" {
+		s.Recordings = filepath.Join(filepath.Dir(s.Database), "recordings")
+	}
+	return &service{cfg: cfg, database: s.Database, storage: recordings.Storage{
+		Folder: s.Recordings, Credentials: s.S3File,
+		S3: s3.Config{Endpoint: s.S3Endpoint, Region: s.S3Region, Bucket: s.S3Bucket, Prefix: s.S3Prefix},
+	}}, nil
 }
 
-// service is a Server whose database is opened when it runs.
+// service is a Server whose database and storage are opened when it runs.
 type service struct {
 	cfg      Config
 	database string
+	storage  recordings.Storage
 }
 
 // Run implements daemon.Service.
@@ -117,6 +132,9 @@ func (s *service) Run(ctx context.Context, ready func()) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	s.cfg.Store = db
+	if s.cfg.Recordings, err = s.storage.Open(); err != nil {
+		return err
+	}
 	server, err := New(s.cfg)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/recording/blob"
+	"github.com/tucdesk/tucdesk/internal/recording/blob/fs"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -131,6 +133,15 @@ func newRecipient(t testing.TB) key.Recipient {
 
 func newServer(t testing.TB) *server {
 	t.Helper()
+	blobs, err := fs.Open(filepath.Join(t.TempDir(), "recordings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServerWith(t, blobs)
+}
+
+func newServerWith(t testing.TB, blobs blob.Store) *server {
+	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "apid.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +154,7 @@ func newServer(t testing.TB) *server {
 	s.Server, err = New(Config{
 		URL: s.url, Listen: "127.0.0.1:0", GrantKey: newIdentity(t), TokenKey: s.tokenKey, LogKey: s.logKey,
 		RelaySecret: cred.NewSecret(), RelayAddrs: []string{relayAddr}, RendezvousURL: "http://127.0.0.1:9",
-		RendezvousKey: newIdentity(t).Public(), Presence: s.presence, Store: db, Founding: FoundingOpen, Now: s.clock.Now,
+		RendezvousKey: newIdentity(t).Public(), Presence: s.presence, Store: db, Recordings: blobs, Founding: FoundingOpen, Now: s.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ type ids struct {
 	teamFP   envelope.Hash
 	agent    key.Kid
 	approval token.ID
+	session  token.ID // recorded, of the agent
 }
 
 // isolated says for each route how a member of one team asks for a thing of
@@ -36,6 +37,7 @@ var isolated = map[string]struct {
 	"GET /v1/agents":             {none: "lists the team of the token; its cursor is a place, not a name to look up"},
 	"GET /v1/sessions":           {none: "lists the team of the token"},
 	"GET /v1/approvals":          {none: "lists the team of the token; its cursor is a number"},
+	"GET /v1/recordings":         {none: "lists the team of the token; its cursor is a number"},
 	"GET /v1/audit/checkpoint":   {none: "of the team of the token"},
 	"GET /v1/audit/entries":      {none: "numbers of the log of the token's team"},
 	"GET /v1/audit/proof":        {none: "numbers of the log of the token's team"},
@@ -58,6 +60,20 @@ var isolated = map[string]struct {
 			t.Fatal(err)
 		}
 		return eve.signedSend(t, eve.staging, "POST", "/v1/entries?team="+eve.name, mustJSON(t, wire.EntriesRequest{Entries: [][]byte{b}}))
+	}},
+	"POST /v1/recordings/{id}/segments": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		c := eve.capture(t, eve.staging, of.session)
+		return eve.signedSend(t, eve.staging, "POST", "/v1/recordings/"+of.session.String()+"/segments?team="+eve.name, mustJSON(t, wire.SegmentRequest{Manifest: c.manifests[0]}))
+	}},
+	"PUT /v1/recordings/{id}/segments": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		c := eve.capture(t, eve.staging, of.session)
+		return eve.signedSend(t, eve.staging, "PUT", "/v1/recordings/"+of.session.String()+"/segments?team="+eve.name, wire.AppendUpload(nil, c.manifests[0], c.segments[0]))
+	}},
+	"GET /v1/recordings/{id}": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return eve.dora.send(t, "GET", "/v1/recordings/"+of.session.String(), nil)
+	}},
+	"GET /v1/recordings/{id}/segments/{n}": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return eve.dora.send(t, "GET", "/v1/recordings/"+of.session.String()+"/segments/1", nil)
 	}},
 	"POST /v1/proofs": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		claims := eve.alice.proof(token.ActSession, of.agent, token.NewID())
@@ -109,8 +125,9 @@ func TestForeignIsUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID}
-	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID()}
+	recorded, _ := acme.recorded(t)
+	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID, recorded}
+	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID(), token.NewID()}
 	for _, rt := range s.routes() {
 		t.Run(rt.Label(), func(t *testing.T) {
 			row, ok := isolated[rt.Label()]

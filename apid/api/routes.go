@@ -10,7 +10,7 @@ import (
 // routes is the table.
 func (s *Server) routes() []door.Route {
 	const maxWait = wire.MaxWait * time.Second
-	return []door.Route{
+	return append(s.recordings.Routes(), []door.Route{
 		door.Get("/v1/openapi.json", door.Anyone, "This document.", s.getOpenAPI),
 		door.Get("/v1/server", door.Anyone, "Public keys and addresses of the servers, for founders.", s.getServer),
 		door.Post("/v1/teams", door.Anyone, "Found a team with a signed genesis.", s.foundTeam),
@@ -32,5 +32,5 @@ func (s *Server) routes() []door.Route {
 		door.Get("/v1/audit/entries", door.Auditor, "Audit entries.", s.getEntries).Query("from", "n"),
 		door.Get("/v1/audit/proof", door.Auditor, "An inclusion proof.", s.getLogProof).Query("index"),
 		door.Get("/v1/audit/export", door.Auditor, "The whole log in one file that verifies offline.", s.getExport).Waits(door.StreamTime),
-	}
+	}...)
 }

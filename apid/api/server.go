@@ -18,8 +18,10 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
+	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/recording/blob"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -48,27 +50,29 @@ type Config struct {
 	RendezvousURL string
 	Presence      presence.Source // nil: asks RendezvousURL
 
-	Store    store.Store // its owner closes it
-	Founding Founding
-	Now      func() time.Time // nil: time.Now
-	Logger   *slog.Logger     // nil: discards
-	Registry *prometheus.Registry
+	Store      store.Store // its owner closes it
+	Recordings blob.Store  // for the sealed segments of recordings; nil: none are taken
+	Founding   Founding
+	Now        func() time.Time // nil: time.Now
+	Logger     *slog.Logger     // nil: discards
+	Registry   *prometheus.Registry
 }
 
 // A Server is apid. New makes it, Run serves.
 type Server struct {
-	cfg      Config
-	loopback bool // the public URL leads to this machine only
-	store    store.Store
-	presence *presence.Cache
-	logger   *slog.Logger
-	now      func() time.Time
-	rosters  rosters
-	waiters  *waiters
-	refusals *door.Limiter // those that leave an entry
-	handler  http.Handler
-	openapi  []byte
-	addr     atomic.Value // string
+	cfg        Config
+	loopback   bool // the public URL leads to this machine only
+	store      store.Store
+	presence   *presence.Cache
+	logger     *slog.Logger
+	now        func() time.Time
+	rosters    rosters
+	recordings *recordings.Service
+	waiters    *waiters
+	refusals   *door.Limiter // those that leave an entry
+	handler    http.Handler
+	openapi    []byte
+	addr       atomic.Value // string
 }
 
 // Refusals of one device that leave an entry in the log.
@@ -147,6 +151,9 @@ func New(cfg Config) (*Server, error) {
 		waiters:  newWaiters(),
 		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}
+	s.recordings = recordings.New(recordings.Config{
+		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: endEntry,
+	})
 	way, err := door.New(door.Config{
 		URL: cfg.URL, TokenKey: cfg.TokenKey.Public(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
 	})

@@ -35,6 +35,18 @@ type sessionBody struct {
 	Grant   []byte     `cbor:"grant"`
 	StartBy int64      `cbor:"start_by"`
 	Actor   wire.Actor `cbor:"actor"`
+	// End is the number of the log's entry about the session's end, plus one; 0
+	// while there is none.
+	End uint64 `cbor:"end,omitzero"`
+}
+
+// endEntry gives the number of the log's entry about a session's end.
+func endEntry(row store.Session) (uint64, bool) {
+	var body sessionBody
+	if envelope.Unmarshal(row.Body, &body) != nil || body.End == 0 {
+		return 0, false
+	}
+	return body.End - 1, true
 }
 
 // postSession answers a request for a session: deny, hold, or a grant. The entry

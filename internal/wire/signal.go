@@ -31,6 +31,7 @@ const (
 //	2 SignalHeartbeat               17 SignalOffer
 //	3 SignalAnswer, to an offer     18 SignalFinish, after the answer
 //	4 SignalRefuse, to an offer     19 SignalBye, the last one
+//	                                20 SignalRoster, to one that is behind
 type Signal interface {
 	signalType() byte
 	check() error
@@ -85,6 +86,14 @@ type SignalFinish struct {
 	HS3       []byte   `cbor:"hs3"`
 }
 
+// SignalRoster tells an agent of roster statements that it lacks. They stand by
+// their signatures. Where they do not follow what the agent has, it asks apid.
+type SignalRoster struct {
+	HeadSeq    uint64        `cbor:"head_seq"`
+	HeadHash   envelope.Hash `cbor:"head_hash"`
+	Statements [][]byte      `cbor:"statements"` // the newest ones, in order; may be empty
+}
+
 // SignalBye says why the connection ends.
 type SignalBye struct {
 	Reason ByeReason `cbor:"reason"`
@@ -111,6 +120,7 @@ func (SignalWelcome) signalType() byte   { return 16 }
 func (SignalOffer) signalType() byte     { return 17 }
 func (SignalFinish) signalType() byte    { return 18 }
 func (SignalBye) signalType() byte       { return 19 }
+func (SignalRoster) signalType() byte    { return 20 }
 
 func (s SignalHello) check() error     { return bounded("registration", s.Registration, envelope.MaxSize) }
 func (s SignalHeartbeat) check() error { return bounded("heartbeat", s.Heartbeat, envelope.MaxSize) }
@@ -144,6 +154,18 @@ func (s SignalOffer) check() error {
 }
 
 func (s SignalFinish) check() error { return handshake(s.SessionID, "hs3", s.HS3, "") }
+
+func (s SignalRoster) check() error {
+	if s.HeadHash.IsZero() || len(s.Statements) > MaxStatements {
+		return badSignal("roster")
+	}
+	for _, st := range s.Statements {
+		if err := bounded("statement", st, envelope.MaxSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (s SignalBye) check() error {
 	switch s.Reason {
@@ -215,7 +237,7 @@ func ParseAgentSignal(b []byte) (Signal, error) {
 }
 
 // ParseServerSignal reads a message of rendezvousd: SignalWelcome, SignalOffer,
-// SignalFinish or SignalBye. It is the inverse of EncodeSignal.
+// SignalFinish, SignalBye or SignalRoster. It is the inverse of EncodeSignal.
 func ParseServerSignal(b []byte) (Signal, error) {
 	switch signalByte(b) {
 	case 16:
@@ -226,6 +248,8 @@ func ParseServerSignal(b []byte) (Signal, error) {
 		return parseSignal[SignalFinish](b)
 	case 19:
 		return parseSignal[SignalBye](b)
+	case 20:
+		return parseSignal[SignalRoster](b)
 	}
 	return nil, badSignal("unknown type")
 }

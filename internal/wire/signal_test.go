@@ -31,6 +31,7 @@ var serverSignals = []Signal{
 	SignalOffer{SessionID: token.ID{1}, Exp: 1, Sealed: []byte("sealed"), HS1: []byte("hs1"), Candidate: "127.0.0.1:1"},
 	SignalFinish{SessionID: token.ID{1}, HS3: []byte("hs3")},
 	SignalBye{Reason: ByeClock},
+	SignalRoster{HeadSeq: 2, HeadHash: someHash, Statements: [][]byte{[]byte("statement")}},
 }
 
 func TestSignals(t *testing.T) {
@@ -137,6 +138,7 @@ func (s silent) Register() ([]byte, error) {
 func (s silent) Heartbeat(envelope.Hash, uint64) ([]byte, error) { return nil, errors.New("no") }
 func (s silent) Welcome(SignalWelcome)                           {}
 func (s silent) Finish(SignalFinish)                             { s.t.Error("finish") }
+func (s silent) Roster(context.Context, SignalRoster)            { s.t.Error("roster") }
 func (s silent) Offer(context.Context, SignalOffer) (SignalAnswer, error) {
 	s.t.Error("offer")
 	return SignalAnswer{}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -60,6 +61,10 @@ type AgentHandler interface {
 	// Finish gets the last handshake message of an offer that was answered. It
 	// must not block: messages come in order.
 	Finish(SignalFinish)
+	// Roster gets statements that this agent may lack. It is called in a
+	// goroutine of its own, one at a time; a heartbeat, which names the head
+	// that the agent has then, follows at once.
+	Roster(context.Context, SignalRoster)
 }
 
 // DialAgent registers an agent with a rendezvous and serves what comes until the
@@ -81,13 +86,28 @@ func DialAgent(ctx context.Context, o AgentOptions, h AgentHandler) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	defer func() { cancel(); <-done }()
-	go func() {
-		defer close(done)
-		c.heartbeats(ctx, o.Presence, beat)
-	}()
-	return c.serve(ctx, h)
+	var helpers sync.WaitGroup
+	defer func() { cancel(); helpers.Wait() }()
+	now := make(chan struct{}, 1)
+	helpers.Go(func() { c.heartbeats(ctx, o.Presence, beat, now) })
+	// News that come while two wait are not lost: the next heartbeat shows the
+	// server what this agent lacks.
+	news := make(chan SignalRoster, 2)
+	helpers.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-news:
+				h.Roster(ctx, s)
+				select {
+				case now <- struct{}{}:
+				default:
+				}
+			}
+		}
+	})
+	return c.serve(ctx, h, news)
 }
 
 type signalConn struct {
@@ -147,9 +167,10 @@ func (c *signalConn) register(ctx context.Context, p Presence, h AgentHandler) (
 	return 0, badSignal("welcome expected")
 }
 
-// heartbeats sends one at a time until ctx ends. A server that does not take one,
+// heartbeats sends one at a time, in time and whenever now says so, until ctx
+// ends. A server that does not take one,
 // or does not answer the ping after it, is gone: then serve ends too.
-func (c *signalConn) heartbeats(ctx context.Context, p Presence, every time.Duration) {
+func (c *signalConn) heartbeats(ctx context.Context, p Presence, every time.Duration, now <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for seq := uint64(1); ; seq++ {
@@ -157,6 +178,7 @@ func (c *signalConn) heartbeats(ctx context.Context, p Presence, every time.Dura
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-now:
 		}
 		b, err := p.Heartbeat(c.registration, seq)
 		if err == nil {
@@ -178,7 +200,7 @@ func (c *signalConn) ping(ctx context.Context) error {
 	return c.ws.Ping(ctx)
 }
 
-func (c *signalConn) serve(ctx context.Context, h AgentHandler) error {
+func (c *signalConn) serve(ctx context.Context, h AgentHandler, news chan<- SignalRoster) error {
 	slots := make(chan struct{}, maxOffers)
 	defer func() {
 		for range maxOffers { // until every handler has returned
@@ -204,6 +226,11 @@ func (c *signalConn) serve(ctx context.Context, h AgentHandler) error {
 			}
 		case SignalFinish:
 			h.Finish(s)
+		case SignalRoster:
+			select {
+			case news <- s:
+			default:
+			}
 		case SignalBye:
 			return &ByeError{s.Reason}
 		case SignalWelcome:

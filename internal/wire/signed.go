@@ -53,7 +53,7 @@ func (c *Signed) as(team string) func(context.Context, *call) error {
 }
 
 func (c *Signed) do(ctx context.Context, team string, k *call) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+k.wait)
 	defer cancel()
 	k.base = c.base
 	if k.query == nil {

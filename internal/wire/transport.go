@@ -78,6 +78,7 @@ type call struct {
 	path   string
 	query  url.Values
 	in     any           // JSON body; nil: none
+	raw    []byte        // a body of bytes instead
 	out    any           // pointer for the JSON answer; nil: ignored
 	wait   time.Duration // that the server was asked to wait before it answers
 	open   bool          // needs no token
@@ -95,6 +96,9 @@ func (c *call) url(withQuery bool) string {
 
 // body gives the request's body and its SHA-256.
 func (c *call) body() ([]byte, [sha256.Size]byte, error) {
+	if c.raw != nil {
+		return c.rawBody()
+	}
 	if c.in == nil {
 		return nil, sha256.Sum256(nil), nil
 	}
@@ -118,7 +122,10 @@ func (c *call) send(ctx context.Context, client *http.Client, body []byte, heade
 	req.Header = header
 	req.Header.Set("Accept", "application/json, application/octet-stream, "+ContentTypeProblem)
 	req.Header.Set("User-Agent", "tucdesk")
-	if body != nil {
+	switch {
+	case c.raw != nil:
+		req.Header.Set("Content-Type", "application/octet-stream")
+	case body != nil:
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := client.Do(req)

@@ -23,6 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	folder "github.com/tucdesk/tucdesk/internal/recording/blob/fs"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -39,6 +40,7 @@ type servers struct {
 	grant, token, log, meet key.Identity
 	relaySecret             cred.Secret
 	store                   *sqlite.Store
+	recordings              *folder.Store
 
 	apiURL, rendezvousURL, relayAddr string
 	group                            daemon.Group
@@ -84,6 +86,10 @@ func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func(
 	if s.store, err = sqlite.Open(ctx, filepath.Join(dir, "tucdesk.db")); err != nil {
 		return nil, err
 	}
+	if s.recordings, err = folder.Open(filepath.Join(dir, "recordings")); err != nil {
+		s.close()
+		return nil, err
+	}
 	if err := s.build(tap); err != nil {
 		s.close()
 		return nil, err
@@ -96,7 +102,7 @@ func (s *servers) build(tap func([]byte)) error {
 		URL: s.apiURL, Listen: hostPort(s.apiURL),
 		GrantKey: s.grant, TokenKey: s.token, LogKey: s.log, RendezvousKey: s.meet.Public(),
 		RelaySecret: s.relaySecret, RelayAddrs: []string{s.relayAddr}, RendezvousURL: s.rendezvousURL,
-		Store: s.store, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
+		Store: s.store, Recordings: s.recordings, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
 	})
 	if err != nil {
 		return err
@@ -184,6 +190,9 @@ func (s *servers) serve(ctx context.Context, then func(context.Context) error) e
 func (s *servers) close() {
 	if s.store != nil {
 		s.store.Close()
+	}
+	if s.recordings != nil {
+		s.recordings.Close()
 	}
 }
 

@@ -46,7 +46,7 @@ func (c *Caller) Audits() bool {
 
 // authenticate finds out who made a request. Whatever is wrong, the answer is the
 // same 401, except for a missing nonce.
-func (d *Door) authenticate(r *http.Request, body []byte, need Who) (Caller, error) {
+func (d *Door) authenticate(r *http.Request, sum envelope.Hash, need Who) (Caller, error) {
 	var c Caller
 	var err error
 	signed := len(r.Header.Values(wire.HeaderRequest)) > 0
@@ -54,16 +54,16 @@ func (d *Door) authenticate(r *http.Request, body []byte, need Who) (Caller, err
 	case Anyone:
 		return Caller{}, nil
 	case Device:
-		c, err = d.newcomer(r, body)
+		c, err = d.newcomer(r, sum)
 	case Member, Auditor:
-		c, err = d.signedIn(r, body)
+		c, err = d.signedIn(r, sum)
 	case Agent:
-		c, err = d.signed(r, body, false)
+		c, err = d.signed(r, sum, false)
 	case Reader:
 		if signed {
-			c, err = d.signed(r, body, true)
+			c, err = d.signed(r, sum, true)
 		} else {
-			c, err = d.signedIn(r, body)
+			c, err = d.signedIn(r, sum)
 		}
 	default:
 		err = errors.New("door: a route that serves nobody")
@@ -77,7 +77,7 @@ func (d *Door) authenticate(r *http.Request, body []byte, need Who) (Caller, err
 		d.cfg.Logger.Info("request refused", "path", r.URL.Path, "err", err)
 		return Caller{}, Unauthenticated()
 	case need == Auditor && !c.Audits():
-		return Caller{}, Denied("only auditors and admins read the audit log", "ask an admin of your team for the role auditor")
+		return Caller{}, Denied("only auditors and admins read the audit log and recordings", "ask an admin of your team for the role auditor")
 	}
 	return c, nil
 }
@@ -94,8 +94,8 @@ func one(h http.Header, name string) (string, error) {
 
 // newcomer checks the DPoP proof of a device that asks for a token. Its team and
 // its place on a roster are still to be seen.
-func (d *Door) newcomer(r *http.Request, body []byte) (Caller, error) {
-	proof, err := d.dpop(r, body, "", key.Kid{})
+func (d *Door) newcomer(r *http.Request, sum envelope.Hash) (Caller, error) {
+	proof, err := d.dpop(r, sum, "", key.Kid{})
 	if err != nil {
 		return Caller{}, err
 	}
@@ -104,7 +104,7 @@ func (d *Door) newcomer(r *http.Request, body []byte) (Caller, error) {
 
 // signedIn checks the access token and the DPoP proof of a member's device, and
 // that the device is on the roster now.
-func (d *Door) signedIn(r *http.Request, body []byte) (Caller, error) {
+func (d *Door) signedIn(r *http.Request, sum envelope.Hash) (Caller, error) {
 	authorization, err := one(r.Header, "Authorization")
 	if err != nil {
 		return Caller{}, err
@@ -122,7 +122,7 @@ func (d *Door) signedIn(r *http.Request, body []byte) (Caller, error) {
 		return Caller{}, err
 	}
 	claims := access.Claims()
-	proof, err := d.dpop(r, body, access.Token(), claims.JKT)
+	proof, err := d.dpop(r, sum, access.Token(), claims.JKT)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -140,7 +140,7 @@ func (d *Door) signedIn(r *http.Request, body []byte) (Caller, error) {
 }
 
 // dpop checks the DPoP proof of this request, and that it is not a replay.
-func (d *Door) dpop(r *http.Request, body []byte, access string, jkt key.Kid) (token.DPoP, error) {
+func (d *Door) dpop(r *http.Request, sum envelope.Hash, access string, jkt key.Kid) (token.DPoP, error) {
 	header, err := one(r.Header, wire.HeaderDPoP)
 	if err != nil {
 		return token.DPoP{}, err
@@ -155,7 +155,7 @@ func (d *Door) dpop(r *http.Request, body []byte, access string, jkt key.Kid) (t
 		URL:         d.cfg.URL + r.URL.EscapedPath(),
 		AccessToken: access,
 		Nonce:       func(n string) bool { return d.nonces.Valid(n, now) },
-		BodySHA256:  envelope.Sum(body),
+		BodySHA256:  sum,
 		Now:         now,
 		JKT:         jkt,
 	})
@@ -174,9 +174,24 @@ func (d *Door) fresh(kid key.Kid, jti string, at time.Time) error {
 	return d.seen.Use(replay.Nonce(h.Sum(nil)), at, d.cfg.Now())
 }
 
+// claimedSum gives what a signed request says that its body is, before any check.
+func claimedSum(r *http.Request) (sum envelope.Hash, err error) {
+	header, err := one(r.Header, wire.HeaderRequest)
+	if err != nil {
+		return sum, err
+	}
+	u, err := token.ParseRequest(header)
+	if err != nil {
+		return sum, err
+	}
+	var b token.Request
+	err = u.InsecureDecode(&b)
+	return b.BodySHA256, err
+}
+
 // signed checks a request that an agent, or the team's rendezvous, has signed.
 // The team is named in the signed URL; its roster says whether the key is on it.
-func (d *Door) signed(r *http.Request, body []byte, orServer bool) (Caller, error) {
+func (d *Door) signed(r *http.Request, sum envelope.Hash, orServer bool) (Caller, error) {
 	header, err := one(r.Header, wire.HeaderRequest)
 	if err != nil {
 		return Caller{}, err
@@ -203,7 +218,7 @@ func (d *Door) signed(r *http.Request, body []byte, orServer bool) (Caller, erro
 		Now:        now,
 		Method:     r.Method,
 		URL:        d.cfg.URL + r.URL.RequestURI(),
-		BodySHA256: envelope.Sum(body),
+		BodySHA256: sum,
 	})
 	if err != nil {
 		return Caller{}, err

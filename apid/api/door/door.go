@@ -55,6 +55,7 @@ type Door struct {
 	nonces             *token.ServerNonces
 	seen               *replay.Nonces // request proofs, also those without an effect
 	strangers, devices *Limiter
+	uploads            chan struct{} // a place for each that is read
 	metrics            metrics
 }
 
@@ -73,6 +74,7 @@ func New(cfg Config) (*Door, error) {
 		seen:      replay.NewNonces(maxSeen, token.DPoPWindow, token.DPoPWindow),
 		strangers: NewLimiter(strangerRate, strangerBurst),
 		devices:   NewLimiter(deviceRate, deviceBurst),
+		uploads:   make(chan struct{}, maxUploads),
 		metrics:   m,
 	}, nil
 }

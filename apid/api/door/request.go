@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -48,6 +49,15 @@ func (r *Request) ID() (token.ID, error) {
 	return id, nil
 }
 
+// Part gives a number of the path. What is none names nothing.
+func (r *Request) Part(name string) (uint64, error) {
+	n, err := strconv.ParseUint(r.HTTP.PathValue(name), 10, 32)
+	if err != nil {
+		return 0, NotFound()
+	}
+	return n, nil
+}
+
 // Get makes a route that has no body.
 func Get[Out any](path string, serves Who, doc string, f func(context.Context, *Request) (Out, error)) Route {
 	return Route{Method: "GET", Path: path, Who: serves, Doc: doc, out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *Request) (any, error) {
@@ -66,6 +76,14 @@ func Post[In, Out any](path string, serves Who, doc string, f func(context.Conte
 			return nil, Malformed(err.Error(), "update the client; /v1/openapi.json describes the body")
 		}
 		return f(ctx, r, in)
+	}}
+}
+
+// Put makes a route that takes a body of bytes, at most limit of them. It serves
+// agents only: the body is read after its signature was checked.
+func Put[Out any](path string, limit int64, doc string, f func(context.Context, *Request, []byte) (Out, error)) Route {
+	return Route{Method: "PUT", Path: path, Who: Agent, Doc: doc, upload: limit, out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *Request) (any, error) {
+		return f(ctx, r, r.body)
 	}}
 }
 
@@ -121,6 +139,9 @@ func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, er
 	if rt.Who == Anyone && !d.strangers.Take(addr, d.cfg.Now()) || !d.strangers.left(addr, d.cfg.Now()) {
 		return nil, TooMany()
 	}
+	if rt.upload > 0 {
+		return d.upload(w, hr, rt, addr)
+	}
 	limit := int64(wire.MaxBody)
 	if rt.Who == Anyone || rt.Who == Device {
 		limit = maxStranger
@@ -134,10 +155,16 @@ func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, er
 		return nil, Malformed("the body could not be read", "")
 	}
 	r := &Request{HTTP: hr, body: body}
-	if r.Caller, err = d.authenticate(hr, body, rt.Who); err != nil {
+	if r.Caller, err = d.authenticate(hr, envelope.Sum(body), rt.Who); err != nil {
 		d.strangers.Take(addr, d.cfg.Now())
 		return nil, err
 	}
+	return d.run(rt, r)
+}
+
+// run is what follows once the caller is known.
+func (d *Door) run(rt *Route, r *Request) (any, error) {
+	hr := r.HTTP
 	if !r.Caller.Kid.IsZero() && !d.devices.Take(string(r.Caller.Kid[:]), d.cfg.Now()) {
 		return nil, TooMany()
 	}
@@ -148,6 +175,43 @@ func (d *Door) call(w http.ResponseWriter, hr *http.Request, rt *Route) (any, er
 	defer cancel()
 	return rt.serve(ctx, r)
 }
+
+// upload is call for a large body: who sends it is known before it is read, by a
+// signature over what it will be, and few are in memory at once.
+func (d *Door) upload(w http.ResponseWriter, hr *http.Request, rt *Route, addr string) (any, error) {
+	sum, err := claimedSum(hr)
+	r := &Request{HTTP: hr}
+	if err == nil {
+		r.Caller, err = d.authenticate(hr, sum, rt.Who)
+	} else {
+		err = Unauthenticated()
+	}
+	if err != nil {
+		d.strangers.Take(addr, d.cfg.Now())
+		return nil, err
+	}
+	select {
+	case d.uploads <- struct{}{}:
+		defer func() { <-d.uploads }()
+	default:
+		return nil, TooMany()
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(uploadTime)) // as for a Stream
+	if r.body, err = io.ReadAll(http.MaxBytesReader(w, hr.Body, rt.upload)); err != nil {
+		return nil, wire.NewProblem(wire.KindTooLarge, fmt.Sprintf("the body was cut off, or is longer than %d bytes", rt.upload), "")
+	}
+	if envelope.Sum(r.body) != sum {
+		return nil, Unauthenticated()
+	}
+	return d.run(rt, r)
+}
+
+const (
+	// maxUploads bounds the large bodies in memory.
+	maxUploads = 4
+	// uploadTime bounds how long one may take.
+	uploadTime = 5 * time.Minute
+)
 
 // maxStranger bounds the body of a request by somebody who is on no roster yet,
 // in bytes: a genesis in base64 fits.

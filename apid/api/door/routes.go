@@ -24,6 +24,7 @@ type Route struct {
 	Doc          string
 	query        []string      // parameters that it knows; another is refused
 	waits        time.Duration // that the caller may ask it to wait
+	upload       int64         // of a body of bytes, its bound; 0: JSON or none
 	in, out      reflect.Type  // of body and answer; in is nil where there is no body
 	serve        func(ctx context.Context, r *Request) (any, error)
 }
@@ -89,8 +90,13 @@ func (rt *Route) operation(schemas huma.Registry) *huma.Operation {
 	for _, q := range rt.query {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: q, In: "query", Schema: &huma.Schema{Type: huma.TypeString}})
 	}
-	if strings.Contains(rt.Path, "{id}") {
-		op.Parameters = append(op.Parameters, &huma.Param{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+	for _, name := range []string{"id", "n"} {
+		if strings.Contains(rt.Path, "{"+name+"}") {
+			op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+		}
+	}
+	if rt.upload > 0 {
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	}
 	if rt.in != nil {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: jsonOf(schemas, rt.in, "application/json")}

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 )
@@ -41,7 +40,7 @@ type Store interface {
 // A Presigner is a Store to which others can write one object by themselves, for
 // a time, with a URL that it signs.
 type Presigner interface {
-	PresignPut(ctx context.Context, name string, expires time.Duration) (url string, header http.Header, err error)
+	PresignPut(ctx context.Context, name string, expires time.Duration) (url string, err error)
 }
 
 // maxName bounds a name, in bytes.

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -111,15 +110,15 @@ func (s *Store) Stat(ctx context.Context, name string) (int64, error) {
 }
 
 // PresignPut implements blob.Presigner.
-func (s *Store) PresignPut(ctx context.Context, name string, expires time.Duration) (string, http.Header, error) {
+func (s *Store) PresignPut(ctx context.Context, name string, expires time.Duration) (string, error) {
 	if err := blob.CheckName(name); err != nil {
-		return "", nil, err
+		return "", err
 	}
 	u, err := s.client.PresignedPutObject(ctx, s.bucket, s.prefix+name, expires)
 	if err != nil {
-		return "", nil, s.wrap(name, err)
+		return "", s.wrap(name, err)
 	}
-	return u.String(), http.Header{}, nil
+	return u.String(), nil
 }
 
 func (s *Store) wrap(name string, err error) error {
