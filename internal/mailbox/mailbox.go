@@ -10,7 +10,7 @@
 // Invariants: entries, bytes, answers and waiting readers are bounded, in all,
 // for each source and for each topic; nothing is ever replaced by another's.
 //
-// The package must not import os, net/http or log/slog.
+// The package must not import os, log/slog or any service.
 package mailbox
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // Life is how long a request waits for its answer.
@@ -49,6 +50,21 @@ var (
 	// ErrUnknown means no such request, or one whose time is over.
 	ErrUnknown = errors.New("mailbox: no such request, or its time is over")
 )
+
+// Problem gives what a server answers for an error of a Box; nil for nil.
+func Problem(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrFull):
+		return wire.NewProblem(wire.KindTooMany, "there is no room for this newcomer now", "try again in some minutes")
+	case errors.Is(err, ErrTooLarge):
+		return wire.NewProblem(wire.KindTooLarge, "the request or the answer is too large", "update the client")
+	case errors.Is(err, ErrUnknown):
+		return wire.NewProblem(wire.KindExpired, "there is no such request, or its time is over", "begin again")
+	}
+	return wire.NewProblem(wire.KindUnavailable, "the wait ended", "try again")
+}
 
 // A Request lies in a box.
 type Request struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -34,6 +34,14 @@ type agentConn struct {
 	ending       chan struct{}    // closed once, by end
 	once         sync.Once
 	bye          wire.ByeReason // set before ending is closed
+
+	news chan struct{} // holds one value while there is something to tell
+	mu   sync.Mutex
+	// receipt is the registration or the heartbeat that the agent sent last, as
+	// it signed it, and head the roster head in it.
+	receipt []byte
+	head    token.Head
+	newest  *roster.Roster // to tell of; nil: nothing
 }
 
 // end makes the connection say bye and close.
@@ -190,22 +198,15 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 type hellos struct {
 	mu     sync.Mutex
 	all    int
-	ofAddr map[netip.Addr]int
+	ofAddr map[string]int
 }
 
 // enter admits a connection. leave may be called more than once.
 func (h *hellos) enter(remote string) (leave func(), ok bool) {
-	var addr netip.Addr
-	if a, err := netip.ParseAddrPort(remote); err == nil && !a.Addr().IsLoopback() {
-		addr = a.Addr().Unmap()
-		if addr.Is6() { // who has one address there has its /64
-			p, _ := addr.WithZone("").Prefix(64)
-			addr = p.Addr()
-		}
-	}
+	addr := mailbox.Source(remote)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.all >= maxHellos || addr.IsValid() && h.ofAddr[addr] >= maxHellosOfAddr {
+	if h.all >= maxHellos || addr != "" && h.ofAddr[addr] >= maxHellosOfAddr {
 		return nil, false
 	}
 	h.all++
@@ -261,7 +262,9 @@ func (s *Server) greet(ws *websocket.Conn) (*agentConn, *roster.Roster, wire.Bye
 		id: agentID{team, body.Agent}, registration: v.Hash(), registered: body.Time,
 		out: make(chan wire.Signal, 2*maxOffersOfAgent), ending: make(chan struct{}),
 		offers: rate.NewLimiter(offersPerSecond, 2*maxOffersOfAgent),
+		news:   make(chan struct{}, 1),
 	}
+	c.confirm(hello.Registration, body.RosterHead, ros)
 	if why, ok := s.agents.add(c, now); !ok {
 		return nil, nil, why
 	}
@@ -307,6 +310,10 @@ func (s *Server) writeAgent(ws *websocket.Conn, c *agentConn, welcome wire.Signa
 	err := s.transmit(ws, welcome)
 	for err == nil {
 		select {
+		case <-c.news:
+			if m, ok := c.untold(); ok {
+				err = s.transmit(ws, m)
+			}
 		case m := <-c.out:
 			err = s.transmit(ws, m)
 		case <-c.ending:
@@ -404,7 +411,7 @@ func (s *Server) heartbeat(c *agentConn, m wire.SignalHeartbeat, last uint64) wi
 		s.logger.Info("agent no longer on the roster", "agent", c.id.kid.Short())
 		return wire.ByeUnknown
 	}
-	_, err = u.Verify(liveAgents(ros, now), token.ExpectHeartbeat{
+	v, err := u.Verify(liveAgents(ros, now), token.ExpectHeartbeat{
 		Now: now, Agent: c.id.kid, Registration: c.registration, AfterSeq: last,
 	})
 	switch {
@@ -415,5 +422,6 @@ func (s *Server) heartbeat(c *agentConn, m wire.SignalHeartbeat, last uint64) wi
 		return wire.ByeRefused
 	}
 	s.agents.touch(c.id, now)
+	c.confirm(m.Heartbeat, v.Body().RosterHead, ros)
 	return ""
 }

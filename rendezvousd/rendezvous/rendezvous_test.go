@@ -90,6 +90,19 @@ type rosters struct {
 	teams map[string]*roster.Roster
 	newer map[string]*roster.Roster // what only Refresh gives
 	fail  error
+	news  func(*roster.Roster)
+}
+
+func (r *rosters) Watch(news func(*roster.Roster)) { r.news = news }
+
+func (r *rosters) Learn(ctx context.Context, id string, statements [][]byte) (*roster.Roster, error) {
+	ros, err := r.Roster(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	next, err := ros.Apply(statements...)
+	r.put(next)
+	return next, err
 }
 
 func (r *rosters) Roster(_ context.Context, id string) (*roster.Roster, error) {
@@ -115,8 +128,9 @@ func (r *rosters) Refresh(ctx context.Context, id string) (*roster.Roster, error
 
 func (r *rosters) put(ros *roster.Roster) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.teams[ros.TeamID()] = ros
+	r.mu.Unlock()
+	r.news(ros)
 }
 
 // A world is a running server with two teams.
@@ -203,19 +217,22 @@ type handler struct {
 	welcome chan wire.SignalWelcome
 	offer   func(context.Context, wire.SignalOffer) (wire.SignalAnswer, error)
 	finish  chan wire.SignalFinish
+	roster  func(wire.SignalRoster)
 }
 
 func newHandler() *handler {
 	return &handler{
 		welcome: make(chan wire.SignalWelcome, 1), finish: make(chan wire.SignalFinish, 100),
+		roster: func(wire.SignalRoster) {},
 		offer: func(_ context.Context, o wire.SignalOffer) (wire.SignalAnswer, error) {
 			return wire.SignalAnswer{HS2: append([]byte("hs2 for "), o.HS1...), Candidate: "127.0.0.1:2"}, nil
 		},
 	}
 }
 
-func (h *handler) Welcome(w wire.SignalWelcome) { h.welcome <- w }
-func (h *handler) Finish(f wire.SignalFinish)   { h.finish <- f }
+func (h *handler) Welcome(w wire.SignalWelcome)                     { h.welcome <- w }
+func (h *handler) Finish(f wire.SignalFinish)                       { h.finish <- f }
+func (h *handler) Roster(_ context.Context, news wire.SignalRoster) { h.roster(news) }
 func (h *handler) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAnswer, error) {
 	return h.offer(ctx, o)
 }

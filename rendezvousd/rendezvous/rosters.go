@@ -36,6 +36,7 @@ type Cached struct {
 	source Source
 	now    func() time.Time
 	limit  *rate.Limiter // questions for teams that are not known yet
+	news   func(*roster.Roster)
 
 	mu    sync.Mutex
 	teams map[string]*cachedTeam
@@ -57,7 +58,58 @@ func NewCached(source Source, now func() time.Time) *Cached {
 	if now == nil {
 		now = time.Now
 	}
-	return &Cached{source: source, now: now, limit: rate.NewLimiter(50, 100), teams: make(map[string]*cachedTeam)}
+	return &Cached{
+		source: source, now: now, limit: rate.NewLimiter(50, 100), teams: make(map[string]*cachedTeam),
+		news: func(*roster.Roster) {},
+	}
+}
+
+// Watch implements Rosters.
+func (c *Cached) Watch(news func(*roster.Roster)) { c.news = news }
+
+// Learn implements Rosters.
+func (c *Cached) Learn(ctx context.Context, teamID string, statements [][]byte) (*roster.Roster, error) {
+	r, err := c.Roster(ctx, teamID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.Apply(statements...); errors.Is(err, roster.ErrGap) {
+		if _, err := c.Refresh(ctx, teamID); err != nil {
+			return nil, err
+		}
+	}
+	t, err := c.team(teamID)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-t.fetching:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { t.fetching <- struct{}{} }()
+	t.mu.Lock()
+	r = t.roster
+	t.mu.Unlock()
+	if r == nil {
+		return nil, ErrNoTeam
+	}
+	next, err := r.Apply(statements...)
+	c.advance(t, next)
+	return next, err
+}
+
+// advance keeps a newer roster, and tells who watches. The caller may fetch.
+func (c *Cached) advance(t *cachedTeam, r *roster.Roster) {
+	t.mu.Lock()
+	newer := r != nil && (t.roster == nil || r.Head().Seq > t.roster.Head().Seq)
+	if newer {
+		t.roster = r
+	}
+	t.mu.Unlock()
+	if newer {
+		c.news(r)
+	}
 }
 
 // Roster implements Rosters.
@@ -174,12 +226,10 @@ func (c *Cached) fetch(ctx context.Context, teamID string, t *cachedTeam) (*rost
 	t.mu.Unlock()
 	asked := c.now()
 	r, err := c.load(ctx, teamID, r)
+	c.advance(t, r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.asked, t.err = asked, err
-	if r != nil {
-		t.roster = r
-	}
 	if err == nil {
 		t.fetched = asked
 	}

@@ -16,7 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
+	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/replay"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -35,6 +37,11 @@ type Rosters interface {
 	// Refresh is Roster for somebody who is not on the roster that Roster
 	// gave: it may ask for a newer one first.
 	Refresh(ctx context.Context, teamID string) (*roster.Roster, error)
+	// Learn takes statements that somebody has handed in, by their signatures.
+	Learn(ctx context.Context, teamID string, statements [][]byte) (*roster.Roster, error)
+	// Watch tells who is to be called, without delay, with every roster that is
+	// newer than the one before. It is called once, before any other method.
+	Watch(news func(*roster.Roster))
 }
 
 // Config is what a Server needs. Zero limits take the defaults.
@@ -77,9 +84,11 @@ const (
 	maxRequests       = 4096      // connections beside those of agents
 	maxBody           = 256 << 10 // bytes of a request
 	maxNonces         = 1 << 17   // remembered proofs, and as many registrations
-	helloTime         = 10 * time.Second
-	offerTime         = 10 * time.Second // that an agent has to answer, and an operator to finish
-	writeTime         = 10 * time.Second
+	// newcomersPerSecond bounds what strangers put into the mailbox or read there.
+	newcomersPerSecond = 100
+	helloTime          = 10 * time.Second
+	offerTime          = 10 * time.Second // that an agent has to answer, and an operator to finish
+	writeTime          = 10 * time.Second
 )
 
 // A Server is one rendezvous. Its methods are safe for concurrent use.
@@ -94,8 +103,10 @@ type Server struct {
 	registrations *replay.Nonces
 	hellos        *hellos
 
-	agents *directory
-	offers *board
+	agents    *directory
+	offers    *board
+	mailbox   *mailbox.Box
+	strangers *rate.Limiter // of newcomers
 
 	stop    chan struct{} // closed when Run ends
 	running sync.WaitGroup
@@ -147,16 +158,20 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg: cfg, now: cfg.Now, logger: cfg.Logger, metrics: m,
 		nonces:        token.NewServerNonces(),
 		proofs:        replay.NewNonces(maxNonces, token.DPoPWindow+time.Second, token.DPoPWindow+time.Second),
 		registrations: replay.NewNonces(maxNonces, token.PresenceWindow+time.Second, token.PresenceWindow+time.Second),
-		hellos:        &hellos{ofAddr: make(map[netip.Addr]int)},
+		hellos:        &hellos{ofAddr: make(map[string]int)},
 		agents:        newDirectory(cfg.MaxAgents, m),
 		offers:        newBoard(cfg.MaxOffers, m),
+		mailbox:       mailbox.New(cfg.Now),
+		strangers:     rate.NewLimiter(newcomersPerSecond, 4*newcomersPerSecond),
 		stop:          make(chan struct{}),
-	}, nil
+	}
+	cfg.Rosters.Watch(s.spread)
+	return s, nil
 }
 
 func loopback(addr string) bool {
@@ -237,6 +252,12 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+wire.SignalPath, s.serveAgent)
 	mux.Handle("POST /v1/offers", s.route(s.postOffer))
 	mux.Handle("POST /v1/offers/{session_id}/finish", s.route(s.postFinish))
+	mux.Handle("POST /v1/newcomers", s.route(s.postNewcomer))
+	mux.Handle("GET /v1/newcomers", s.route(s.getNewcomers))
+	mux.Handle("GET /v1/newcomers/{id}", s.route(s.getAnswers))
+	mux.Handle("POST /v1/newcomers/{id}/answer", s.route(s.postAnswer))
+	mux.Handle("POST /v1/roster/statements", s.route(s.postStatements))
+	mux.Handle("POST /v1/receipts", s.route(s.postReceipts))
 	mux.Handle("POST /v1/registry", s.route(s.postRegistry))
 	mux.Handle("GET /v1/registry/{kid}", s.route(s.getRegistry))
 	mux.Handle("/", s.route(func(*http.Request, []byte) (any, error) { return nil, notFound() }))

@@ -240,6 +240,22 @@ func (h *handler) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAns
 
 func (h *handler) Finish(f wire.SignalFinish) { h.Inside.Finish(f) }
 
+// Roster takes statements that rendezvousd passes on: what they revoke ends now,
+// whatever apid says or withholds.
+func (h *handler) Roster(ctx context.Context, r wire.SignalRoster) {
+	if len(r.Statements) > 0 {
+		if err := h.Inside.Learn(r.Statements); err != nil {
+			h.Logger.Info("statements from rendezvous do not follow; asking apid", "error", err)
+		}
+	}
+	if ours, _ := h.Inside.Head(); ours.Seq >= r.HeadSeq {
+		return
+	}
+	if err := h.Refresh(ctx); err != nil && ctx.Err() == nil {
+		h.Logger.Warn("the roster could not be refreshed", "error", err)
+	}
+}
+
 func (u *Uplink) refreshSoon() {
 	select {
 	case u.wake <- struct{}{}:
