@@ -26,6 +26,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // Exit codes of TucDesk's own outcomes. Everything else is a remote command's.
@@ -100,17 +101,17 @@ func (a *app) control() (*control.Backend, error) {
 // kind gives the word after "error=" and the exit code of an error.
 func kind(err error) (string, int) {
 	switch {
-	case errors.Is(err, backend.ErrExpired):
+	case errors.Is(err, backend.ErrExpired), errors.Is(err, wire.ErrExpired):
 		return "expired", exitExpired
-	case errors.Is(err, backend.ErrDenied):
+	case errors.Is(err, backend.ErrDenied), errors.Is(err, wire.ErrDenied):
 		return "denied", exitDenied
 	case errors.Is(err, backend.ErrHeld):
 		return "held", exitDenied
 	case errors.Is(err, backend.ErrConfirm):
 		return "confirm", exitDenied
-	case errors.Is(err, backend.ErrNotFound):
+	case errors.Is(err, backend.ErrNotFound), errors.Is(err, wire.ErrNotFound):
 		return "not-found", exitNotFound
-	case errors.Is(err, backend.ErrUnavailable):
+	case errors.Is(err, backend.ErrUnavailable), errors.Is(err, wire.ErrUnavailable):
 		return "unavailable", exitFailed
 	}
 	return "failed", exitFailed
