@@ -27,7 +27,11 @@ type ConfigError struct {
 	Line   int    // 1-based; 0 when the source is not a file
 	Column int    // 1-based; 0 when the source is not a file
 	Reason string
+	Err    error // that Reason was made of; may be nil
 }
+
+// Unwrap gives what refused the setting, if that is known.
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 func (e *ConfigError) Error() string {
 	if e.Line == 0 {
@@ -35,6 +39,16 @@ func (e *ConfigError) Error() string {
 	}
 	return fmt.Sprintf("daemon: %s:%d:%d: %s", e.Source, e.Line, e.Column, e.Reason)
 }
+
+// A SettingError is what Command.New gives for a setting whose value can't work.
+// [Main] adds the file, the line and the column in which it stands.
+type SettingError struct {
+	Key string // as in the file: "tls_cert", "store.path"
+	Err error
+}
+
+func (e *SettingError) Error() string { return e.Key + ": " + e.Err.Error() }
+func (e *SettingError) Unwrap() error { return e.Err }
 
 // Decode reads the configuration that [Main] hands to Command.New into v, a
 // pointer to a struct that already holds the defaults. Unknown and duplicate
@@ -66,6 +80,8 @@ type field struct {
 	value reflect.Value
 }
 
+// key is the field's path in the file, "store.path".
+func (f field) key() string  { return strings.Join(f.path, ".") }
 func (f field) flag() string { return strings.ReplaceAll(strings.Join(f.path, "-"), "_", "-") }
 func (f field) env(prefix string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(strings.Join(f.path, "_"), "-", "_"))
@@ -168,13 +184,14 @@ type config struct {
 	settings
 	own    reflect.Value // addressable copy of Command.Config; invalid when nil
 	frame  []field
-	fields []field // of own
+	fields []field                // of own
+	at     map[string]ConfigError // where a key's value came from; not there: a default
 }
 
 func newConfig(c Command) (*config, error) {
 	cfg := &config{settings: settings{
 		LogLevel: "info", LogFormat: "text", AdminListen: c.Admin, StopTimeout: 15 * time.Second,
-	}}
+	}, at: map[string]ConfigError{}}
 	cfg.frame = fields(reflect.ValueOf(&cfg.settings).Elem())
 	if c.Config != nil {
 		cfg.own = reflect.New(reflect.TypeOf(c.Config)).Elem()
@@ -257,6 +274,7 @@ func (c *config) parseKey(name string, start *token.Token, kv *ast.MappingValueN
 	}
 	err := yaml.NodeToValue(ast.Mapping(start, false, kv), into, yaml.Strict())
 	if err == nil {
+		c.note(name, key.Value, kv)
 		return nil
 	}
 	var at *ConfigError
@@ -264,6 +282,31 @@ func (c *config) parseKey(name string, start *token.Token, kv *ast.MappingValueN
 		at.Line, at.Column = key.Position.Line, key.Position.Column
 	}
 	return err
+}
+
+// note keeps where the keys of kv stand in the file.
+func (c *config) note(name, path string, kv *ast.MappingValueNode) {
+	at := kv.Key.GetToken().Position
+	c.at[path] = ConfigError{Source: name, Line: at.Line, Column: at.Column}
+	if below, ok := kv.Value.(*ast.MappingNode); ok {
+		for _, kv := range below.Values {
+			c.note(name, path+"."+kv.Key.GetToken().Value, kv)
+		}
+	}
+}
+
+// place says of a refused setting where its value was given.
+func (c *config) place(err error) error {
+	var refused *SettingError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	at, given := c.at[refused.Key]
+	if !given {
+		return err
+	}
+	at.Reason, at.Err = refused.Key+": "+refused.Err.Error(), err
+	return &at
 }
 
 // readEnv applies the variables of environ ("NAME=value") that begin with
@@ -286,6 +329,7 @@ func (c *config) readEnv(prefix string, environ []string) error {
 		if err := f.set(text); err != nil {
 			return &ConfigError{Source: name, Reason: err.Error()}
 		}
+		c.at[f.key()] = ConfigError{Source: name}
 	}
 	return nil
 }

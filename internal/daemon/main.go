@@ -30,11 +30,17 @@ const (
 // configuration. SIGINT and SIGTERM stop the service; a second one ends the
 // process at once.
 func Main(c Command) int {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	return MainContext(context.Background(), c, os.Args[1:], os.Environ())
+}
+
+// MainContext is [Main] for a program inside another: with arguments and an
+// environment of the caller's, and an end of ctx that counts as a signal.
+func MainContext(ctx context.Context, c Command, args, environ []string) int {
+	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	// Back to the default action, so that a second signal kills.
 	context.AfterFunc(ctx, cancel)
-	return run(ctx, c, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	return run(ctx, c, args, environ, os.Stdout, os.Stderr)
 }
 
 // errUsage marks errors that happened before anything was started.
@@ -108,7 +114,7 @@ func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, err
 		}
 		return p.serve(cmd.Context())
 	}
-	root.AddCommand(versionCommand(c.Name), manCommand(c, cfg, prefix))
+	root.AddCommand(versionCommand(c.Name), manCommand(c, cfg, prefix), configCommand(c, cfg))
 	root.AddCommand(c.Commands...)
 	return root, nil
 }
@@ -177,6 +183,7 @@ func load(cfg *config, file, prefix string, environ []string, flags *pflag.FlagS
 		if err := v.field.set(*v.text); err != nil {
 			return &ConfigError{Source: "--" + name, Reason: err.Error()}
 		}
+		cfg.at[v.field.key()] = ConfigError{Source: "--" + name}
 	}
 	return nil
 }
@@ -214,7 +221,7 @@ func prepare(c Command, cfg *config, stderr io.Writer) (*process, error) {
 	}
 	service, err := c.New(doc, env)
 	if err != nil {
-		return nil, err
+		return nil, cfg.place(err)
 	}
 	return &process{settings: cfg.settings, name: c.Name, env: env, service: service}, nil
 }
