@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"time"
@@ -249,7 +250,7 @@ func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelo
 	// The address of the rendezvous is the profile's: apid can't send the
 	// bundle elsewhere.
 	where := b.home.Profile.Rendezvous
-	reply, err := b.api.Offer(ctx, where, wire.Offer{
+	reply, err := b.offer(ctx, where, wire.Offer{
 		SessionID: p.session, Agent: p.agent.Kid, Sealed: sealed, HS1: hs1, Candidate: candidate,
 	})
 	if err != nil {
@@ -273,6 +274,23 @@ func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelo
 		return nil, nil, fmt.Errorf("%w: the agent's candidate is no address", backend.ErrUnavailable)
 	}
 	return est, peer, nil
+}
+
+// offer gives an offer to the rendezvous. While too many wait for this agent it
+// is refused before anybody saw it, and tried again soon.
+func (b *Backend) offer(ctx context.Context, where string, o wire.Offer) (wire.OfferAnswer, error) {
+	const tries = 12
+	for try := 1; ; try++ {
+		reply, err := b.api.Offer(ctx, where, o)
+		if !errors.Is(err, wire.ErrTooMany) || try == tries {
+			return reply, err
+		}
+		// Between half and one and a half of a time that grows to a second.
+		pause := min(time.Duration(try)*100*time.Millisecond, time.Second)
+		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+			return reply, err
+		}
+	}
 }
 
 // offerError says in words what the rendezvous's refusal of an offer means.
