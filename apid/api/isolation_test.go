@@ -30,19 +30,23 @@ var isolated = map[string]struct {
 	as   string
 	ask  func(t *testing.T, eve *crew, of ids) (int, []byte)
 }{
-	"GET /v1/openapi.json":       {none: "the same for everybody"},
-	"GET /v1/server":             {none: "the same for everybody"},
-	"POST /v1/teams":             {none: "its input is a genesis, public to its team; TestFounding has the taken name"},
-	"GET /v1/actor":              {none: "speaks of the caller only"},
-	"GET /v1/agents":             {none: "lists the team of the token; its cursor is a place, not a name to look up"},
-	"GET /v1/sessions":           {none: "lists the team of the token"},
-	"GET /v1/approvals":          {none: "lists the team of the token; its cursor is a number"},
-	"GET /v1/recordings":         {none: "lists the team of the token; its cursor is a number"},
-	"GET /v1/audit/checkpoint":   {none: "of the team of the token"},
-	"GET /v1/audit/entries":      {none: "numbers of the log of the token's team"},
-	"GET /v1/audit/proof":        {none: "numbers of the log of the token's team"},
-	"GET /v1/audit/export":       {none: "of the team of the token"},
-	"POST /v1/roster/statements": {none: "a statement is judged by the roster of the token's team; one of another team never fits it"},
+	"GET /v1/openapi.json":           {none: "the same for everybody"},
+	"GET /v1/server":                 {none: "the same for everybody"},
+	"POST /v1/teams":                 {none: "its input is a genesis, public to its team; TestFounding has the taken name"},
+	"POST /v1/newcomers":             {none: "belongs to no team: it is for those who are in none"},
+	"GET /v1/newcomers/{id}":         {none: "of no team; the id is the hash of the request, so who knows it made the request, or was shown it"},
+	"GET /v1/newcomers":              {none: "of no team; the topic is derived from words, a key or a token, so who knows it was told"},
+	"POST /v1/newcomers/{id}/answer": {none: "of no team; an answer is worth what its MAC or the words of its team are"},
+	"GET /v1/actor":                  {none: "speaks of the caller only"},
+	"GET /v1/agents":                 {none: "lists the team of the token; its cursor is a place, not a name to look up"},
+	"GET /v1/sessions":               {none: "lists the team of the token"},
+	"GET /v1/approvals":              {none: "lists the team of the token; its cursor is a number"},
+	"GET /v1/recordings":             {none: "lists the team of the token; its cursor is a number"},
+	"GET /v1/audit/checkpoint":       {none: "of the team of the token"},
+	"GET /v1/audit/entries":          {none: "numbers of the log of the token's team"},
+	"GET /v1/audit/proof":            {none: "numbers of the log of the token's team"},
+	"GET /v1/audit/export":           {none: "of the team of the token"},
+	"POST /v1/roster/statements":     {none: "a statement is judged by the roster of the token's team; one of another team never fits it"},
 	"POST /v1/token": {want: 401, as: "who is not on a roster is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		body := mustJSON(t, wire.TokenRequest{TeamID: of.team})
 		h := eve.s.dpopHeaders(t, eve.alice.id, "", token.DPoPClaims{Method: "POST", URL: eve.s.url + "/v1/token", BodySHA256: envelope.Sum(body)})

@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/recording/blob"
 	"github.com/tucdesk/tucdesk/internal/store"
@@ -69,6 +70,7 @@ type Server struct {
 	rosters    rosters
 	recordings *recordings.Service
 	waiters    *waiters
+	mailbox    *mailbox.Box
 	refusals   *door.Limiter // those that leave an entry
 	handler    http.Handler
 	openapi    []byte
@@ -149,6 +151,7 @@ func New(cfg Config) (*Server, error) {
 		logger:   cfg.Logger,
 		now:      cfg.Now,
 		waiters:  newWaiters(),
+		mailbox:  mailbox.New(cfg.Now),
 		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}
 	s.recordings = recordings.New(recordings.Config{

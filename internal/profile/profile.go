@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
@@ -32,12 +33,21 @@ import (
 // ErrNone means that the folder holds no profile.
 var ErrNone = errors.New("profile: this TUCDESK_HOME belongs to no team yet")
 
+// ErrOlder means that servers have given an older roster than the one that the
+// profile was made with.
+var ErrOlder = errors.New("profile: the servers show an older roster than the profile knows; they may be restored from a backup, or withhold something: tell an admin of your team")
+
 // A Profile says which team, and where its servers are. It is not secret.
 type Profile struct {
 	API        string        `json:"api"`
 	Rendezvous string        `json:"rendezvous"`
 	TeamFP     envelope.Hash `json:"team_fp"`
 	TeamID     string        `json:"team_id"`
+	// Pins are the SHA-256 of the servers' public TLS keys, where the site's
+	// authority is its own; none: the system's authorities.
+	Pins []envelope.Hash `json:"pins,omitempty"`
+	// Head is the roster at the profile's making: no older one is acted on.
+	Head roster.Head `json:"head"`
 }
 
 // A Home is an opened TUCDESK_HOME. It is safe for concurrent use.
@@ -77,11 +87,118 @@ func Create(dir string) (*Home, error) {
 	return &Home{Dir: dir, Identity: id, Unsealer: un}, nil
 }
 
+// Of gives the profile that a card describes.
+func Of(c contact.Card) Profile {
+	return Profile{API: c.API, Rendezvous: c.Rendezvous, TeamFP: c.TeamFP, TeamID: c.TeamID, Pins: c.Pins, Head: c.Head}
+}
+
+// Card describes the profile's team to others, at a roster that they are not to
+// fall behind.
+func (p Profile) Card(r *roster.Roster) contact.Card {
+	return contact.Card{
+		V: contact.Version, API: p.API, Rendezvous: p.Rendezvous, Pins: p.Pins, TeamID: p.TeamID, TeamFP: p.TeamFP, Head: r.Head(),
+	}
+}
+
+// Import stores the profile of a card in a home that has none: it names the team
+// that this device will join. It makes no key and connects to nothing.
+func Import(dir string, c contact.Card) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	b, err := jsonBytes(Of(c))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	path := filepath.Join(dir, "profile.json")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("profile: %s has a profile already, which is never overwritten; use another TUCDESK_HOME", dir)
+	}
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(path)
+		return fmt.Errorf("profile: %w", err)
+	}
+	return nil
+}
+
+// Imported gives the profile of a home, whether or not its device is enrolled.
+// None is ErrNone.
+func Imported(dir string) (Profile, error) {
+	p, err := readProfile(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, fmt.Errorf("%w (looked in %s)", ErrNone, dir)
+	}
+	return p, err
+}
+
+// Once gives the content of a file of the home, which is made at the first call
+// and never changes: what was sent under this device's name before a crash is
+// what is sent after it. Forget removes it.
+func (h *Home) Once(name string, create func() ([]byte, error)) ([]byte, error) {
+	path := filepath.Join(h.Dir, name)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err := create()
+		if err != nil {
+			return nil, err
+		}
+		return b, replaceFile(path, b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	return b, nil
+}
+
+// Forget removes a file that Once has made.
+func (h *Home) Forget(name string) error {
+	err := os.Remove(filepath.Join(h.Dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Behind answers ErrOlder while the roster of this home lacks what its profile
+// has been made with: then nothing may rest on it.
+func (h *Home) Behind() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.roster.Roster(); !h.Profile.Head.Hash.IsZero() && !r.Knows(h.Profile.Head) {
+		return fmt.Errorf("%w (number %d; the profile was made with number %d)", ErrOlder, r.Head().Seq, h.Profile.Head.Seq)
+	}
+	return nil
+}
+
 // Enrol pins the team: it stores the profile and the genesis, whose hash must be
 // the profile's fingerprint. A home never changes its team.
 func (h *Home) Enrol(p Profile, genesis []byte) error {
-	if old, err := readProfile(h.Dir); err == nil && old.TeamFP != p.TeamFP {
-		return fmt.Errorf("profile: %s belongs to team %s already; use another TUCDESK_HOME for another team", h.Dir, old.TeamFP)
+	if old, err := readProfile(h.Dir); err == nil {
+		if old.TeamFP != p.TeamFP {
+			return fmt.Errorf("profile: %s belongs to team %s already; use another TUCDESK_HOME for another team", h.Dir, old.TeamFP)
+		}
+		if old.Head.Seq > p.Head.Seq {
+			p.Head = old.Head
+		}
 	}
 	f, err := rosterfile.Create(h.rosterPath(), p.TeamFP, genesis)
 	if err != nil {
@@ -104,12 +221,15 @@ func (h *Home) Enrol(p Profile, genesis []byte) error {
 func Open(dir string) (*Home, error) {
 	p, err := readProfile(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w (looked in %s): set TUCDESK_HOME to a folder that has one, or try `tucdesk demo`", ErrNone, dir)
+		return nil, fmt.Errorf("%w (looked in %s): set TUCDESK_HOME to a folder that has one, try `tucdesk login`, or `tucdesk demo`", ErrNone, dir)
 	}
 	if err != nil {
 		return nil, err
 	}
 	h := &Home{Dir: dir, Profile: p}
+	if _, err := os.Stat(h.rosterPath()); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s holds the profile of team %s, and this device is not in it yet; run `tucdesk login`", ErrNone, dir, p.TeamID)
+	}
 	if h.Identity, err = keyfile.LoadIdentity(filepath.Join(dir, "device.key")); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again.Identity.Kid() != h.Identity.Kid() || again.Profile != h.Profile || again.Roster().TeamFP() != h.Roster().TeamFP() {
+	if again.Identity.Kid() != h.Identity.Kid() || !reflect.DeepEqual(again.Profile, h.Profile) || again.Roster().TeamFP() != h.Roster().TeamFP() {
 		t.Error("another home than was made")
 	}
 	if err := again.Enrol(Profile{TeamFP: envelope.Hash{1}, TeamID: "b", API: "x"}, h.Roster().Genesis()); err == nil {
