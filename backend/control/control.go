@@ -75,7 +75,6 @@ type Backend struct {
 	looked    time.Time // when the roster was last compared with apid's
 	states    map[key.Kid]wire.AgentState
 	statesAt  time.Time
-	statesErr error
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
 }
