@@ -49,6 +49,8 @@ func newChannel(s *quic.Stream, opener bool) *Channel {
 // comes first. Keystrokes and their echo go before bulk.
 func urgency(kind string) int8 {
 	switch kind {
+	case "path": // rare, short, and what hangs is waiting for it
+		return 0
 	case "shell", "join":
 		return 1
 	case "exec", "observe":

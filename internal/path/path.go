@@ -1,11 +1,17 @@
 // Package path opens what sealed datagrams travel on between the two sides of
-// a session. Today that is one way, through a relay; direct paths join it.
+// a session: a [Relayed] path, which works always, and a [Switch] that begins on
+// one and goes over to a direct path while there is one.
 //
 // Invariants:
 //   - whoever runs the path sees only what was sealed above it: nothing here
-//     encrypts, authenticates or retries;
-//   - a path reaches one peer, the one it was told to permit, and reads from
-//     no other;
+//     encrypts or retries, and what ICE authenticates counts for availability
+//     alone;
+//   - a relayed path reaches one peer, the one it was told to permit, and reads
+//     from no other;
+//   - an address that a peer names is contacted with ICE's checks only, bounded
+//     in number and rate, until it has answered one with a password of this
+//     attempt; outside a demo it is never loopback or link-local, and in a demo
+//     never anything but loopback;
 //   - what is opened is released by Close, also on the relay.
 //
 // The package must not import internal/session: it moves bytes, it never has
@@ -56,6 +62,7 @@ type Relayed struct {
 	client *turn.Client
 	alloc  net.PacketConn // the allocation
 	sock   net.PacketConn // to the relay
+	server netip.AddrPort // the relay's address; invalid where that is none of IP
 	read   chan struct{}  // closed when the read loop has ended
 
 	mu       sync.Mutex
@@ -98,6 +105,9 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		return nil, fmt.Errorf("path: %w", err)
 	}
 	r := &Relayed{client: client, sock: conn, read: make(chan struct{})}
+	if udp, ok := relay.(*net.UDPAddr); ok {
+		r.server = canonical(udp)
+	}
 	go r.readLoop(fail)
 	r.alloc, err = client.AllocateWithContext(ctx)
 	if err != nil {

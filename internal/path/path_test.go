@@ -16,7 +16,14 @@ import (
 )
 
 // pair opens both sides of one session on a relay of its own.
-func pair(t *testing.T) (operator, agent *path.Relayed) {
+func pair(t testing.TB) (operator, agent *path.Relayed) {
+	t.Helper()
+	sides, _ := pairOn(t)
+	return sides[0], sides[1]
+}
+
+// pairOn is pair with a relay that can be stopped.
+func pairOn(t testing.TB) (sides [2]*path.Relayed, stop func()) {
 	t.Helper()
 	secret := cred.NewSecret()
 	s, err := relay.New(relay.Config{Listen: "127.0.0.1:0", Secret: secret})
@@ -27,25 +34,26 @@ func pair(t *testing.T) (operator, agent *path.Relayed) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- s.Run(ctx, func() { close(ready) }) }()
 	<-ready
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	open := func(side cred.Side) *path.Relayed {
+	t.Cleanup(stop)
+	for i, side := range []cred.Side{cred.Operator, cred.Agent} {
 		c := secret.Mint([16]byte{1}, side, time.Now().Add(time.Hour))
 		r, err := path.OpenRelay(t.Context(), s.Addr().String(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { r.Close() })
-		return r
+		sides[i] = r
 	}
-	return open(cred.Operator), open(cred.Agent)
+	return sides, stop
 }
 
-func permit(t *testing.T, from, to *path.Relayed) {
+func permit(t testing.TB, from, to *path.Relayed) {
 	t.Helper()
 	if err := from.Permit(t.Context(), to.LocalRelayed()); err != nil {
 		t.Fatal(err)

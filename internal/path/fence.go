@@ -1,0 +1,141 @@
+package path
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/pion/stun/v4"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// maxHosts bounds the addresses of this machine that an attempt offers;
+	// two more are how the relay sees it over IPv4 and IPv6.
+	maxHosts = MaxCandidates - 2
+	// checksPerSecond and checksAtOnce bound the checks that one attempt
+	// sends, whatever the peer says. Two machines with two addresses each
+	// need 20 a second.
+	checksPerSecond = 100
+	checksAtOnce    = 100
+	// socketBuffer is asked from the system for each socket, in bytes.
+	socketBuffer = 4 << 20
+)
+
+// fence is the machine's network as an attempt sees it: the addresses that may be
+// offered, sockets for datagrams, one server that may be asked, and so many checks.
+type fence struct {
+	*stdnet.Net
+	loopback bool
+	server   netip.AddrPort // the relay's, for its STUN answers; may be invalid
+	checks   *rate.Limiter
+	listen   listen
+}
+
+// listen opens a socket; tests put faults into it.
+type listen func(network string, local *net.UDPAddr) (socket, error)
+
+// A socket is what an attempt needs of a [net.UDPConn].
+type socket interface {
+	transport.UDPConn
+	ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort([]byte, netip.AddrPort) (int, error)
+}
+
+func newFence(loopback bool, server netip.AddrPort, l listen) (*fence, error) {
+	std, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
+	if l == nil {
+		l = func(network string, local *net.UDPAddr) (socket, error) { return net.ListenUDP(network, local) }
+	}
+	return &fence{Net: std, loopback: loopback, server: server, checks: rate.NewLimiter(checksPerSecond, checksAtOnce), listen: l}, nil
+}
+
+// Interfaces leaves out what is not offered, and what is too much.
+func (f *fence) Interfaces() ([]*transport.Interface, error) {
+	all, err := f.Net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var some []*transport.Interface
+	n := 0
+	for _, i := range all {
+		addrs, err := i.Addrs()
+		if err != nil || i.Flags&net.FlagUp == 0 {
+			continue
+		}
+		kept := transport.NewInterface(i.Interface)
+		before := n
+		for _, a := range addrs {
+			ipnet, ok := a.(*net.IPNet)
+			if !ok || n == maxHosts {
+				continue
+			}
+			ip, ok := netip.AddrFromSlice(ipnet.IP)
+			if ok && reachable(ip.Unmap(), f.loopback) == nil {
+				kept.AddAddress(a)
+				n++
+			}
+		}
+		if n > before {
+			some = append(some, kept)
+		}
+	}
+	return some, nil
+}
+
+// ResolveUDPAddr asks no name server: there is one server, and it is known.
+func (f *fence) ResolveUDPAddr(network, _ string) (*net.UDPAddr, error) {
+	if !f.server.IsValid() || (network == "udp6") == f.server.Addr().Is4() {
+		return nil, errors.New("path: no STUN server in this address family")
+	}
+	return net.UDPAddrFromAddrPort(f.server), nil
+}
+
+// ListenUDP opens a socket behind the fence.
+func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := f.listen(network, local)
+	if err != nil {
+		return nil, err
+	}
+	c.SetReadBuffer(socketBuffer) // best effort: the system may give less
+	c.SetWriteBuffer(socketBuffer)
+	return &fenced{socket: c, checks: f.checks}, nil
+}
+
+// fenced is a socket whose checks are counted. Everything else goes to a pair
+// that has answered one.
+type fenced struct {
+	socket
+	checks *rate.Limiter
+}
+
+// over reports whether p is one check too many. It is dropped then, as a network
+// might, and comes again.
+func (c *fenced) over(p []byte) bool { return stun.IsMessage(p) && !c.checks.Allow() }
+
+// WriteTo implements [net.PacketConn].
+func (c *fenced) WriteTo(p []byte, to net.Addr) (int, error) {
+	if c.over(p) {
+		return len(p), nil
+	}
+	return c.socket.WriteTo(p, to)
+}
+
+// ReadFromAddrPort implements ice.AddrPortReaderWriter: reads that allocate no
+// address.
+func (c *fenced) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
+	return c.ReadFromUDPAddrPort(p)
+}
+
+// WriteToAddrPort implements ice.AddrPortReaderWriter.
+func (c *fenced) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {
+	if c.over(p) {
+		return len(p), nil
+	}
+	return c.WriteToUDPAddrPort(p, to)
+}
