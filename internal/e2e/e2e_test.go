@@ -39,6 +39,8 @@ type demo struct {
 	up.Ready
 	dir  string
 	stop func() error
+	pid  int    // of `tucdesk demo --processes`
+	kill func() // it, without warning
 
 	mu     sync.Mutex
 	passed bytes.Buffer
@@ -95,9 +97,14 @@ func (l testLog) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestScripts runs the personas' stories against one demo.
+// TestScripts runs the personas' stories against one demo in one process, and
+// against one whose parts are processes of their own.
 func TestScripts(t *testing.T) {
-	d := startDemo(t, "")
+	t.Run("one process", func(t *testing.T) { runScripts(t, startDemo(t, "")) })
+	t.Run("a process each", func(t *testing.T) { runScripts(t, startProcesses(t)) })
+}
+
+func runScripts(t *testing.T, d *demo) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

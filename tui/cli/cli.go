@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
 		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.backendCommand(),
-		a.demoCommand(), a.versionCommand(),
+		a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
 	return root
 }

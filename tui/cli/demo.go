@@ -20,8 +20,8 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var (
-		headless    bool
-		dir, policy string
+		headless, processes bool
+		dir, policy         string
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -29,6 +29,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: "Start the servers, four agents and a small team on this machine, on loopback only, and open the console\n" +
 			"as alice, an SRE. Whoever approves is bob, in a second terminal: the console's first screen says how.\n" +
 			"With --headless it opens no console, writes DIR/ready.json when everything serves, and stays.\n" +
+			"With --processes each part is a process of its own, started again when it ends; their logs are in DIR/logs.\n" +
 			"The agents run commands as you. Where you are root, rules of --policy must say so: as: [root].",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,7 +40,7 @@ func (a *app) demoCommand() *cobra.Command {
 				}
 				dir = filepath.Join(cache, "tucdesk-demo")
 			}
-			d := &up.Demo{Dir: dir, Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
+			d := &up.Demo{Dir: dir, Processes: processes, Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
 			if policy != "" {
 				doc, err := readFile(policy, roster.MaxPolicy)
 				if err != nil {
@@ -58,9 +59,26 @@ func (a *app) demoCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&headless, "headless", false, "open no console; stay in the foreground")
+	cmd.Flags().BoolVar(&processes, "processes", false, "run each server and each agent as a process of its own")
 	cmd.Flags().StringVar(&dir, "dir", "", "where the demo keeps its state (default: tucdesk-demo in the user's cache folder)")
 	cmd.Flags().StringVar(&policy, "policy", "", "start with this policy instead of the demo's own")
 	return cmd
+}
+
+// partCommand is how a demo starts each of its processes. It is not for people.
+func (a *app) partCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "part NAME", Hidden: true, DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which part? this command is for `tucdesk demo --processes`")
+			}
+			if code := up.Part(args[0], args[1:]); code != 0 {
+				return &exitError{code}
+			}
+			return nil
+		},
+	}
 }
 
 // demoConsole runs the demo behind a console; whichever ends first ends both.

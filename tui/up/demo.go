@@ -40,6 +40,9 @@ type Demo struct {
 	Logger *slog.Logger
 	// Tap, for tests, sees everything that passes the rendezvous and the relay.
 	Tap func([]byte)
+	// Processes runs each part as a process of its own: this program again, by
+	// its hidden command "part". There is no Tap then.
+	Processes bool
 	// Progress is told in words what is being done; nil: nobody.
 	Progress func(string)
 }
@@ -125,7 +128,14 @@ func (d *Demo) Run(ctx context.Context, ready func(Ready)) error {
 	}
 	defer os.Remove(readyFile)
 
-	s, err := openServers(ctx, filepath.Join(dir, "servers"), d.Logger, d.Tap)
+	var apart *processes
+	if d.Processes {
+		if d.Tap != nil {
+			return errors.New("up: what passes other processes can't be tapped")
+		}
+		apart = newProcesses(dir, d.Logger)
+	}
+	s, err := openServers(ctx, filepath.Join(dir, "servers"), d.Logger, d.Tap, apart)
 	if err != nil {
 		return err
 	}
@@ -138,13 +148,17 @@ func (d *Demo) Run(ctx context.Context, ready func(Ready)) error {
 			return err
 		}
 		d.Progress("starting the agents")
-		return d.runAgents(ctx, s, team, func() error {
-			r := d.describe(s, team)
-			if err := writeReady(readyFile, r); err != nil {
-				return err
+		return d.runAgents(ctx, s, team, apart, func() error {
+			r, err := d.describe(s, team), error(nil)
+			if apart != nil {
+				r, err = apart.publish(r)
+			} else {
+				err = writeReady(readyFile, r)
 			}
-			ready(r)
-			return nil
+			if err == nil {
+				ready(r)
+			}
+			return err
 		})
 	})
 }
@@ -348,9 +362,17 @@ func sameServers(r *roster.Roster, want roster.ServerKeys) bool {
 func (d *Demo) agentDir(name string) string { return filepath.Join(d.Dir, "agents", name) }
 
 // runAgents runs all agents until ctx is done, and calls up once all are online.
-func (d *Demo) runAgents(ctx context.Context, s *servers, t *enrolled, up func() error) error {
+func (d *Demo) runAgents(ctx context.Context, s *servers, t *enrolled, apart *processes, up func() error) error {
 	var all daemon.Group
 	for _, m := range machines {
+		if apart != nil {
+			member, err := apart.agent(d, s, t, m.name)
+			if err != nil {
+				return err
+			}
+			all = append(all, member)
+			continue
+		}
 		h, err := host.New(host.Config{
 			Dir: d.agentDir(m.name), Name: m.name, APIURL: s.apiURL, RendezvousURL: s.rendezvousURL, TeamID: t.homes[founder].Profile.TeamID,
 			TeamFP: t.fp, Demo: true, Logger: d.Logger.With("agent", m.name),

@@ -1,6 +1,8 @@
-// Package up runs several of TucDesk's programs in one process: `tucdesk up`,
-// the three servers, and `tucdesk demo`, the servers with agents and a team. It
-// is the only package that may import more than one service.
+// Package up runs several of TucDesk's programs together: `tucdesk up`, the three
+// servers, and `tucdesk demo`, the servers with agents and a team. They run in one
+// process, or each in one of its own, which [Part] makes of this same program and
+// a small supervisor starts again when it ends. It is the only package that may
+// import more than one service.
 //
 // The servers that it runs hold no member's and no admin's key.
 package up
@@ -55,8 +57,9 @@ type ports struct {
 }
 
 // openServers loads or makes the keys, opens the store and builds the services.
-// tap, if set, sees what passes the rendezvous and the relay.
-func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func([]byte)) (_ *servers, err error) {
+// tap, if set, sees what passes the rendezvous and the relay. apart, if set, runs
+// them as processes, and this one opens nothing of theirs.
+func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func([]byte), apart *processes) (_ *servers, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("up: %w", err)
 	}
@@ -83,6 +86,10 @@ func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func(
 		return nil, err
 	}
 	s.apiURL, s.rendezvousURL, s.relayAddr = "http://"+loopback(p.API), "http://"+loopback(p.Rendezvous), loopback(p.Relay)
+	if apart != nil {
+		s.group, err = apart.servers(s)
+		return s, err
+	}
 	if s.store, err = sqlite.Open(ctx, filepath.Join(dir, "tucdesk.db")); err != nil {
 		return nil, err
 	}
