@@ -39,7 +39,32 @@ const (
 	// answerIn bounds one question to a server, so that a method returns soon
 	// after its context is done, and a dead server never hangs a screen.
 	answerIn = 15 * time.Second
+	// steerAfter is how old a terminal is before a direct path is looked for,
+	// and directIn how long one is waited for where nothing else will do.
+	steerAfter = 300 * time.Millisecond
+	directIn   = 15 * time.Second
 )
+
+// A Path says which ways terminals may take.
+type Path string
+
+// The values of Path. The zero value is AnyPath.
+const (
+	AnyPath    Path = ""       // by relay at once, directly when that is found
+	RelayOnly  Path = "relay"  // the other side learns no address of this device
+	DirectOnly Path = "direct" // not before a direct path is found; for tests
+)
+
+// ParsePath reads the value of a --path flag: auto, relay or direct.
+func ParsePath(s string) (Path, error) {
+	switch s {
+	case "auto":
+		return AnyPath, nil
+	case string(RelayOnly), string(DirectOnly):
+		return Path(s), nil
+	}
+	return "", fmt.Errorf("control: path %q: want auto, relay or direct", s)
+}
 
 // Driver opens tucdesk: backends. The URL's path, if any, is the TUCDESK_HOME.
 func Driver() backend.Driver {
@@ -69,6 +94,7 @@ type Backend struct {
 	api    *wire.Client
 	logger *slog.Logger
 	now    func() time.Time
+	path   Path
 
 	mu        sync.Mutex
 	closed    bool
@@ -102,6 +128,9 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 		asks:      map[backend.ApprovalID]*ask{},
 	}, nil
 }
+
+// UsePath says which ways terminals may take. It is called before Open.
+func (b *Backend) UsePath(p Path) { b.path = p }
 
 // Client gives the client of apid, for commands that ask it directly.
 func (b *Backend) Client() *wire.Client { return b.api }

@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -35,7 +36,8 @@ type plan struct {
 
 // Open opens a terminal. The order is: judge here; prove the request to apid,
 // which may refuse and else grants; seal grant, proof and approvals to the
-// agent; shake hands with it through the rendezvous; speak over the relay.
+// agent; shake hands with it through the rendezvous; speak over the relay, and
+// over a direct path once there is one.
 func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Terminal, error) {
 	if b.isClosed() {
 		return nil, backend.ErrClosed
@@ -213,24 +215,77 @@ func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals 
 	if err != nil {
 		return nil, fmt.Errorf("%w: the relay at %s does not answer: %w", backend.ErrUnavailable, answer.Relay.Addr, err)
 	}
-	est, peer, err := b.shake(ctx, p, sealed, hash, relayed.LocalRelayed().String())
+	way := path.NewSwitch(relayed, path.Options{Loopback: p.roster.Demo()})
+	est, peer, err := b.shake(ctx, p, sealed, hash, way.LocalRelayed().String())
 	if err == nil {
-		err = relayed.Permit(ctx, peer)
+		err = way.Permit(ctx, peer)
 	}
 	if err != nil {
-		relayed.Close()
+		way.Close()
 		return nil, err
 	}
-	mux, err := channel.Dial(ctx, relayed, peer, est, channel.Options{}) // owns path and session from here on
+	mux, err := channel.Dial(ctx, way, peer, est, channel.Options{}) // owns path and session from here on
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s answered, but no data path came up: %w", backend.ErrUnavailable, p.agent.Name, err)
 	}
-	t, err := b.start(ctx, p, mux)
+	t, err := b.begin(ctx, p, mux, way)
 	if err != nil {
 		mux.Close()
 		return nil, err
 	}
 	return t, nil
+}
+
+// begin opens the terminal, and has a direct path looked for as b.path says.
+func (b *Backend) begin(ctx context.Context, p *plan, mux *channel.Mux, way *path.Switch) (*terminal, error) {
+	if b.path == DirectOnly {
+		go b.steer(mux, way)
+		ctx, cancel := context.WithTimeoutCause(ctx, directIn, errors.New("no direct path has been found"))
+		defer cancel()
+		if err := way.Await(ctx, path.Direct); err != nil {
+			return nil, fmt.Errorf("%w: %s can't be reached directly: %w; the relay works: leave --path out", backend.ErrUnavailable, p.agent.Name, err)
+		}
+	}
+	t, err := b.start(ctx, p, mux, way)
+	if err != nil {
+		return nil, err
+	}
+	if b.path == AnyPath {
+		go func() {
+			// A command that is over by then has not cost two machines a search.
+			select {
+			case <-time.After(steerAfter):
+				b.steer(mux, way)
+			case <-mux.Done():
+			}
+		}()
+	}
+	return t, nil
+}
+
+// steer looks for a direct path until the session ends. The relay does its work
+// whatever comes of it.
+func (b *Backend) steer(mux *channel.Mux, way *path.Switch) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-mux.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	ch, err := mux.Open(ctx, channel.OpenMessage{Kind: direct.Kind})
+	if err != nil {
+		return
+	}
+	defer ch.Close()
+	if answer, err := ch.AwaitAnswer(ctx); err != nil || !answer.Allowed() {
+		b.logger.Debug("the agent does not look for direct paths")
+		return
+	}
+	err = direct.Lead(ctx, ch, way)
+	b.logger.Debug("no more attempts at a direct path", "error", err)
 }
 
 // shake does the handshake through the rendezvous, and gives the session and
@@ -318,7 +373,7 @@ func (b *Backend) compare(p *plan, peer session.Evidence) error {
 }
 
 // start opens the one channel of a session and waits for the agent's word.
-func (b *Backend) start(ctx context.Context, p *plan, mux *channel.Mux) (*terminal, error) {
+func (b *Backend) start(ctx context.Context, p *plan, mux *channel.Mux, way *path.Switch) (*terminal, error) {
 	c := p.command
 	msg := channel.OpenMessage{
 		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt,
@@ -340,7 +395,7 @@ func (b *Backend) start(ctx context.Context, p *plan, mux *channel.Mux) (*termin
 		v := backend.Verdict{Rule: answer.Rule, Line: answer.Line, Reason: p.agent.Name + " refused: " + answer.Reason}
 		return nil, v.Err()
 	}
-	t := newTerminal(b, p, mux, ch, answer)
+	t := newTerminal(b, p, mux, way, ch, answer)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -17,6 +18,7 @@ import (
 type terminal struct {
 	b      *Backend
 	mux    *channel.Mux
+	way    *path.Switch
 	ch     *channel.Channel
 	tty    bool
 	assure backend.Assurance
@@ -36,11 +38,11 @@ var (
 	_ backend.Signaler       = (*terminal)(nil)
 )
 
-func newTerminal(b *Backend, p *plan, mux *channel.Mux, ch *channel.Channel, a channel.Answer) *terminal {
+func newTerminal(b *Backend, p *plan, mux *channel.Mux, way *path.Switch, ch *channel.Channel, a channel.Answer) *terminal {
 	t := &terminal{
-		b: b, mux: mux, ch: ch, tty: p.command.Stdin == token.StdinTTY, done: make(chan struct{}),
+		b: b, mux: mux, way: way, ch: ch, tty: p.command.Stdin == token.StdinTTY, done: make(chan struct{}),
 		assure: backend.Assurance{
-			E2EE: true, Peer: p.agent.Kid.String(), Path: "relay", Gate: a.Gate, Recording: a.Recording, Policy: true,
+			E2EE: true, Peer: p.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
 		},
 	}
 	var out, errs *io.PipeWriter
@@ -157,8 +159,12 @@ func (t *terminal) Wait() (backend.Exit, error) {
 	return t.exit, t.err
 }
 
-// Assurance says what protects this terminal.
-func (t *terminal) Assurance() backend.Assurance { return t.assure }
+// Assurance says what protects this terminal, and which way it goes now.
+func (t *terminal) Assurance() backend.Assurance {
+	a := t.assure
+	a.Path = t.way.Path()
+	return a
+}
 
 // Close ends the session, and with it the program.
 func (t *terminal) Close() error {

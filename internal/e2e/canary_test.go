@@ -12,7 +12,8 @@ import (
 
 // TestServersSeeNothing runs commands whose arguments, input and output hold
 // canaries, and looks for these in everything that passed the rendezvous and the
-// relay, and in everything that the servers have on disk afterwards.
+// relay, and in everything that the servers have on disk afterwards. The relay is
+// the way that all of it takes: on a direct path there would be nothing to see.
 func TestServersSeeNothing(t *testing.T) {
 	const (
 		argument = "canary-argument-5d1f0a"
@@ -21,17 +22,17 @@ func TestServersSeeNothing(t *testing.T) {
 		reason   = "canary-reason-90be12"
 	)
 	d := startDemo(t, "")
-	got := d.must(t, "alice", "exec", "--yes", "--reason", reason, "web-1", "--", "sh", "-c", "echo "+output+"$((41*2+1))", argument)
+	got := d.must(t, "alice", "exec", "--path", "relay", "--yes", "--reason", reason, "web-1", "--", "sh", "-c", "echo "+output+"$((41*2+1))", argument)
 	if got != output+"83\n" {
 		t.Fatalf("output %q", got)
 	}
-	out, errs, code := run(t, []string{"TUCDESK_HOME=" + d.Homes["alice"]}, input, "exec", "web-1", "--", "cat")
+	out, errs, code := run(t, []string{"TUCDESK_HOME=" + d.Homes["alice"]}, input, "exec", "--path", "relay", "web-1", "--", "cat")
 	if out != input || code != 0 {
 		t.Fatalf("cat: %q %q exit %d", out, errs, code)
 	}
 	held := make(chan int, 1)
 	go func() {
-		_, _, code := d.command(t, "alice", "exec", "--reason", reason, "web-1", "--", "rm", "-rf", filepath.Join(d.dir, "scratch-"+argument))
+		_, _, code := d.command(t, "alice", "exec", "--path", "relay", "--reason", reason, "web-1", "--", "rm", "-rf", filepath.Join(d.dir, "scratch-"+argument))
 		held <- code
 	}()
 	d.decide(t, "bob", reason, "approve", "--yes")

@@ -26,12 +26,14 @@ type requestFlags struct {
 	as, reason string
 	yes        bool
 	noWait     bool
+	path       string
 }
 
 func (f *requestFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.as, "as", "", "user on the target (default: the target's login user)")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the approvers and the audit log")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "confirm what policy wants confirmed, without a question")
+	cmd.Flags().StringVar(&f.path, "path", "auto", "auto: by relay, then directly when that works; relay; direct")
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "fail when an approval is needed, instead of asking for it")
 }
 
@@ -103,11 +105,16 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 		}
 		req.Cols, req.Rows, req.Term = uint16(cols), uint16(rows), os.Getenv("TERM")
 	}
+	way, err := control.ParsePath(f.path)
+	if err != nil {
+		return err
+	}
 	b, err := a.control()
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	b.UsePath(way)
 	t, err := a.openAnyhow(ctx, b, req, f)
 	if err != nil {
 		return err
