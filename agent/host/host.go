@@ -19,6 +19,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -213,6 +214,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	n := uplink.New(uplink.Config{
 		Team: c.TeamID, API: h.api, Inside: in, Logger: logger, Metrics: h.metrics.uplink, Poll: c.Poll,
+		Paths:  path.Options{Loopback: c.Demo},
 		Online: sync.OnceFunc(ready),
 		Dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -44,9 +45,12 @@ type live struct {
 	ctx    context.Context // its cause is why the session ends
 	cancel context.CancelCauseFunc
 
-	mu   sync.Mutex
-	ran  bool // an exec session runs its command once
-	last process.Exit
+	way way // of run
+
+	mu     sync.Mutex
+	ran    bool // an exec session runs its command once
+	direct bool // the session has had its channel about paths
+	last   process.Exit
 }
 
 func newLive(s *sessions, a *admission) *live {
@@ -58,6 +62,7 @@ func newLive(s *sessions, a *admission) *live {
 // run serves the session until it ends, and tells why. It owns the way.
 func (l *live) run(w way, peer net.Addr, est *session.Established) (last process.Exit, reason string) {
 	// A timer counts on the monotonic clock: setting the clock back gains nothing.
+	l.way = w
 	end := time.AfterFunc(l.life, func() { l.cancel(errEndsBy) })
 	defer end.Stop()
 	mux, err := channel.Accept(l.ctx, w, peer, est, channel.Options{MaxChannels: maxChannels})
@@ -103,6 +108,10 @@ func (l *live) serve(ch *channel.Channel) {
 		_ = ch.Answer(l.no.answer())
 		return
 	}
+	if ch.Request().Kind == direct.Kind {
+		l.follow(ch)
+		return
+	}
 	t, no := l.s.checker.decide(l.ctx, l.admission, ch.Request())
 	var user process.User
 	if no == nil {
@@ -126,6 +135,25 @@ func (l *live) serve(ch *channel.Channel) {
 		l.cancel(err)
 	}
 	_ = ch.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
+}
+
+// follow lets the operator's side look for a path without the relay, on one
+// channel in the session's life. Nothing is asked of policy: it opens nothing.
+func (l *live) follow(ch *channel.Channel) {
+	l.mu.Lock()
+	again := l.direct
+	l.direct = true
+	l.mu.Unlock()
+	if again {
+		_ = ch.Answer(channel.Answer{Reason: "this session has had its channel about paths"})
+		return
+	}
+	if ch.Answer(channel.Answer{Effect: channel.Allow}) != nil {
+		return
+	}
+	// Neither this error nor the log names an address.
+	err := direct.Follow(l.ctx, ch, l.way)
+	l.s.logger.Debug("no more attempts at a direct path", "session", l.id, "error", err)
 }
 
 // commit is step 8: the session's one command, the approval's nonce and the

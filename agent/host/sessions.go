@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
@@ -41,6 +42,8 @@ type way interface {
 	LocalRelayed() net.Addr
 	// Permit lets the peer through.
 	Permit(ctx context.Context, peer net.Addr) error
+	// Gather begins an attempt at a path without the relay.
+	Gather(ctx context.Context) (*path.Attempt, error)
 }
 
 // outside is what the session half asks of the network half.

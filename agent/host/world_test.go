@@ -297,6 +297,9 @@ type fakeWay struct {
 
 func (f fakeWay) LocalRelayed() net.Addr               { return f.addr }
 func (fakeWay) Permit(context.Context, net.Addr) error { return nil }
+func (fakeWay) Gather(context.Context) (*path.Attempt, error) {
+	return nil, path.ErrNoDirect
+}
 
 func (f fakeOutside) OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error) {
 	if _, password, err := f.w.secret.Check(c.Username, time.Now()); err != nil || c.Password != password || relay != f.w.relay {

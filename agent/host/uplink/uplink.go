@@ -88,6 +88,7 @@ type Config struct {
 	Logger  *slog.Logger
 	Metrics Metrics
 	Poll    time.Duration // mean time between two questions for the roster
+	Paths   path.Options  // of sessions
 }
 
 // Metrics say how the uplink does.
@@ -113,9 +114,13 @@ func New(c Config) *Uplink {
 	return &Uplink{Config: c, refreshing: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 }
 
-// OpenPath opens a path through a relay.
-func (u *Uplink) OpenPath(ctx context.Context, relay string, c cred.Credential) (*path.Relayed, error) {
-	return path.OpenRelay(ctx, relay, c)
+// OpenPath opens a path through a relay, that can go over to a direct one.
+func (u *Uplink) OpenPath(ctx context.Context, relay string, c cred.Credential) (*path.Switch, error) {
+	r, err := path.OpenRelay(ctx, relay, c)
+	if err != nil {
+		return nil, err
+	}
+	return path.NewSwitch(r, u.Paths), nil
 }
 
 // Refresh brings the roster up to what apid has. It is rate limited, and those
