@@ -14,7 +14,7 @@ const Kind = "path"
 
 const (
 	// maxAttempts bounds the attempts of a session, and with them what one
-	// side can make the other contact: 32 attempts with 8 addresses each.
+	// side can make the other contact: see internal/decisions/0025.
 	maxAttempts = 32
 	// answerTime is how long the leader waits for an answer.
 	answerTime = 10 * time.Second

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -39,6 +40,9 @@ var usual = times{keepAlive: time.Second, silence: 2500 * time.Millisecond, gath
 // maxChecks is how often a pair of candidates is tried before it counts as dead.
 const maxChecks = 7
 
+// maxRemotes bounds the addresses that one attempt has to do with.
+const maxRemotes = 3 * MaxCandidates
+
 // An Attempt is one try at a direct path: candidates, checks, and the path that
 // comes of it, until it dies. ICE (RFC 8445) finds it. What ICE believes counts for
 // availability alone: whoever breaks it can send datagrams, or swallow them, and a
@@ -48,6 +52,8 @@ type Attempt struct {
 	agent *ice.Agent
 	local Description
 	conn  *ice.Conn // of Connect
+
+	admitted atomic.Int32 // remote addresses
 
 	ending sync.Once
 	lost   chan struct{}
@@ -77,11 +83,7 @@ func (a *Attempt) gather(ctx context.Context) error {
 		ice.WithNet(f),
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
-		ice.WithRemoteIPFilter(func(ip net.IP) bool {
-			// Also of addresses from which a check came that nobody named.
-			addr, ok := netip.AddrFromSlice(ip)
-			return ok && reachable(addr.Unmap(), a.s.loopback) == nil
-		}),
+		ice.WithRemoteIPFilter(a.admit),
 		ice.WithKeepaliveInterval(t.keepAlive), ice.WithDisconnectedTimeout(t.silence), ice.WithFailedTimeout(t.connect),
 		ice.WithSTUNGatherTimeout(t.gather), ice.WithMaxBindingRequests(maxChecks),
 		// pion/ice logs addresses at every level.
@@ -107,6 +109,14 @@ func (a *Attempt) gather(ctx context.Context) error {
 		return net.ErrClosed
 	}
 	return a.collect(ctx)
+}
+
+// admit judges an address before it is answered or contacted: each that the peer
+// has named, and each from which a check came that knows our password, once. NATs
+// add a few to the peer's; whoever forges senders could add any number.
+func (a *Attempt) admit(ip net.IP) bool {
+	addr, ok := netip.AddrFromSlice(ip)
+	return ok && reachable(addr.Unmap(), a.s.loopback) == nil && a.admitted.Add(1) <= maxRemotes
 }
 
 // hold makes agent that of a, unless a is over already.

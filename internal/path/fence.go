@@ -104,7 +104,7 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 	}
 	c.SetReadBuffer(socketBuffer) // best effort: the system may give less
 	c.SetWriteBuffer(socketBuffer)
-	return &fenced{socket: c, checks: f.checks}, nil
+	return &fenced{socket: c, checks: f.checks, server: f.server.Port()}, nil
 }
 
 // fenced is a socket whose checks are counted. Everything else goes to a pair
@@ -112,15 +112,18 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 type fenced struct {
 	socket
 	checks *rate.Limiter
+	server uint16 // the port of the relay
 }
 
-// over reports whether p is one check too many. It is dropped then, as a network
-// might, and comes again.
-func (c *fenced) over(p []byte) bool { return stun.IsMessage(p) && !c.checks.Allow() }
+// drops reports whether p does not go out: it is one check too many, and comes
+// again, or it goes to a port that is no side's, which a forged sender can name.
+func (c *fenced) drops(p []byte, port uint16) bool {
+	return stun.IsMessage(p) && (port < minPort && port != c.server || !c.checks.Allow())
+}
 
 // WriteTo implements [net.PacketConn].
 func (c *fenced) WriteTo(p []byte, to net.Addr) (int, error) {
-	if c.over(p) {
+	if udp, ok := to.(*net.UDPAddr); !ok || c.drops(p, uint16(udp.Port)) {
 		return len(p), nil
 	}
 	return c.socket.WriteTo(p, to)
@@ -134,7 +137,7 @@ func (c *fenced) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter.
 func (c *fenced) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {
-	if c.over(p) {
+	if c.drops(p, to.Port()) {
 		return len(p), nil
 	}
 	return c.WriteToUDPAddrPort(p, to)

@@ -310,6 +310,53 @@ func TestThirdPartiesGetChecksOnly(t *testing.T) {
 	}
 }
 
+// Whoever knows the password of an attempt, as the peer does, and forges senders
+// gets answers sent to a few of them only.
+func TestForgedSendersAreFew(t *testing.T) {
+	s := newSwitches(t)
+	o, a := s.gather(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.Connect(t.Context(), o.Local(), false)
+	}()
+	to := net.UDPAddrFromAddrPort(a.Local().Candidates[0].Addr)
+	socks := make([]*net.UDPConn, 60)
+	for i := range socks {
+		var err error
+		if socks[i], err = net.DialUDP("udp", nil, to); err != nil {
+			t.Fatal(err)
+		}
+		defer socks[i].Close()
+	}
+	for {
+		for _, c := range socks {
+			m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(a.Local().Fragment+":"+o.Local().Fragment),
+				stun.NewShortTermIntegrity(a.Local().Password), stun.Fingerprint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Write(m.Raw)
+		}
+		select {
+		case <-done:
+		case <-time.After(100 * time.Millisecond):
+			continue
+		}
+		break
+	}
+	answered := 0
+	for _, c := range socks {
+		c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := c.Read(make([]byte, 1500)); err == nil {
+			answered++
+		}
+	}
+	if answered == 0 || answered > 24 {
+		t.Errorf("%d of %d forged senders got something", answered, len(socks))
+	}
+}
+
 func TestHostileDescriptions(t *testing.T) {
 	addr := func(s ...string) (out []path.Candidate) {
 		for _, a := range s {

@@ -1,0 +1,71 @@
+package path_test
+
+import (
+	"io"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/path"
+)
+
+// onEach runs a benchmark with a session on the relay and one on a direct path, so
+// that one run compares them.
+func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve func(*channel.Channel)) {
+	for _, where := range []string{path.Relay, path.Direct} {
+		b.Run(where, func(b *testing.B) {
+			s := newSwitches(b)
+			var operator, agent *channel.Mux
+			if where == path.Relay {
+				operator, agent = s.session(b)
+			} else {
+				operator, agent = s.muxes(b)
+				s.await(b, path.Direct)
+			}
+			go func() {
+				ch, err := agent.Accept(b.Context())
+				if err != nil {
+					return
+				}
+				ch.Answer(channel.Answer{Effect: channel.Allow})
+				serve(ch)
+			}()
+			ch, err := operator.Open(b.Context(), channel.OpenMessage{Kind: "copy"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := ch.AwaitAnswer(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			run(b, ch)
+			if got := s.operator.Path(); got != where {
+				b.Errorf("ended on %s", got)
+			}
+		})
+	}
+}
+
+func BenchmarkBulk(b *testing.B) {
+	onEach(b, func(b *testing.B, ch *channel.Channel) {
+		block := make([]byte, 1<<20)
+		b.SetBytes(int64(len(block)))
+		for b.Loop() {
+			if _, err := ch.Write(block); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}, func(ch *channel.Channel) { io.Copy(io.Discard, struct{ io.Reader }{ch}) })
+}
+
+func BenchmarkEcho(b *testing.B) {
+	onEach(b, func(b *testing.B, ch *channel.Channel) {
+		key := make([]byte, 1)
+		for b.Loop() {
+			if _, err := ch.Write(key); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(ch, key); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}, func(ch *channel.Channel) { io.Copy(struct{ io.Writer }{ch}, struct{ io.Reader }{ch}) })
+}
