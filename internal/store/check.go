@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -12,10 +14,19 @@ import (
 // The checks below are what every implementation refuses before it writes, as
 // ErrInvalid.
 
-// CheckTeam refuses an empty, long or non-UTF-8 team id.
+// CheckText refuses text that not every database can hold or compare: what is
+// not UTF-8, and NUL.
+func CheckText(s string) error {
+	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		return fmt.Errorf("%w: text is UTF-8 without NUL", ErrInvalid)
+	}
+	return nil
+}
+
+// CheckTeam refuses a team id that is empty, long or no text.
 func CheckTeam(team string) error {
-	if team == "" || len(team) > MaxTeam || !utf8.ValidString(team) {
-		return fmt.Errorf("%w: a team id has 1 to %d bytes of UTF-8", ErrInvalid, MaxTeam)
+	if team == "" || len(team) > MaxTeam || CheckText(team) != nil {
+		return fmt.Errorf("%w: a team id has 1 to %d bytes of UTF-8, and no NUL", ErrInvalid, MaxTeam)
 	}
 	return nil
 }
@@ -33,10 +44,10 @@ func (t Target) Check() error {
 	if t.Kid.IsZero() {
 		return fmt.Errorf("%w: a target without a key id", ErrInvalid)
 	}
-	if t.Name == "" || len(t.Name) > 256 || !utf8.ValidString(t.Name) || len(t.LoginUser) > 256 || len(t.Tags) > 256 {
-		return fmt.Errorf("%w: a target's name has 1 to 256 bytes of UTF-8, its login user at most 256, its tags at most 256", ErrInvalid)
+	if t.Name == "" || len(t.Name) > 256 || len(t.LoginUser) > 256 || len(t.Tags) > 256 {
+		return fmt.Errorf("%w: a target's name has 1 to 256 bytes, its login user at most 256, its tags at most 256", ErrInvalid)
 	}
-	return nil
+	return errors.Join(CheckText(t.Name), CheckText(t.LoginUser))
 }
 
 // CheckUse refuses a proof id that can't be stored.
@@ -69,7 +80,7 @@ func CheckChain(name string, signer key.Kid, seq uint64) error {
 	if name == "" || len(name) > 64 || signer.IsZero() || seq == 0 || seq > math.MaxInt64 {
 		return fmt.Errorf("%w: a chain has a name, a signer and a number from 1 on", ErrInvalid)
 	}
-	return nil
+	return CheckText(name)
 }
 
 func checkRow(what string, id [16]byte, state string, body []byte) error {
@@ -79,7 +90,7 @@ func checkRow(what string, id [16]byte, state string, body []byte) error {
 	if len(body) > MaxBody {
 		return fmt.Errorf("%w: a %s of %d bytes, at most %d", ErrInvalid, what, len(body), MaxBody)
 	}
-	return nil
+	return CheckText(state)
 }
 
 func checkBytes(what string, b []byte) error {

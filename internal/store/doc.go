@@ -1,7 +1,8 @@
 // Package store is what apid keeps: the roster's statements, the targets that
 // follow from them, used proof ids, approvals, sessions, recordings' manifests and the audit log. It
-// declares the interfaces and their meaning; store/sqlite implements them, and
-// store/storetest holds the suite that every implementation passes.
+// declares the interfaces and their meaning. store/relational answers them in
+// SQL, store/sqlite and store/postgres run it, store/engine chooses between the
+// two, and store/storetest holds the suite that every implementation passes.
 //
 // Invariants:
 //   - Everything belongs to one team. A transaction is opened for a team, and

@@ -42,6 +42,9 @@ var (
 	// ErrNewerSchema means a database that a newer version of TucDesk has
 	// migrated. This version refuses to touch it.
 	ErrNewerSchema = errors.New("store: the database has a newer schema")
+	// ErrOlderSchema means a database that must be migrated first, by whoever
+	// owns it.
+	ErrOlderSchema = errors.New("store: the database has an older schema")
 )
 
 // A Store keeps the data of many teams. Its methods are safe for concurrent use.
@@ -50,7 +53,9 @@ type Store interface {
 	// before it returns nil. If f returns an error, nothing is kept and Tx
 	// returns that error. Any other error leaves open whether the effects are
 	// there: repeat with the same ids. f must not start another transaction
-	// and must not keep tx.
+	// and must not keep tx. It runs again where the database gave its
+	// transaction up in favour of another: it sets what it captures, and adds
+	// nothing to it.
 	Tx(ctx context.Context, team string, f func(tx Tx) error) error
 	// View runs f on one unchanging state of a team. Writes are ErrReadOnly.
 	View(ctx context.Context, team string, f func(tx Tx) error) error
@@ -62,7 +67,8 @@ type Store interface {
 
 // A Tx is one team's data inside Store.Tx or Store.View, by aggregate. The
 // context given to those bounds every call. What a call returns belongs to the
-// caller, and what a call is given is not kept.
+// caller, and what a call is given is not kept. A text that CheckText refuses is
+// ErrInvalid, also where it is only looked for.
 type Tx struct {
 	Roster     Roster
 	Targets    Targets

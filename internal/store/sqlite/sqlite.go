@@ -24,10 +24,14 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/store/relational"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// sql3 is what relational must know of SQLite.
+var sql3 = relational.Engine{Name: "sqlite", QuestionMarks: true}
 
 // readers bounds the connections that View and Teams share.
 const readers = 4
@@ -42,22 +46,15 @@ var _ store.Store = (*Store)(nil)
 // Open opens the database file, creates it (mode 0600) if it is missing, and
 // migrates it. A file that a newer version has migrated is store.ErrNewerSchema.
 func Open(ctx context.Context, file string) (_ *Store, err error) {
-	file, err = filepath.Abs(file)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	writer, err := connect(file, 1, "journal_mode(wal)", "synchronous(full)")
+	file, writer, err := openWriter(file, os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, writer); err != nil {
+	schema, err := schema()
+	if err == nil {
+		_, err = schema.Migrate(ctx, writer, relational.Latest)
+	}
+	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
 	reader, err := connect(file, readers, "query_only(1)")
@@ -65,6 +62,38 @@ func Open(ctx context.Context, file string) (_ *Store, err error) {
 		return nil, errors.Join(err, writer.Close())
 	}
 	return &Store{write: writer, read: reader}, nil
+}
+
+// Migrate takes a database file, which must be there, to a version of the
+// schema, up or down, and gives the version that it had.
+func Migrate(ctx context.Context, file string, to int64) (from int64, err error) {
+	_, db, err := openWriter(file, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	schema, err := schema()
+	if err != nil {
+		return 0, err
+	}
+	return schema.Migrate(ctx, db, to)
+}
+
+// openWriter opens the connection that writes, and gives the file's full name.
+func openWriter(file string, create int) (string, *sql.DB, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return "", nil, fmt.Errorf("sqlite: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_RDWR|create, 0o600)
+	if err != nil {
+		return "", nil, fmt.Errorf("sqlite: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return "", nil, fmt.Errorf("sqlite: %w", err)
+	}
+	db, err := connect(file, 1, "journal_mode(wal)", "synchronous(full)")
+	return file, db, err
 }
 
 func connect(file string, n int, pragmas ...string) (*sql.DB, error) {
@@ -85,36 +114,9 @@ func connect(file string, n int, pragmas ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	p, err := provider(db)
-	if err != nil {
-		return err
-	}
-	current, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("sqlite: read the schema version: %w", err)
-	}
-	if current > target {
-		return fmt.Errorf("%w: version %d, and this program knows up to %d; install the newer TucDesk, or restore the copy made before the upgrade",
-			store.ErrNewerSchema, current, target)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("sqlite: migrate from version %d to %d: %w", current, target, err)
-	}
-	return nil
-}
-
-func provider(db *sql.DB) (*goose.Provider, error) {
+func schema() (relational.Schema, error) {
 	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	return p, nil
+	return relational.Schema{Engine: sql3, Dialect: goose.DialectSQLite3, Files: dir}, sql3.Wrap(err)
 }
 
 // Close closes the file. Transactions under way end with an error.
@@ -122,17 +124,57 @@ func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close
 
 // Tx implements store.Store.
 func (s *Store) Tx(ctx context.Context, team string, f func(store.Tx) error) error {
-	return run(ctx, s.write, team, true, f)
+	return run(ctx, s.write, team, true, func(b relational.Begun) error { return f(sql3.Tx(b)) })
 }
 
 // View implements store.Store.
 func (s *Store) View(ctx context.Context, team string, f func(store.Tx) error) error {
-	return run(ctx, s.read, team, false, f)
+	return run(ctx, s.read, team, false, func(b relational.Begun) error { return f(sql3.Tx(b)) })
 }
 
 // Teams implements store.Store.
-func (s *Store) Teams(ctx context.Context, after string, limit int) ([]string, error) {
-	rows, err := s.read.QueryContext(ctx,
-		`SELECT team_id FROM roster_statement WHERE seq = 0 AND team_id > ? ORDER BY team_id LIMIT ?`, after, store.Limit(limit))
-	return collect(rows, err, func(rows *sql.Rows, team *string) error { return rows.Scan(team) })
+func (s *Store) Teams(ctx context.Context, after string, limit int) (teams []string, err error) {
+	err = begin(ctx, s.read, false, func(t *sql.Tx) (err error) {
+		teams, err = sql3.Teams(relational.Begun{Context: ctx, SQL: t}, after, limit)
+		return err
+	})
+	return teams, err
+}
+
+// Dump gives every row of a team, as relational.Engine says.
+func (s *Store) Dump(ctx context.Context, team string, yield func(relational.Row) error) error {
+	return run(ctx, s.read, team, false, func(b relational.Begun) error { return sql3.Dump(b, yield) })
+}
+
+// Load runs f, which loads teams, in one transaction.
+func (s *Store) Load(ctx context.Context, f func(*relational.Loader) error) error {
+	return begin(ctx, s.write, true, func(t *sql.Tx) error {
+		return f(relational.NewLoader(sql3, func(team string) (relational.Begun, error) {
+			return relational.Begun{Context: ctx, SQL: t, Team: team, Write: true}, store.CheckTeam(team)
+		}))
+	})
+}
+
+func run(ctx context.Context, db *sql.DB, team string, write bool, f func(relational.Begun) error) error {
+	if err := store.CheckTeam(team); err != nil {
+		return err
+	}
+	return begin(ctx, db, write, func(t *sql.Tx) error {
+		return f(relational.Begun{Context: ctx, SQL: t, Team: team, Write: write})
+	})
+}
+
+func begin(ctx context.Context, db *sql.DB, write bool, f func(*sql.Tx) error) error {
+	t, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: !write})
+	if err != nil {
+		return fmt.Errorf("sqlite: begin: %w", err)
+	}
+	defer t.Rollback() // after Commit it does nothing; after a panic it frees the connection
+	if err := f(t); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("sqlite: commit: %w", err)
+	}
+	return nil
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/store"
+	"github.com/tucdesk/tucdesk/internal/store/relational"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
 	"github.com/tucdesk/tucdesk/internal/store/storetest"
 )
@@ -78,14 +80,29 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 }
 
 func TestMigrationsBothWays(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "t.db"))
-	if err := sqlite.DownAndUp(t.Context(), s); err != nil {
-		t.Fatal(err)
+	file := filepath.Join(t.TempDir(), "t.db")
+	s := open(t, file)
+	all := sqlite.Objects(t, s)
+	from, err := sqlite.Migrate(t.Context(), file, 0)
+	if err != nil || from == 0 {
+		t.Fatalf("down from %d: %v", from, err)
 	}
-	if err := s.Tx(t.Context(), "acme", func(tx store.Tx) error {
-		return tx.Roster.AppendStatement(store.Statement{Bytes: []byte("g")})
-	}); err != nil {
-		t.Error(err)
+	if n := sqlite.Objects(t, s); n != 0 {
+		t.Errorf("%d objects are left after taking every migration back", n)
+	}
+	for n := range from { // one step at a time
+		if _, err := sqlite.Migrate(t.Context(), file, n+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := sqlite.Objects(t, s); n != all {
+		t.Errorf("%d objects after going down and up, want %d", n, all)
+	}
+	if _, err := sqlite.Migrate(t.Context(), file, from+1); err == nil {
+		t.Error("migrated to a version that there is not")
+	}
+	if _, err := sqlite.Migrate(t.Context(), file+"x", relational.Latest); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("migrating a file that is not there: %v", err)
 	}
 }
 

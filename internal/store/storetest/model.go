@@ -100,6 +100,9 @@ func (m *Model) View(ctx context.Context, id string, f func(store.Tx) error) err
 
 // Teams implements store.Store.
 func (m *Model) Teams(ctx context.Context, after string, limit int) ([]string, error) {
+	if err := store.CheckText(after); err != nil {
+		return nil, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var ids []string
@@ -239,6 +242,9 @@ func (t targets) Get(k key.Kid) (store.Target, error) {
 }
 
 func (t targets) Named(name string) (store.Target, error) {
+	if err := store.CheckText(name); err != nil {
+		return store.Target{}, err
+	}
 	for _, x := range t.targets {
 		if x.Name == name {
 			return x, nil
@@ -248,6 +254,9 @@ func (t targets) Named(name string) (store.Target, error) {
 }
 
 func (t targets) List(after string, limit int) ([]store.Target, error) {
+	if err := store.CheckText(after); err != nil {
+		return nil, err
+	}
 	var all []store.Target
 	for _, x := range t.targets {
 		if x.Name > after {
@@ -402,6 +411,9 @@ func (t approvals) Insert(a store.Approval) (store.Approval, error) {
 func (t approvals) Get(id [16]byte) (store.Approval, error) { return t.rows().get(id) }
 
 func (t approvals) List(f store.Filter, before uint64, limit int) ([]store.Approval, error) {
+	if err := store.CheckText(f.State); err != nil {
+		return nil, err
+	}
 	return t.rows().list(f, before, limit), nil
 }
 
@@ -413,6 +425,9 @@ func (t approvals) Update(a store.Approval) (store.Approval, error) {
 }
 
 func (t approvals) Due(state string, now time.Time, limit int) ([]store.Approval, error) {
+	if err := store.CheckText(state); err != nil {
+		return nil, err
+	}
 	return t.rows().dueAt(state, now, limit), nil
 }
 
@@ -446,6 +461,9 @@ func (t sessions) Insert(s store.Session) (store.Session, error) {
 func (t sessions) Get(id [16]byte) (store.Session, error) { return t.rows().get(id) }
 
 func (t sessions) List(f store.Filter, before uint64, limit int) ([]store.Session, error) {
+	if err := store.CheckText(f.State); err != nil {
+		return nil, err
+	}
 	return t.rows().list(f, before, limit), nil
 }
 
@@ -457,6 +475,9 @@ func (t sessions) Update(s store.Session) (store.Session, error) {
 }
 
 func (t sessions) Due(state string, now time.Time, limit int) ([]store.Session, error) {
+	if err := store.CheckText(state); err != nil {
+		return nil, err
+	}
 	return t.rows().dueAt(state, now, limit), nil
 }
 
@@ -507,6 +528,9 @@ func (t audit) SetCheckpoint(size int64, note []byte) error {
 }
 
 func (t audit) Chain(name string, signer key.Kid) (uint64, envelope.Hash, error) {
+	if err := store.CheckText(name); err != nil {
+		return 0, envelope.Hash{}, err
+	}
 	l := t.chains[chainName{name, signer}]
 	return l.seq, l.last, nil
 }

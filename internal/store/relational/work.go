@@ -1,4 +1,4 @@
-package sqlite
+package relational
 
 import (
 	"database/sql"
@@ -21,18 +21,25 @@ func below(n uint64) int64 {
 	return clamp(n)
 }
 
-// filtered adds a Filter's conditions to a query that ends in its WHERE part.
-func filtered(query string, args []any, f store.Filter) (string, []any) {
+// newest completes a query that ends in its WHERE part: rows that f selects,
+// below a number, from the newest on.
+func newest(t *tx, query string, f store.Filter, before uint64, limit int) (string, []any) {
+	query, args := query+` AND number < $2`, []any{t.Team, below(before)}
+	and := func(column string, v any) {
+		args = append(args, v)
+		query += fmt.Sprintf(` AND %s = $%d`, column, len(args))
+	}
 	if f.State != "" {
-		query, args = query+` AND state = ?`, append(args, f.State)
+		and("state", f.State)
 	}
 	if !f.Operator.IsZero() {
-		query, args = query+` AND operator = ?`, append(args, f.Operator[:])
+		and("operator", f.Operator[:])
 	}
 	if !f.Agent.IsZero() {
-		query, args = query+` AND agent = ?`, append(args, f.Agent[:])
+		and("agent", f.Agent[:])
 	}
-	return query, args
+	args = append(args, store.Limit(limit))
+	return query + fmt.Sprintf(` ORDER BY number DESC LIMIT $%d`, len(args)), args
 }
 
 type approvals struct{ *tx }
@@ -52,9 +59,9 @@ func (r approvals) Insert(a store.Approval) (store.Approval, error) {
 		return store.Approval{}, err
 	}
 	n, err := r.exec(`INSERT INTO approval (team_id, `+approvalColumns+`)
-		SELECT ?1, (SELECT coalesce(max(number), 0) + 1 FROM approval WHERE team_id = ?1), ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-		WHERE NOT EXISTS (SELECT 1 FROM approval WHERE team_id = ?1 AND id = ?2)`,
-		r.team, a.ID[:], a.State, a.Operator[:], a.Agent[:], a.SessionID[:], store.Millis(a.Created), store.Millis(a.AskUntil), notNil(a.Body))
+		SELECT $1, (SELECT coalesce(max(number), 0) + 1 FROM approval WHERE team_id = $1), $2, 1, $3, $4, $5, $6, $7, $8, $9
+		WHERE NOT EXISTS (SELECT 1 FROM approval WHERE team_id = $1 AND id = $2)`,
+		r.Team, a.ID[:], a.State, a.Operator[:], a.Agent[:], a.SessionID[:], store.Millis(a.Created), store.Millis(a.AskUntil), notNil(a.Body))
 	if err == nil && n == 0 {
 		err = fmt.Errorf("%w: approval", store.ErrExists)
 	}
@@ -65,26 +72,26 @@ func (r approvals) Insert(a store.Approval) (store.Approval, error) {
 }
 
 func (r approvals) Get(id [16]byte) (store.Approval, error) {
-	return only(list(r.tx, scanApproval, `SELECT `+approvalColumns+` FROM approval WHERE team_id = ? AND id = ?`, r.team, id[:]))
+	return only(list(r.tx, scanApproval, `SELECT `+approvalColumns+` FROM approval WHERE team_id = $1 AND id = $2`, r.Team, id[:]))
 }
 
 func (r approvals) List(f store.Filter, before uint64, limit int) ([]store.Approval, error) {
-	q, args := filtered(`SELECT `+approvalColumns+` FROM approval WHERE team_id = ? AND number < ?`, []any{r.team, below(before)}, f)
-	return list(r.tx, scanApproval, q+` ORDER BY number DESC LIMIT ?`, append(args, store.Limit(limit))...)
+	query, args := newest(r.tx, `SELECT `+approvalColumns+` FROM approval WHERE team_id = $1`, f, before, limit)
+	return list(r.tx, scanApproval, query, args...)
 }
 
 func (r approvals) Update(a store.Approval) (store.Approval, error) {
 	if err := a.Check(); err != nil {
 		return store.Approval{}, err
 	}
-	n, err := r.exec(`UPDATE approval SET version = version + 1, state = ?, ask_until = ?, body = ? WHERE team_id = ? AND id = ? AND version = ?`,
-		a.State, store.Millis(a.AskUntil), notNil(a.Body), r.team, a.ID[:], clamp(a.Version))
+	n, err := r.exec(`UPDATE approval SET version = version + 1, state = $1, ask_until = $2, body = $3 WHERE team_id = $4 AND id = $5 AND version = $6`,
+		a.State, store.Millis(a.AskUntil), notNil(a.Body), r.Team, a.ID[:], clamp(a.Version))
 	return afterUpdate(n, err, func() (store.Approval, error) { return r.Get(a.ID) })
 }
 
 func (r approvals) Due(state string, now time.Time, limit int) ([]store.Approval, error) {
 	return list(r.tx, scanApproval, `SELECT `+approvalColumns+` FROM approval
-		WHERE team_id = ? AND state = ? AND ask_until <= ? ORDER BY ask_until, number LIMIT ?`, r.team, state, store.Millis(now), store.Limit(limit))
+		WHERE team_id = $1 AND state = $2 AND ask_until <= $3 ORDER BY ask_until, number LIMIT $4`, r.Team, state, store.Millis(now), store.Limit(limit))
 }
 
 type sessions struct{ *tx }
@@ -104,9 +111,9 @@ func (r sessions) Insert(s store.Session) (store.Session, error) {
 		return store.Session{}, err
 	}
 	n, err := r.exec(`INSERT INTO session (team_id, `+sessionColumns+`)
-		SELECT ?1, (SELECT coalesce(max(number), 0) + 1 FROM session WHERE team_id = ?1), ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-		WHERE NOT EXISTS (SELECT 1 FROM session WHERE team_id = ?1 AND id = ?2)`,
-		r.team, s.ID[:], s.State, s.Operator[:], s.Agent[:], s.ProofHash[:], store.Millis(s.Created), store.Millis(s.EndsBy), notNil(s.Body))
+		SELECT $1, (SELECT coalesce(max(number), 0) + 1 FROM session WHERE team_id = $1), $2, 1, $3, $4, $5, $6, $7, $8, $9
+		WHERE NOT EXISTS (SELECT 1 FROM session WHERE team_id = $1 AND id = $2)`,
+		r.Team, s.ID[:], s.State, s.Operator[:], s.Agent[:], s.ProofHash[:], store.Millis(s.Created), store.Millis(s.EndsBy), notNil(s.Body))
 	if err == nil && n == 0 {
 		err = fmt.Errorf("%w: session", store.ErrExists)
 	}
@@ -117,26 +124,26 @@ func (r sessions) Insert(s store.Session) (store.Session, error) {
 }
 
 func (r sessions) Get(id [16]byte) (store.Session, error) {
-	return only(list(r.tx, scanSession, `SELECT `+sessionColumns+` FROM session WHERE team_id = ? AND id = ?`, r.team, id[:]))
+	return only(list(r.tx, scanSession, `SELECT `+sessionColumns+` FROM session WHERE team_id = $1 AND id = $2`, r.Team, id[:]))
 }
 
 func (r sessions) List(f store.Filter, before uint64, limit int) ([]store.Session, error) {
-	q, args := filtered(`SELECT `+sessionColumns+` FROM session WHERE team_id = ? AND number < ?`, []any{r.team, below(before)}, f)
-	return list(r.tx, scanSession, q+` ORDER BY number DESC LIMIT ?`, append(args, store.Limit(limit))...)
+	query, args := newest(r.tx, `SELECT `+sessionColumns+` FROM session WHERE team_id = $1`, f, before, limit)
+	return list(r.tx, scanSession, query, args...)
 }
 
 func (r sessions) Update(s store.Session) (store.Session, error) {
 	if err := s.Check(); err != nil {
 		return store.Session{}, err
 	}
-	n, err := r.exec(`UPDATE session SET version = version + 1, state = ?, ends_by = ?, body = ? WHERE team_id = ? AND id = ? AND version = ?`,
-		s.State, store.Millis(s.EndsBy), notNil(s.Body), r.team, s.ID[:], clamp(s.Version))
+	n, err := r.exec(`UPDATE session SET version = version + 1, state = $1, ends_by = $2, body = $3 WHERE team_id = $4 AND id = $5 AND version = $6`,
+		s.State, store.Millis(s.EndsBy), notNil(s.Body), r.Team, s.ID[:], clamp(s.Version))
 	return afterUpdate(n, err, func() (store.Session, error) { return r.Get(s.ID) })
 }
 
 func (r sessions) Due(state string, now time.Time, limit int) ([]store.Session, error) {
 	return list(r.tx, scanSession, `SELECT `+sessionColumns+` FROM session
-		WHERE team_id = ? AND state = ? AND ends_by <= ? ORDER BY ends_by, number LIMIT ?`, r.team, state, store.Millis(now), store.Limit(limit))
+		WHERE team_id = $1 AND state = $2 AND ends_by <= $3 ORDER BY ends_by, number LIMIT $4`, r.Team, state, store.Millis(now), store.Limit(limit))
 }
 
 // only gives the one row of a query by a unique key.
