@@ -2,36 +2,28 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
+	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/recording/blob/s3"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
-)
-
-// Names of the files in the folder of keys.
-const (
-	fileGrant      = "grant.key"
-	fileToken      = "token.key"
-	fileLog        = "log.key"
-	fileRendezvous = "rendezvous.key"
-	fileRelay      = "relay.secret"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // settings is the configuration file of tucdesk-apid.
 type settings struct {
 	Listen        string   `yaml:"listen" doc:"TCP address for clients and agents"`
 	URL           string   `yaml:"url" doc:"how everybody else knows this server: scheme and host"`
-	TLSCert       string   `yaml:"tls_cert" doc:"certificate file (PEM); needed beyond loopback"`
-	TLSKey        string   `yaml:"tls_key" doc:"its private key file (PEM)"`
 	Database      string   `yaml:"database" doc:"SQLite file; made if it is missing"`
 	Recordings    string   `yaml:"recordings" doc:"folder for the sealed segments of recordings; empty: recordings beside the database"`
 	S3Endpoint    string   `yaml:"s3_endpoint" doc:"URL of an object store that takes the segments instead (S3, MinIO, R2)"`
@@ -43,8 +35,11 @@ type settings struct {
 	RelayFile     string   `yaml:"relay_secret_file" doc:"file with the secret shared with relayd; empty: sessions get no relay"`
 	Relays        []string `yaml:"relays" doc:"relays (host:port) that this server gives credentials for"`
 	RendezvousURL string   `yaml:"rendezvous_url" doc:"the rendezvous server"`
-	RendezvousKey string   `yaml:"rendezvous_key" doc:"its public key (tdp1…), for founders of teams"`
+	RendezvousKey string   `yaml:"rendezvous_key" doc:"its public key (tdp1…), for admins to sign; while it is rotated the next one after a comma"`
+	RendezvousPin []string `yaml:"rendezvous_pins" doc:"SHA-256 (64 hexadecimal digits) of the rendezvous server's public TLS keys, where its certificate is of a site's own authority"`
 	Founding      string   `yaml:"founding" doc:"who may found a team here: closed, first (one team and no more) or open"`
+
+	certs.Settings `yaml:",inline"`
 }
 
 // Command describes tucdesk-apid.
@@ -66,7 +61,7 @@ func Command() daemon.Command {
 			}
 			return s.service(env)
 		},
-		Commands: []*cobra.Command{keysCommand()},
+		Commands: []*cobra.Command{keys.Command()},
 	}
 }
 
@@ -80,30 +75,32 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if s.Database == "" || s.KeysDir == "" {
 		return nil, errors.New("api: database and keys_dir are needed; make the keys with tucdesk-apid keys init DIR")
 	}
-	for name, into := range map[string]*key.Identity{fileGrant: &cfg.GrantKey, fileToken: &cfg.TokenKey, fileLog: &cfg.LogKey} {
-		id, err := keyfile.LoadIdentity(filepath.Join(s.KeysDir, name))
-		if err != nil {
-			return nil, fmt.Errorf("api: keys_dir: %w; make it with tucdesk-apid keys init DIR", err)
-		}
-		*into = id
-	}
 	var err error
+	for purpose, ring := range map[string]*keys.Ring{keys.Grant: &cfg.GrantKeys, keys.Token: &cfg.TokenKeys, keys.Log: &cfg.LogKeys} {
+		if *ring, err = keys.Load(s.KeysDir, purpose); err != nil {
+			return nil, refuse("keys_dir", fmt.Errorf("%w; make it with tucdesk-apid keys init DIR", err))
+		}
+	}
 	if s.RelayFile != "" {
 		if cfg.RelaySecret, err = keyfile.LoadRelaySecret(s.RelayFile); err != nil {
-			return nil, fmt.Errorf("api: relay_secret_file: %w", err)
+			return nil, refuse("relay_secret_file", err)
 		}
 	}
-	if s.RendezvousKey != "" {
-		if cfg.RendezvousKey, err = key.ParsePublicText(s.RendezvousKey); err != nil {
-			return nil, fmt.Errorf("api: rendezvous_key: %w", err)
+	for text := range strings.SplitSeq(s.RendezvousKey, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
 		}
-	}
-	if s.TLSCert != "" || s.TLSKey != "" {
-		pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+		public, err := key.ParsePublicText(text)
 		if err != nil {
-			return nil, fmt.Errorf("api: tls_cert: %w", err)
+			return nil, refuse("rendezvous_key", err)
 		}
-		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+		cfg.RendezvousKeys = append(cfg.RendezvousKeys, public)
+	}
+	if cfg.RendezvousPins, err = wire.ParsePins(s.RendezvousPin); err != nil {
+		return nil, refuse("rendezvous_pins", err)
+	}
+	if cfg.TLS, err = s.Settings.Config(env.Logger); err != nil {
+		return nil, err
 	}
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -116,6 +113,8 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 		S3: s3.Config{Endpoint: s.S3Endpoint, Region: s.S3Region, Bucket: s.S3Bucket, Prefix: s.S3Prefix},
 	}}, nil
 }
+
+func refuse(key string, err error) error { return &daemon.SettingError{Key: key, Err: err} }
 
 // service is a Server whose database and storage are opened when it runs.
 type service struct {
@@ -140,37 +139,4 @@ func (s *service) Run(ctx context.Context, ready func()) (err error) {
 		return err
 	}
 	return server.Run(ctx, ready)
-}
-
-// keysCommand is `tucdesk-apid keys init DIR`.
-func keysCommand() *cobra.Command {
-	keys := &cobra.Command{Use: "keys", Short: "Keys of the servers"}
-	keys.AddCommand(&cobra.Command{
-		Use:   "init DIR",
-		Short: "Make the keys that are missing, one file per purpose, and print the public sides",
-		Long: "Makes the keys of apid (grant, token, log), the key of rendezvousd and the secret that\n" +
-			"apid and relayd share, each in a file of its own that only its owner reads. Keys that are\n" +
-			"there stay as they are. Move the rendezvous key to its host. An admin signs the public\n" +
-			"keys into the team's roster; tucdesk login --found does that for a new team.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return initKeys(cmd, args[0]) },
-	})
-	return keys
-}
-
-func initKeys(cmd *cobra.Command, dir string) error {
-	for _, k := range []struct{ file, purpose string }{
-		{fileGrant, "grant"}, {fileToken, "token"}, {fileLog, "log"}, {fileRendezvous, "rendezvous"},
-	} {
-		id, err := keyfile.Identity(filepath.Join(dir, k.file), k.purpose)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%-10s  %s\n", k.purpose, id.Public())
-	}
-	if _, err := keyfile.RelaySecret(filepath.Join(dir, fileRelay)); err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%-10s  %s\n", "relay", filepath.Join(dir, fileRelay))
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
@@ -25,7 +26,8 @@ type team struct {
 	tx     store.Tx
 	roster *roster.Roster
 	log    *audit.Log
-	wrote  bool // entries that no checkpoint covers yet
+	signer key.Kid // of log
+	wrote  bool    // entries that no checkpoint covers yet
 }
 
 // record appends an entry of apid's own.
@@ -42,7 +44,14 @@ func (s *Server) begin(tx store.Tx, name string) (*team, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &team{tx: tx, roster: r, log: audit.NewLog(s.cfg.LogKey, r.TeamFP(), name)}, nil
+	return s.team(tx, r), nil
+}
+
+// team makes the team of a roster. Its log is signed with a key that the roster
+// names, also while keys are rotated.
+func (s *Server) team(tx store.Tx, r *roster.Roster) *team {
+	id := s.cfg.LogKeys.For(r.ServerKeys(roster.ServerLog))
+	return &team{tx: tx, roster: r, signer: id.Kid(), log: audit.NewLog(id, r.TeamFP(), r.TeamID())}
 }
 
 // transact runs f as the team's only writer. What f recorded is under a signed
@@ -118,7 +127,7 @@ func (s *Server) recordRefusal(ctx context.Context, c door.Caller, refusal error
 func party(c door.Caller) audit.Party { return audit.Party{Kid: c.Kid, Name: c.Device.Email} }
 
 // own names apid in an entry about what it did by itself.
-func (s *Server) own() audit.Party { return audit.Party{Kid: s.cfg.LogKey.Kid(), Name: "apid"} }
+func (t *team) own() audit.Party { return audit.Party{Kid: t.signer, Name: "apid"} }
 
 // operatorProof checks the operator's own proof of a sensitive request: by this
 // device, for this team and this act, now. It uses nothing up.

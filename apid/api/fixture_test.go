@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -152,9 +153,9 @@ func newServerWith(t testing.TB, blobs blob.Store) *server {
 		presence: &everyone{offline: map[key.Kid]bool{}}, tokenKey: newIdentity(t), logKey: newIdentity(t), http: srv.Client(),
 	}
 	s.Server, err = New(Config{
-		URL: s.url, Listen: "127.0.0.1:0", GrantKey: newIdentity(t), TokenKey: s.tokenKey, LogKey: s.logKey,
+		URL: s.url, Listen: "127.0.0.1:0", GrantKeys: keys.Ring{newIdentity(t)}, TokenKeys: keys.Ring{s.tokenKey}, LogKeys: keys.Ring{s.logKey},
 		RelaySecret: cred.NewSecret(), RelayAddrs: []string{relayAddr}, RendezvousURL: "http://127.0.0.1:9",
-		RendezvousKey: newIdentity(t).Public(), Presence: s.presence, Store: db, Recordings: blobs, Founding: FoundingOpen, Now: s.clock.Now,
+		RendezvousKeys: []key.Public{newIdentity(t).Public()}, Presence: s.presence, Store: db, Recordings: blobs, Founding: FoundingOpen, Now: s.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -117,15 +117,15 @@ func (s *Server) getServer(context.Context, *door.Request) (wire.ServerInfo, err
 	info := wire.ServerInfo{URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
 	for _, k := range []struct {
 		purpose roster.Purpose
-		key     key.Public
+		keys    []key.Public
 	}{
-		{roster.ServerGrant, s.cfg.GrantKey.Public()},
-		{roster.ServerToken, s.cfg.TokenKey.Public()},
-		{roster.ServerLog, s.cfg.LogKey.Public()},
-		{roster.ServerRendezvous, s.cfg.RendezvousKey},
+		{roster.ServerGrant, s.cfg.GrantKeys.Publics()},
+		{roster.ServerToken, s.cfg.TokenKeys.Publics()},
+		{roster.ServerLog, s.cfg.LogKeys.Publics()},
+		{roster.ServerRendezvous, s.cfg.RendezvousKeys},
 	} {
-		if !k.key.IsZero() {
-			info.Keys = append(info.Keys, wire.ServerKey{Purpose: string(k.purpose), Key: k.key})
+		for _, public := range k.keys {
+			info.Keys = append(info.Keys, wire.ServerKey{Purpose: string(k.purpose), Key: public})
 		}
 	}
 	return info, nil
@@ -159,8 +159,8 @@ func (s *Server) foundTeam(ctx context.Context, _ *door.Request, in wire.FoundRe
 		if err != nil {
 			return err
 		}
-		t := &team{tx: tx, roster: r, log: audit.NewLog(s.cfg.LogKey, r.TeamFP(), r.TeamID())}
-		if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "genesis", Actor: s.own()}); err != nil {
+		t := s.team(tx, r)
+		if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "genesis", Actor: t.own()}); err != nil {
 			return err
 		}
 		_, err = t.log.Sign(tx.Audit)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -25,7 +26,7 @@ func keysInit(t *testing.T) (dir, printed string) {
 	dir = filepath.Join(t.TempDir(), "keys")
 	var out bytes.Buffer
 	for range 2 { // the second time it makes nothing new
-		cmd := keysCommand()
+		cmd := keys.Command()
 		out.Reset()
 		cmd.SetOut(&out)
 		cmd.SetArgs([]string{"init", dir})
@@ -45,7 +46,7 @@ func TestCommandRuns(t *testing.T) {
 	if strings.Contains(printed, "tds1") || !strings.Contains(printed, "rendezvous") {
 		t.Errorf("printed:\n%s", printed)
 	}
-	for _, file := range []string{fileGrant, fileToken, fileLog, fileRendezvous, fileRelay} {
+	for _, file := range []string{"grant.key", "token.key", "log.key", "rendezvous.key", keys.RelayFile} {
 		info, err := os.Stat(filepath.Join(dir, file))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", file, info, err)
@@ -53,7 +54,7 @@ func TestCommandRuns(t *testing.T) {
 	}
 	set := settings{
 		Listen: "127.0.0.1:0", URL: "http://127.0.0.1:8443", RendezvousURL: "http://127.0.0.1:8444",
-		Database: filepath.Join(t.TempDir(), "apid.db"), KeysDir: dir, RelayFile: filepath.Join(dir, fileRelay), Founding: "first",
+		Database: filepath.Join(t.TempDir(), "apid.db"), KeysDir: dir, RelayFile: filepath.Join(dir, keys.RelayFile), Founding: "first",
 	}
 	svc, err := set.service(daemon.NewEnv(nil))
 	if err != nil {
@@ -106,7 +107,7 @@ func TestConfigRefuses(t *testing.T) {
 	id := newIdentity(t)
 	base := func() Config {
 		return Config{
-			URL: "https://api.example.com", Listen: "127.0.0.1:0", GrantKey: newIdentity(t), TokenKey: newIdentity(t), LogKey: newIdentity(t),
+			URL: "https://api.example.com", Listen: "127.0.0.1:0", GrantKeys: keys.Ring{newIdentity(t)}, TokenKeys: keys.Ring{newIdentity(t)}, LogKeys: keys.Ring{newIdentity(t)},
 			RelaySecret: cred.NewSecret(), RendezvousURL: "https://rendezvous.example.com",
 		}
 	}
@@ -122,11 +123,11 @@ func TestConfigRefuses(t *testing.T) {
 		"plain http":          func(c *Config) { c.URL = "http://api.example.com" },
 		"plain listener":      func(c *Config) { c.Listen = "0.0.0.0:443" },
 		"plain on every host": func(c *Config) { c.Listen = ":443" },
-		"no grant key":        func(c *Config) { c.GrantKey = key.Identity{} },
-		"no token key":        func(c *Config) { c.TokenKey = key.Identity{} },
-		"no log key":          func(c *Config) { c.LogKey = key.Identity{} },
-		"one key twice":       func(c *Config) { c.GrantKey, c.LogKey = id, id },
-		"rendezvous' own key": func(c *Config) { c.RendezvousKey = c.TokenKey.Public() },
+		"no grant key":        func(c *Config) { c.GrantKeys = nil },
+		"no token key":        func(c *Config) { c.TokenKeys = nil },
+		"no log key":          func(c *Config) { c.LogKeys = keys.Ring{key.Identity{}} },
+		"one key twice":       func(c *Config) { c.GrantKeys, c.LogKeys = append(c.GrantKeys, id), append(c.LogKeys, id) },
+		"rendezvous' own key": func(c *Config) { c.RendezvousKeys = c.TokenKeys.Publics() },
 		"unknown founding":    func(c *Config) { c.Founding = "everybody" },
 		"no rendezvous":       func(c *Config) { c.RendezvousURL = "" },
 		"plain rendezvous":    func(c *Config) { c.RendezvousURL = "http://rendezvous.example.com" },

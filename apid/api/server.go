@@ -17,8 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -43,13 +45,16 @@ type Config struct {
 	Listen string      // host:port; port 0 takes a free one
 	TLS    *tls.Config // nil: plain http, for which Listen must be loopback
 
-	GrantKey, TokenKey, LogKey key.Identity // three different ones
-	RendezvousKey              key.Public   // of rendezvousd, for founders; zero where it is not known here
+	// The first key of each ring is in use, the others are of a rotation. No
+	// key has two purposes.
+	GrantKeys, TokenKeys, LogKeys keys.Ring
+	RendezvousKeys                []key.Public // of rendezvousd, for admins to sign; empty where they are not known here
 
-	RelaySecret   cred.Secret // shared with the relay; zero: sessions get no relay
-	RelayAddrs    []string    // host:port; a session gets the first that the team's roster names too
-	RendezvousURL string
-	Presence      presence.Source // nil: asks RendezvousURL
+	RelaySecret    cred.Secret // shared with the relay; zero: sessions get no relay
+	RelayAddrs     []string    // host:port; a session gets the first that the team's roster names too
+	RendezvousURL  string
+	RendezvousPins []envelope.Hash // of its TLS keys; empty: the system's authorities
+	Presence       presence.Source // nil: asks RendezvousURL
 
 	Store      store.Store // its owner closes it
 	Recordings blob.Store  // for the sealed segments of recordings; nil: none are taken
@@ -77,6 +82,9 @@ type Server struct {
 	addr       atomic.Value // string
 }
 
+// maxStreams bounds the requests of one HTTP/2 connection at a time.
+const maxStreams = 64
+
 // Refusals of one device that leave an entry in the log.
 const (
 	refusalRate  = 1 // a second
@@ -97,14 +105,15 @@ func (cfg *Config) check() error {
 		}
 		cfg.RendezvousURL = base.String()
 	}
-	kids := []key.Kid{cfg.GrantKey.Kid(), cfg.TokenKey.Kid(), cfg.LogKey.Kid(), cfg.RendezvousKey.Kid()}
-	for i, kid := range kids {
-		if kid.IsZero() && i < 3 {
-			return errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
-		}
-		if slices.Contains(kids[:i], kid) {
+	if len(cfg.GrantKeys) == 0 || len(cfg.TokenKeys) == 0 || len(cfg.LogKeys) == 0 {
+		return errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
+	}
+	seen := map[key.Public]bool{}
+	for _, public := range slices.Concat(cfg.GrantKeys.Publics(), cfg.TokenKeys.Publics(), cfg.LogKeys.Publics(), cfg.RendezvousKeys) {
+		if public.IsZero() || seen[public] {
 			return errors.New("api: one key serves one purpose: grant, token, log and rendezvous need their own")
 		}
+		seen[public] = true
 	}
 	switch cfg.Founding {
 	case "":
@@ -126,7 +135,7 @@ func (cfg *Config) check() error {
 		cfg.Registry = prometheus.NewRegistry()
 	}
 	if cfg.Presence == nil {
-		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.GrantKey, cfg.Now)
+		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.RendezvousPins, cfg.GrantKeys[0], cfg.Now)
 	}
 	return err
 }
@@ -158,7 +167,7 @@ func New(cfg Config) (*Server, error) {
 		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: endEntry,
 	})
 	way, err := door.New(door.Config{
-		URL: cfg.URL, TokenKey: cfg.TokenKey.Public(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
+		URL: cfg.URL, TokenKeys: cfg.TokenKeys.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
 	})
 	if err != nil {
 		return nil, err
@@ -194,9 +203,6 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	if s.cfg.TLS != nil {
-		l = tls.NewListener(l, s.cfg.TLS)
-	}
 	s.addr.Store(l.Addr().String())
 	work, stopWork := context.WithCancel(ctx)
 	background := make(chan struct{})
@@ -206,6 +212,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}()
 	srv := &http.Server{
 		Handler:           s.handler,
+		TLSConfig:         s.cfg.TLS,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       20 * time.Second,
 		WriteTimeout:      time.Minute, // an export lifts it for itself
@@ -215,7 +223,13 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() {
+		if s.cfg.TLS != nil {
+			served <- srv.ServeTLS(l, "", "") // HTTP/2 too
+		} else {
+			served <- srv.Serve(l)
+		}
+	}()
 	s.logger.Info("apid serves", "addr", l.Addr().String(), "url", s.cfg.URL)
 	ready()
 	select {

@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -188,7 +189,7 @@ func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody
 		PolicyHash: p.PolicyHash, Approvals: approvals, ProofHash: j.proof.Hash(), Nonce: token.NewID(),
 		IAT: now.Unix(), StartBy: now.Add(token.StartWithin).Unix(), EndsBy: now.Add(last).Unix(),
 	}
-	signed, err := token.SignGrant(s.cfg.GrantKey, g)
+	signed, err := token.SignGrant(s.cfg.GrantKeys.For(t.roster.ServerKeys(roster.ServerGrant)), g)
 	if err != nil {
 		return sessionBody{}, fmt.Errorf("api: grant: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -34,7 +35,7 @@ func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenReque
 		return wire.TokenAnswer{}, door.Unauthenticated()
 	}
 	now := s.now()
-	access, err := token.SignAccess(s.cfg.TokenKey, token.Claims{
+	access, err := token.SignAccess(s.cfg.TokenKeys.For(on.ServerKeys(roster.ServerToken)), token.Claims{
 		Issuer: s.cfg.URL, Audience: s.cfg.URL, Subject: c.Device.MemberID, TeamID: c.Team, Email: c.Device.Email,
 		Role: roleClaim(c.Device.Roles), JKT: c.Kid, IssuedAt: now, Expires: now.Add(token.AccessLife), ID: token.NewID().String(),
 	})

@@ -86,7 +86,7 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 				if a.Record = a.Record.At(now); a.Record.State != approval.Expired {
 					continue
 				}
-				if err := s.record(t, a.Entry(t.roster, "expire", s.own())); err != nil {
+				if err := s.record(t, a.Entry(t.roster, "expire", t.own())); err != nil {
 					return err
 				}
 				if err := a.Write(t.tx); err != nil {

@@ -87,7 +87,8 @@ func (f field) env(prefix string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(strings.Join(f.path, "_"), "-", "_"))
 }
 
-// fields lists the settings of a struct, in order, nested structs flattened.
+// fields lists the settings of a struct, in order, nested structs flattened, and
+// those of one with the option inline as if they stood beside it.
 // It panics on a struct that [Command.Config] does not allow: that is a bug of
 // the program, found by its first run.
 func fields(v reflect.Value, path ...string) []field {
@@ -95,8 +96,12 @@ func fields(v reflect.Value, path ...string) []field {
 	t := v.Type()
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		name, _, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
+		name, options, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
 		if !sf.IsExported() || name == "-" {
+			continue
+		}
+		if options == "inline" {
+			list = append(list, fields(v.Field(i), path...)...)
 			continue
 		}
 		if name == "" {

@@ -45,8 +45,8 @@ type Command struct {
 	Doc string
 	// Config is the default configuration: a struct value whose yaml tags name
 	// the keys and whose doc tags describe them. Fields are strings, bools,
-	// integers, durations, lists of strings, or structs of these. Nil means
-	// that the program has no settings of its own.
+	// integers, durations, lists of strings, or structs of these, which may
+	// be inline. Nil means that the program has no settings of its own.
 	Config any
 	// Admin is the default address of the admin listener. Empty means none.
 	Admin string

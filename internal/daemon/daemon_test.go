@@ -41,6 +41,12 @@ type testConfig struct {
 	Store   struct {
 		Path string `yaml:"path" doc:"where rows are kept"`
 	} `yaml:"store"`
+	Shared `yaml:",inline"`
+}
+
+// Shared are settings that several programs have.
+type Shared struct {
+	Cert string `yaml:"cert" doc:"a file"`
 }
 
 func defaults() testConfig {

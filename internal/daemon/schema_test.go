@@ -32,7 +32,7 @@ func TestConfigSchema(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"listen": "string", "max": "integer", "small": "integer", "wait": "string", "strict": "boolean",
-		"origins": "array", "store": "object", "log_level": "string", "stop_timeout": "string",
+		"origins": "array", "store": "object", "cert": "string", "log_level": "string", "stop_timeout": "string",
 	} {
 		if got := s.Properties[key].Type; got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)

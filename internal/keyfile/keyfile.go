@@ -21,6 +21,15 @@ import (
 // maxSize bounds a key file, in bytes; the largest real one is under 200.
 const maxSize = 4096
 
+// Endings of the files beside a key while it is rotated.
+const (
+	Next = ".next" // accepted already, not used yet
+	Old  = ".old"  // accepted still, not used any more
+)
+
+// Beside names the files in which a key may be, the one in use first.
+func Beside(path string) []string { return []string{path, path + Next, path + Old} }
+
 // ErrExposed means a key file that others than its owner may read.
 var ErrExposed = errors.New("keyfile: others may read this key; make it private with chmod 600 and consider the key taken")
 

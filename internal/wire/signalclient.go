@@ -121,6 +121,14 @@ func dialSignal(ctx context.Context, base string, client *http.Client) (*signalC
 	defer cancel()
 	// A client time-out would cut the connection later, so it has none of its own.
 	client.Timeout = 0
+	if t, ok := client.Transport.(*http.Transport); ok {
+		// WebSockets are an upgrade of HTTP/1.1, and a server that offers
+		// HTTP/2 too would choose that.
+		t = t.Clone()
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+		client.Transport = t
+	}
 	ws, _, err := websocket.Dial(ctx, base+SignalPath, &websocket.DialOptions{
 		HTTPClient:   client,
 		Subprotocols: []string{SignalProtocol},

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/daemon"
@@ -34,14 +33,17 @@ func Command() daemon.Command {
 				return nil, err
 			}
 			if s.SecretFile == "" {
-				return nil, errors.New("relay: secret_file is not set; name the file with the secret that apid uses")
+				return nil, refuse("secret_file", errors.New("it is not set; name the file with the secret that apid uses"))
 			}
-			if s.MaxAllocations <= 0 || s.MaxLifetime <= 0 {
-				return nil, errors.New("relay: max_allocations and max_lifetime must be more than zero")
+			if s.MaxAllocations <= 0 {
+				return nil, refuse("max_allocations", errors.New("it must be more than zero"))
+			}
+			if s.MaxLifetime <= 0 {
+				return nil, refuse("max_lifetime", errors.New("it must be more than zero"))
 			}
 			secret, err := keyfile.LoadRelaySecret(s.SecretFile)
 			if err != nil {
-				return nil, fmt.Errorf("relay: secret_file: %w", err)
+				return nil, refuse("secret_file", err)
 			}
 			return New(Config{
 				Listen: s.Listen, Secret: secret,
@@ -51,3 +53,5 @@ func Command() daemon.Command {
 		},
 	}
 }
+
+func refuse(key string, err error) error { return &daemon.SettingError{Key: key, Err: err} }

@@ -1,11 +1,10 @@
 package rendezvous
 
 import (
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -16,11 +15,12 @@ type settings struct {
 	Listen    string        `yaml:"listen" doc:"TCP address for agents and clients"`
 	URL       string        `yaml:"url" doc:"how agents and clients know this server: scheme and host"`
 	APIURL    string        `yaml:"api_url" doc:"the API server, which knows the teams"`
+	APIPins   []string      `yaml:"api_pins" doc:"SHA-256 (64 hexadecimal digits) of the API server's public TLS keys, where its certificate is of a site's own authority"`
 	KeyFile   string        `yaml:"key_file" doc:"file with this server's key, mode 0600; an admin signs its public side into the roster"`
-	TLSCert   string        `yaml:"tls_cert" doc:"certificate file (PEM); needed beyond loopback"`
-	TLSKey    string        `yaml:"tls_key" doc:"its private key file (PEM)"`
 	Offline   time.Duration `yaml:"offline_after" doc:"how long an agent may be silent"`
 	MaxAgents int           `yaml:"max_agents" doc:"agents that may be online at a time"`
+
+	certs.Settings `yaml:",inline"`
 }
 
 // Command describes tucdesk-rendezvousd.
@@ -48,26 +48,28 @@ func Command() daemon.Command {
 
 func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if s.KeyFile == "" {
-		return nil, errors.New("rendezvous: key_file is not set; make the key with tucdesk-apid keys init")
+		return nil, refuse("key_file", errors.New("it is not set; make the key with tucdesk-apid keys init"))
 	}
 	id, err := keyfile.LoadIdentity(s.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("rendezvous: key_file: %w", err)
+		return nil, refuse("key_file", err)
 	}
-	source, err := wire.NewSigned(wire.SignedOptions{URL: s.APIURL, Identity: id})
+	pins, err := wire.ParsePins(s.APIPins)
 	if err != nil {
-		return nil, fmt.Errorf("rendezvous: api_url: %w", err)
+		return nil, refuse("api_pins", err)
 	}
-	var conf *tls.Config
-	if s.TLSCert != "" || s.TLSKey != "" {
-		cert, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("rendezvous: tls_cert, tls_key: %w", err)
-		}
-		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	source, err := wire.NewSigned(wire.SignedOptions{URL: s.APIURL, Identity: id, HTTP: wire.Pinned(pins)})
+	if err != nil {
+		return nil, refuse("api_url", err)
+	}
+	conf, err := s.Settings.Config(env.Logger)
+	if err != nil {
+		return nil, err
 	}
 	return New(Config{
 		Listen: s.Listen, TLS: conf, URL: s.URL, APIURL: s.APIURL, Rosters: NewCached(source, nil),
 		Offline: s.Offline, MaxAgents: s.MaxAgents, Logger: env.Logger, Registry: env.Registry,
 	})
 }
+
+func refuse(key string, err error) error { return &daemon.SettingError{Key: key, Err: err} }

@@ -82,6 +82,7 @@ const (
 	maxHellos         = 1024      // connections that have not registered yet
 	maxHellosOfAddr   = 128       // of one address
 	maxRequests       = 4096      // connections beside those of agents
+	maxStreams        = 64        // requests of one HTTP/2 connection at a time
 	maxBody           = 256 << 10 // bytes of a request
 	maxNonces         = 1 << 17   // remembered proofs, and as many registrations
 	// newcomersPerSecond bounds what strangers put into the mailbox or read there.
@@ -206,6 +207,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) error 
 	srv := &http.Server{
 		Handler:           s.Handler(),
 		TLSConfig:         s.cfg.TLS,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       20 * time.Second,
 		WriteTimeout:      40 * time.Second,
@@ -214,7 +216,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) error 
 		Protocols:         new(http.Protocols),
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
-	srv.Protocols.SetHTTP1(true) // WebSockets need it, and HTTP/2 would win over it
+	srv.Protocols.SetHTTP1(true) // WebSockets need it: agents offer nothing else
+	srv.Protocols.SetHTTP2(true)
 	failed := make(chan error, 1)
 	go func() {
 		if s.cfg.TLS != nil {

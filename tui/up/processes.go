@@ -6,10 +6,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 )
 
@@ -78,11 +80,11 @@ func (p *processes) servers(s *servers) (daemon.Group, error) {
 		name     string
 		settings map[string]any
 	}{
-		{"relayd", map[string]any{"listen": s.relayAddr, "secret_file": filepath.Join(s.dir, "relay.secret")}},
+		{"relayd", map[string]any{"listen": s.relayAddr, "secret_file": filepath.Join(s.dir, keys.RelayFile)}},
 		{"apid", map[string]any{
 			"listen": hostPort(s.apiURL), "url": s.apiURL, "database": filepath.Join(s.dir, "tucdesk.db"), "keys_dir": s.dir,
-			"relay_secret_file": filepath.Join(s.dir, "relay.secret"), "relays": []string{s.relayAddr},
-			"rendezvous_url": s.rendezvousURL, "rendezvous_key": s.meet.Public().String(), "founding": "first",
+			"relay_secret_file": filepath.Join(s.dir, keys.RelayFile), "relays": []string{s.relayAddr},
+			"rendezvous_url": s.rendezvousURL, "rendezvous_key": joinKeys(s.meet), "founding": "first",
 		}},
 		{"rendezvousd", map[string]any{
 			"listen": hostPort(s.rendezvousURL), "url": s.rendezvousURL, "api_url": s.apiURL,
@@ -96,6 +98,14 @@ func (p *processes) servers(s *servers) (daemon.Group, error) {
 		all = append(all, m)
 	}
 	return all, nil
+}
+
+func joinKeys(r keys.Ring) string {
+	var texts []string
+	for _, public := range r.Publics() {
+		texts = append(texts, public.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 // agent gives one machine's agent.

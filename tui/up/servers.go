@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api"
+	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/internal/daemon"
-	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	folder "github.com/tucdesk/tucdesk/internal/recording/blob/fs"
@@ -39,7 +39,7 @@ type servers struct {
 	dir    string
 	logger *slog.Logger
 
-	grant, token, log, meet key.Identity
+	grant, token, log, meet keys.Ring
 	relaySecret             cred.Secret
 	store                   *sqlite.Store
 	recordings              *folder.Store
@@ -64,21 +64,15 @@ func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func(
 		return nil, fmt.Errorf("up: %w", err)
 	}
 	s := &servers{dir: dir, logger: logger}
-	for _, k := range []struct {
-		id      *key.Identity
-		file    string
-		purpose string
-	}{
-		{&s.grant, "grant.key", "apid signs grants"},
-		{&s.token, "token.key", "apid signs access tokens"},
-		{&s.log, "log.key", "apid signs the audit log"},
-		{&s.meet, "rendezvous.key", "rendezvousd asks apid for rosters"},
-	} {
-		if *k.id, err = keyfile.Identity(filepath.Join(dir, k.file), k.purpose); err != nil {
+	if err := keys.Init(dir); err != nil {
+		return nil, err
+	}
+	for purpose, ring := range map[string]*keys.Ring{keys.Grant: &s.grant, keys.Token: &s.token, keys.Log: &s.log, keys.Rendezvous: &s.meet} {
+		if *ring, err = keys.Load(dir, purpose); err != nil {
 			return nil, err
 		}
 	}
-	if s.relaySecret, err = keyfile.RelaySecret(filepath.Join(dir, "relay.secret")); err != nil {
+	if s.relaySecret, err = keyfile.LoadRelaySecret(filepath.Join(dir, keys.RelayFile)); err != nil {
 		return nil, err
 	}
 	p, err := choosePorts(filepath.Join(dir, "ports.json"))
@@ -107,14 +101,14 @@ func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func(
 func (s *servers) build(tap func([]byte)) error {
 	apid, err := api.New(api.Config{
 		URL: s.apiURL, Listen: hostPort(s.apiURL),
-		GrantKey: s.grant, TokenKey: s.token, LogKey: s.log, RendezvousKey: s.meet.Public(),
+		GrantKeys: s.grant, TokenKeys: s.token, LogKeys: s.log, RendezvousKeys: s.meet.Publics(),
 		RelaySecret: s.relaySecret, RelayAddrs: []string{s.relayAddr}, RendezvousURL: s.rendezvousURL,
 		Store: s.store, Recordings: s.recordings, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
 	})
 	if err != nil {
 		return err
 	}
-	rosters, err := wire.NewSigned(wire.SignedOptions{URL: s.apiURL, Identity: s.meet})
+	rosters, err := wire.NewSigned(wire.SignedOptions{URL: s.apiURL, Identity: s.meet[0]})
 	if err != nil {
 		return err
 	}
@@ -163,8 +157,7 @@ func (t *tapped) WriteTo(p []byte, to net.Addr) (int, error) {
 // keys gives the statement that names these servers.
 func (s *servers) keys() roster.ServerKeys {
 	return roster.ServerKeys{
-		Grant: []key.Public{s.grant.Public()}, Token: []key.Public{s.token.Public()}, Log: []key.Public{s.log.Public()},
-		Rendezvous: []key.Public{s.meet.Public()}, Relays: []string{s.relayAddr},
+		Grant: s.grant.Publics(), Token: s.token.Publics(), Log: s.log.Publics(), Rendezvous: s.meet.Publics(), Relays: []string{s.relayAddr},
 	}
 }
 

@@ -102,6 +102,15 @@ func (d *Door) newcomer(r *http.Request, sum envelope.Hash) (Caller, error) {
 	return Caller{Kid: proof.Key.Kid(), Proof: proof}, nil
 }
 
+// tokenKey finds a key that access tokens may be signed with.
+func (d *Door) tokenKey(kid key.Kid) (key.Public, bool) {
+	i := slices.IndexFunc(d.cfg.TokenKeys, func(p key.Public) bool { return p.Kid() == kid })
+	if i < 0 {
+		return key.Public{}, false
+	}
+	return d.cfg.TokenKeys[i], true
+}
+
 // signedIn checks the access token and the DPoP proof of a member's device, and
 // that the device is on the roster now.
 func (d *Door) signedIn(r *http.Request, sum envelope.Hash) (Caller, error) {
@@ -117,7 +126,7 @@ func (d *Door) signedIn(r *http.Request, sum envelope.Hash) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	access, err := u.Verify(envelope.One(d.cfg.TokenKey), token.Expect{Issuer: d.cfg.URL, Audience: d.cfg.URL, Now: d.cfg.Now()})
+	access, err := u.Verify(d.tokenKey, token.Expect{Issuer: d.cfg.URL, Audience: d.cfg.URL, Now: d.cfg.Now()})
 	if err != nil {
 		return Caller{}, err
 	}

@@ -39,8 +39,8 @@ const maxSeen = 1 << 18
 
 // Config is what a door needs. All of it is required.
 type Config struct {
-	URL      string     // the public base URL: issuer and audience of tokens, and what requests are signed for
-	TokenKey key.Public // of access tokens
+	URL       string       // the public base URL: issuer and audience of tokens, and what requests are signed for
+	TokenKeys []key.Public // of access tokens: the one in use, and those of a rotation
 	// Roster gives a team's roster as it stands. ErrNotNow, wrapped, means that
 	// it could not be read; any other error that there is no such team.
 	Roster   func(ctx context.Context, team string) (*roster.Roster, error)
@@ -61,7 +61,7 @@ type Door struct {
 
 // New makes a door.
 func New(cfg Config) (*Door, error) {
-	if cfg.URL == "" || cfg.TokenKey.IsZero() || cfg.Roster == nil || cfg.Now == nil || cfg.Logger == nil || cfg.Registry == nil {
+	if cfg.URL == "" || len(cfg.TokenKeys) == 0 || cfg.Roster == nil || cfg.Now == nil || cfg.Logger == nil || cfg.Registry == nil {
 		return nil, errors.New("door: a field of Config is missing")
 	}
 	m, err := newMetrics(cfg.Registry)

@@ -41,7 +41,7 @@ func newWorld(t *testing.T, table ...Route) *world {
 	w := &world{t: t, now: time.Unix(1_790_000_000, 0), id: id}
 	w.rosters = func(context.Context, string) (*roster.Roster, error) { return nil, errors.New("no such team") }
 	d, err := New(Config{
-		URL: testURL, TokenKey: id.Public(), Roster: func(ctx context.Context, team string) (*roster.Roster, error) { return w.rosters(ctx, team) },
+		URL: testURL, TokenKeys: []key.Public{id.Public()}, Roster: func(ctx context.Context, team string) (*roster.Roster, error) { return w.rosters(ctx, team) },
 		Now: func() time.Time { return w.now }, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -33,11 +34,11 @@ type Source interface {
 
 // Rendezvous asks the rendezvousd at a URL over HTTP. id is apid's grant key,
 // which every team's roster names.
-func Rendezvous(url string, id key.Identity, now func() time.Time) (Source, error) {
+func Rendezvous(url string, pins []envelope.Hash, id key.Identity, now func() time.Time) (Source, error) {
 	if url == "" {
 		return nil, errors.New("presence: a rendezvous url is needed: sessions need to know which agents are online")
 	}
-	c, err := wire.NewSigned(wire.SignedOptions{URL: url, Identity: id, Now: now})
+	c, err := wire.NewSigned(wire.SignedOptions{URL: url, Identity: id, HTTP: wire.Pinned(pins), Now: now})
 	if err != nil {
 		return nil, err
 	}
