@@ -226,6 +226,9 @@ func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.St
 			if next.Head() == t.roster.Head() {
 				continue // known already
 			}
+			if err := acceptPolicy(t.roster, next); err != nil {
+				return err
+			}
 			t.roster = next
 			if err := t.tx.Roster.AppendStatement(store.Statement{Seq: next.Head().Seq, Hash: next.Head().Hash, Bytes: st}); err != nil {
 				return err
@@ -241,6 +244,18 @@ func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.St
 		return wire.StatementsAnswer{}, err
 	}
 	return wire.StatementsAnswer{Head: wire.Head(head)}, nil
+}
+
+// acceptPolicy runs a new policy's own tests: they belong to writes. A lockdown is
+// taken as it is: whoever closes the doors in a hurry is not sent back.
+func acceptPolicy(before, after *roster.Roster) error {
+	if after.PolicyVersion() == before.PolicyVersion() || after.Snapshot().Policy.Lockdown() {
+		return nil
+	}
+	if err := after.CheckPolicy(after.PolicyDocument()); err != nil {
+		return door.Malformed(err.Error(), "mend the policy or its tests, and sign it again")
+	}
+	return nil
 }
 
 func statementProblem(err error, head roster.Head) error {

@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -64,6 +65,7 @@ func Main(registry *backend.Registry) int {
 
 // root builds the command tree.
 func (a *app) root() *cobra.Command {
+	var url string
 	root := &cobra.Command{
 		Use:   "tucdesk",
 		Short: "Remote terminals in which no server has to be trusted",
@@ -72,14 +74,15 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          a.runConsole,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.runConsole(cmd.Context(), url) },
 	}
+	root.Flags().StringVar(&url, "backend", "", "open the console on another backend, such as local: (`tucdesk backend list` shows them)")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
-		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.backendCommand(),
+		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(),
 		a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
 	return root
@@ -113,6 +116,8 @@ func kind(err error) (string, int) {
 		return "not-found", exitNotFound
 	case errors.Is(err, backend.ErrUnavailable), errors.Is(err, wire.ErrUnavailable):
 		return "unavailable", exitFailed
+	case errors.Is(err, recording.ErrTampered):
+		return "tampered", exitFailed
 	}
 	return "failed", exitFailed
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -141,16 +142,25 @@ func openLog(dir string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, "demo.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 }
 
-// runConsole opens the console on the team of this home.
-func (a *app) runConsole(cmd *cobra.Command, _ []string) error {
-	b, err := a.control()
+// runConsole opens the console: on the team of this home, or on the backend that
+// url names.
+func (a *app) runConsole(ctx context.Context, url string) error {
+	if url == "" {
+		b, err := a.control()
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		who := "tucdesk"
+		if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
+			who = d.Email
+		}
+		return console.Run(ctx, b, console.Options{Who: who})
+	}
+	b, err := a.registry.Open(ctx, url, backend.Env{})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	who := "tucdesk"
-	if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
-		who = d.Email
-	}
-	return console.Run(cmd.Context(), b, console.Options{Who: who})
+	return console.Run(ctx, b, console.Options{Who: url})
 }
