@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -238,10 +239,10 @@ func (c *checker) judge(a *admission) *refusal {
 // instead of doing less.
 func (c *checker) oblige(a *admission) *refusal {
 	o := a.verdict.Obligations
-	if o.Record == "required" {
+	if o.Record == recorder.Required && len(a.roster.Auditors()) == 0 {
 		return &refusal{
 			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
-			reason: "policy requires a recording, and this agent can't record yet; ask for a rule without record: required",
+			reason: "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients",
 		}
 	}
 	if !policy.GateMeets(gateLevel, o.Gate) {
@@ -255,9 +256,6 @@ func (c *checker) oblige(a *admission) *refusal {
 
 // gateLevel is what this agent really has: shells run ungated.
 const gateLevel = "none"
-
-// recordingState is what an Answer says of recording.
-const recordingState = "off"
 
 // relay wants a relay that the roster names, and a credential for our side of
 // this session. Otherwise an operator could send this agent anywhere.

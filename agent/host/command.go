@@ -22,6 +22,7 @@ type Settings struct {
 	MaxStale      time.Duration `yaml:"max_stale" doc:"no new session on a roster that was not confirmed for so long"`
 	Poll          time.Duration `yaml:"poll" doc:"mean time between two questions for the roster"`
 	MaxSessions   int           `yaml:"max_sessions" doc:"sessions that run at a time"`
+	MaxSpool      int64         `yaml:"max_spool" doc:"bytes of sealed recordings that wait on disk for their upload; when they are full, what must be recorded does not run"`
 }
 
 const defaultDir = "/var/lib/tucdesk-agent"
@@ -32,7 +33,7 @@ func Command() daemon.Command {
 		Name: "tucdesk-agent",
 		Doc:  "lets a team's operators reach this machine, under rules that it checks itself",
 		Config: Settings{
-			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256,
+			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256, MaxSpool: defaultSpool,
 		},
 		Admin:    "127.0.0.1:9465",
 		New:      newService,
@@ -54,7 +55,7 @@ func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
 	}
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
-		Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions,
+		Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
 		Logger: env.Logger, Registry: env.Registry,
 	})
 }

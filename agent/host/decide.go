@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -26,6 +27,8 @@ type task struct {
 	roster   *roster.Roster
 	verdict  policy.Verdict
 	approved []ledger.Item // what the ledger must take before it runs
+	track    *recorder.Track
+	recorded string // what the operator hears of the recording
 }
 
 // decide is step 6 and 7 for one channel of an admitted session. The task is

@@ -81,10 +81,10 @@ func (e *evidence) started(a *admission) error {
 	return e.keep(false, entry)
 }
 
-// ended says how a session ended.
-func (e *evidence) ended(a *admission, last process.Exit, reason string) error {
+// ended says how a session ended, and what its recording's last manifest is.
+func (e *evidence) ended(a *admission, last process.Exit, reason string, head envelope.Hash) error {
 	entry := e.entry(audit.SessionEnd, a, a.roster)
-	entry.Outcome = audit.Outcome{Exit: int64(last.Code), Signal: last.Signal, Reason: cut(reason, 1024)}
+	entry.Outcome = audit.Outcome{Exit: int64(last.Code), Signal: last.Signal, Reason: cut(reason, 1024), Recording: head}
 	return e.keep(true, entry)
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -21,6 +22,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -40,6 +42,7 @@ type Config struct {
 	MaxStale    time.Duration // no new session on a roster that apid has not confirmed for so long; 0: 24 h
 	Poll        time.Duration // mean time between two questions for the roster; 0: 30 s
 	MaxSessions int           // that run at a time; 0: 256
+	MaxSpool    int64         // bytes of sealed recordings that wait on disk; 0: 1 GiB
 
 	Logger   *slog.Logger          // nil: none
 	Registry prometheus.Registerer // nil: none
@@ -66,8 +69,8 @@ func New(c Config) (*Host, error) {
 		return nil, errors.New("host: team_id is missing")
 	case c.TeamFP.IsZero():
 		return nil, errors.New("host: team_fp is missing: the agent must know its team; an admin of the team can tell")
-	case c.MaxStale < 0 || c.Poll < 0 || c.MaxSessions < 0:
-		return nil, errors.New("host: max_stale, poll and max_sessions are not negative")
+	case c.MaxStale < 0 || c.Poll < 0 || c.MaxSessions < 0 || c.MaxSpool < 0:
+		return nil, errors.New("host: max_stale, poll, max_sessions and max_spool are not negative")
 	}
 	for name, u := range map[string]string{"api_url": c.APIURL, "rendezvous_url": c.RendezvousURL} {
 		base, err := wire.ParseBase(u)
@@ -87,6 +90,9 @@ func New(c Config) (*Host, error) {
 	if c.MaxSessions == 0 {
 		c.MaxSessions = 256
 	}
+	if c.MaxSpool == 0 {
+		c.MaxSpool = defaultSpool
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -99,6 +105,9 @@ func New(c Config) (*Host, error) {
 	}
 	return &Host{c: c, metrics: m}, nil
 }
+
+// defaultSpool is some days of busy shells while apid is down.
+const defaultSpool = 1 << 30
 
 // isLoopback: wire takes plain http for loopback hosts only, so it is asked
 // whether it would.
@@ -194,6 +203,10 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	t.changed = s.recheck
+	var err error
+	if s.recorder, err = recorder.Open(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity, logger); err != nil {
+		return nil, nil, err
+	}
 	if err := t.open(); err != nil {
 		return nil, nil, err
 	}
@@ -273,6 +286,41 @@ func (h *half) Handed(seq uint64) error {
 		h.fail(err)
 	}
 	return err
+}
+
+// Recorded implements uplink.Inside. What can't be read any more is left where it
+// is, and told of.
+func (h *half) Recorded() (uplink.Segment, bool) {
+	for {
+		p, ok := h.recorder.Next()
+		if !ok {
+			return uplink.Segment{}, false
+		}
+		manifest, err := h.recorder.Manifest(p)
+		var b []byte
+		if err == nil {
+			b, err = h.recorder.Segment(p)
+		}
+		if err == nil {
+			return uplink.Segment{Session: p.SessionID, N: p.N, Manifest: manifest, Bytes: b}, true
+		}
+		h.logger.Error("a recording's segment can't be read", "session", p.SessionID, "n", p.N, "error", err)
+		h.recorder.SetAside(p, err)
+	}
+}
+
+// MoreRecorded implements uplink.Inside.
+func (h *half) MoreRecorded() <-chan struct{} { return h.recorder.More() }
+
+// Uploaded implements uplink.Inside.
+func (h *half) Uploaded(s uplink.Segment) error {
+	return h.recorder.Done(recording.Pending{SessionID: s.Session, N: s.N})
+}
+
+// Refused implements uplink.Inside.
+func (h *half) Refused(s uplink.Segment, why error) {
+	h.logger.Error("apid does not take a session's recording; it stays in the spool", "session", s.Session, "n", s.N, "error", why)
+	h.recorder.SetAside(recording.Pending{SessionID: s.Session, N: s.N}, why)
 }
 
 // network is the network half as the session half sees it.

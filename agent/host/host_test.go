@@ -17,7 +17,7 @@ func TestExec(t *testing.T) {
 	if e.stdout != "out\n" || e.stderr != "err\n" || e.exit.Code != 7 {
 		t.Fatalf("%+v\n%s", e, w.logs)
 	}
-	if e.answer.Rule != "sre-staging" || e.answer.Gate != "none" || e.answer.Recording != "off" {
+	if e.answer.Rule != "sre-staging" || e.answer.Gate != "none" || e.answer.Recording != "on" {
 		t.Errorf("%+v", e.answer)
 	}
 }

@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/recording"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -45,6 +48,8 @@ type live struct {
 	ctx    context.Context // its cause is why the session ends
 	cancel context.CancelCauseFunc
 
+	tape *recorder.Tape
+
 	way way // of run
 
 	mu     sync.Mutex
@@ -56,6 +61,7 @@ type live struct {
 func newLive(s *sessions, a *admission) *live {
 	l := &live{admission: a, s: s}
 	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
+	l.tape = s.recorder.Session(a.id, l.cancel)
 	return l
 }
 
@@ -118,6 +124,9 @@ func (l *live) serve(ch *channel.Channel) {
 		user, no = l.user()
 	}
 	if no == nil {
+		no = l.record(t)
+	}
+	if no == nil {
 		no = l.commit(t)
 	}
 	if no != nil {
@@ -135,6 +144,25 @@ func (l *live) serve(ch *channel.Channel) {
 		l.cancel(err)
 	}
 	_ = ch.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
+}
+
+// record begins the recording that policy wants.
+func (l *live) record(t *task) *refusal {
+	h := recording.Header{
+		Title: l.operator.Email + " on " + l.agent.Name, Command: sanitize.Argv(t.command.Argv).String(),
+	}
+	if t.tty != nil {
+		h.Cols, h.Rows, h.Term = int(t.tty.Cols), int(t.tty.Rows), t.tty.Term
+	}
+	var err error
+	t.track, t.recorded, err = l.tape.Start(recorder.Request{
+		Want: t.verdict.Obligations.Record, Auditors: t.roster.Auditors(), Header: h,
+		Label: fmt.Sprintf("%s: %s", l.proof.Body().Kind, t.verdict.Reason),
+	})
+	if err != nil {
+		return because(codeRecording, err)
+	}
+	return nil
 }
 
 // follow lets the operator's side look for a path without the relay, on one
@@ -205,7 +233,7 @@ func (l *live) user() (process.User, *refusal) {
 func (l *live) execute(ch *channel.Channel, t *task, u process.User) (exit process.Exit, reason string) {
 	err := ch.Answer(channel.Answer{
 		Effect: channel.Allow, Rule: t.verdict.Rule, Line: t.verdict.Line, Reason: t.verdict.Reason,
-		Gate: gateLevel, Recording: recordingState,
+		Gate: gateLevel, Recording: t.recorded,
 	})
 	if err != nil {
 		return failed(126), "the operator went away"
@@ -241,11 +269,11 @@ func (l *live) execute(ch *channel.Channel, t *task, u process.User) (exit proce
 		}
 	})
 	gone := make(chan struct{})
-	go l.input(ch, p, bound, gone)
+	go l.input(ch, p, bound, gone, t.track)
 	var streams sync.WaitGroup
-	streams.Go(func() { l.output(ch, channel.FrameStdout, p.Stdout, p) })
+	streams.Go(func() { l.output(ch, channel.FrameStdout, p.Stdout, p, t.track.Stream(t.tty != nil)) })
 	if p.Stderr != nil {
-		streams.Go(func() { l.output(ch, channel.FrameStderr, p.Stderr, p) })
+		streams.Go(func() { l.output(ch, channel.FrameStderr, p.Stderr, p, t.track.Stream(false)) })
 	}
 	<-p.Done()
 	// Output that is still in the pipes goes out before the exit does.
@@ -253,6 +281,7 @@ func (l *live) execute(ch *channel.Channel, t *task, u process.User) (exit proce
 	close(ended)
 	watching.Wait()
 	exit = p.Exit()
+	t.track.Exit(exit.Code)
 	switch {
 	case l.ctx.Err() != nil:
 		reason = l.why()
@@ -286,7 +315,7 @@ func closed(c <-chan struct{}) bool {
 
 // input takes the operator's frames until the channel ends. An operator who goes
 // away without an end ends the program.
-func (l *live) input(ch *channel.Channel, p *process.Process, bound []byte, gone chan<- struct{}) {
+func (l *live) input(ch *channel.Channel, p *process.Process, bound []byte, gone chan<- struct{}, track *recorder.Track) {
 	done := bound != nil
 	if done && p.Stdin != nil {
 		go func() {
@@ -321,6 +350,7 @@ func (l *live) input(ch *channel.Channel, p *process.Process, bound []byte, gone
 			done = true
 		case channel.FrameResize:
 			cols, rows := f.Size()
+			track.Resize(cols, rows)
 			_ = p.Resize(process.Size{Cols: cols, Rows: rows}) // the old size is no reason to end
 		case channel.FrameSignal:
 			_ = p.Signal(string(f.Payload)) // unknown names do nothing
@@ -330,12 +360,18 @@ func (l *live) input(ch *channel.Channel, p *process.Process, bound []byte, gone
 
 // output sends one stream. An operator who does not read slows the program; one
 // who is gone ends it.
-func (l *live) output(ch *channel.Channel, t channel.FrameType, r io.Reader, p *process.Process) {
+// What can't be recorded, and must be, does not go out.
+func (l *live) output(ch *channel.Channel, t channel.FrameType, r io.Reader, p *process.Process, rec *recorder.Stream) {
+	defer rec.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			if werr := ch.WriteFrame(channel.Frame{Type: t, Payload: buf[:n]}); werr != nil {
+			_, werr := rec.Write(buf[:n])
+			if werr == nil {
+				werr = ch.WriteFrame(channel.Frame{Type: t, Payload: buf[:n]})
+			}
+			if werr != nil {
 				p.Kill(killGrace)
 				io.Copy(io.Discard, r)
 				return

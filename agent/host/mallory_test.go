@@ -42,6 +42,7 @@ func TestApprovedRunsOnce(t *testing.T) {
 	if e.answer.Effect != "hold" || e.answer.Rule != "commands.high" || e.answer.Line == 0 || !strings.Contains(e.answer.Reason, "role:approver") || ran() {
 		t.Fatalf("not held: %+v", e)
 	}
+	w.idle() // its end is told before the next one's beginning
 	approved := attempt{argv: argv, approve: w.approvedBy(w.bob)}
 	if e = w.try(approved); e.exit.Code != 0 || e.err != nil || !e.answer.Allowed() || !ran() {
 		t.Fatalf("%+v\n%s", e, w.logs)

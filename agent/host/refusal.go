@@ -11,20 +11,21 @@ import (
 
 // Codes of refusals: a word for the log, the metric and rendezvousd.
 const (
-	codeBundle   = "bundle"   // not for us, or not in the strict form
-	codeRoster   = "roster"   // we, or the operator, are behind
-	codeDevice   = "device"   // unknown, revoked or expired
-	codeProof    = "proof"    // the operator's own word
-	codeUsed     = "used"     // session, or approval, was used before
-	codeGrant    = "grant"    // apid's word
-	codePolicy   = "policy"   // denied
-	codeRelay    = "relay"    // no path
-	codeBusy     = "busy"     // a limit of this agent
-	codeRequest  = "request"  // not what proof and grant are about
-	codeApproval = "approval" // missing or not good
-	codeHost     = "host"     // this machine can't: no such user, …
-	codeLedger   = "ledger"   // nothing may be promised to disk
-	codeRevoked  = "revoked"  // while the session ran
+	codeBundle    = "bundle"    // not for us, or not in the strict form
+	codeRoster    = "roster"    // we, or the operator, are behind
+	codeDevice    = "device"    // unknown, revoked or expired
+	codeProof     = "proof"     // the operator's own word
+	codeUsed      = "used"      // session, or approval, was used before
+	codeGrant     = "grant"     // apid's word
+	codePolicy    = "policy"    // denied
+	codeRelay     = "relay"     // no path
+	codeBusy      = "busy"      // a limit of this agent
+	codeRequest   = "request"   // not what proof and grant are about
+	codeApproval  = "approval"  // missing or not good
+	codeHost      = "host"      // this machine can't: no such user, …
+	codeLedger    = "ledger"    // nothing may be promised to disk
+	codeRecording = "recording" // required, and can't be had
+	codeRevoked   = "revoked"   // while the session ran
 )
 
 // A refusal is a no, with what each listener may hear of it. Nothing in it

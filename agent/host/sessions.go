@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -75,6 +76,7 @@ type sessions struct {
 	identity key.Identity
 	checker  *checker
 	evidence *evidence
+	recorder *recorder.Recorder
 	outside  outside
 	logger   *slog.Logger
 	metrics  *metrics
@@ -276,7 +278,11 @@ func (s *sessions) begin(half *halfOpen, est *session.Established) {
 	s.logger.Info("session", "session", a.id, "operator", a.operator.Email, "kind", a.proof.Body().Kind, "suite", est.Suite.String())
 	last, reason := l.run(half.way, half.peer, est)
 	s.logger.Info("session ended", "session", a.id, "reason", reason)
-	_ = s.evidence.ended(a, last, reason) // logged there
+	head, err := l.tape.End()
+	if err != nil {
+		reason += "; its recording is not whole: " + err.Error()
+	}
+	_ = s.evidence.ended(a, last, reason, head) // logged there
 }
 
 // start makes the session used and its start evidence, on disk.

@@ -98,8 +98,11 @@ type world struct {
 	mu        sync.Mutex
 	genesis   []byte
 	roster    *roster.Roster
-	entries   [][]byte // that the agent handed in
-	apiErr    error    // what apid answers instead
+	entries   [][]byte              // that the agent handed in
+	manifests map[token.ID][][]byte // likewise
+	segments  map[token.ID][][]byte
+	maxSpool  int64
+	apiErr    error // what apid answers instead
 	ways      map[string]net.PacketConn
 	nway      int
 	handler   wire.AgentHandler
@@ -138,7 +141,7 @@ func newWorld(t *testing.T) *world { return newWorldOn(t, testRelay, cred.NewSec
 // newWorldOn makes a world with a relay at an address: testRelay is a fake one.
 func newWorldOn(t *testing.T, relay string, secret cred.Secret) *world {
 	t.Helper()
-	w := &world{relay: relay, secret: secret, t: t, dir: filepath.Join(t.TempDir(), "agent"), logs: &logs{}, ways: map[string]net.PacketConn{}}
+	w := &world{relay: relay, secret: secret, t: t, dir: filepath.Join(t.TempDir(), "agent"), logs: &logs{}, ways: map[string]net.PacketConn{}, manifests: map[token.ID][][]byte{}, segments: map[token.ID][][]byte{}}
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +212,7 @@ func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.L
 func (w *world) config() Config {
 	return Config{
 		Dir: w.dir, Name: "web-1", TeamID: "acme", TeamFP: w.roster.TeamFP(), APIURL: "http://127.0.0.1:7000",
-		RendezvousURL: testRendezvous, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now,
+		RendezvousURL: testRendezvous, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now, MaxSpool: w.maxSpool,
 	}
 }
 
@@ -283,6 +286,25 @@ func (f fakeAPI) PostEntries(_ context.Context, _ string, entries ...[]byte) (wi
 	f.entries = append(f.entries, entries...)
 	return wire.EntriesAnswer{}, nil
 }
+
+func (f fakeAPI) PostManifest(context.Context, string, token.ID, []byte) (wire.SegmentAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return wire.SegmentAnswer{}, f.apiErr
+}
+
+func (f fakeAPI) PutSegment(_ context.Context, _ string, id token.ID, manifest, segment []byte) (wire.SegmentAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.apiErr != nil {
+		return wire.SegmentAnswer{}, f.apiErr
+	}
+	f.manifests[id] = append(f.manifests[id], manifest)
+	f.segments[id] = append(f.segments[id], segment)
+	return wire.SegmentAnswer{Stored: true}, nil
+}
+
+func (f fakeAPI) Upload(context.Context, string, []byte) error { return errors.New("no object store") }
 
 type fakeOutside struct {
 	network

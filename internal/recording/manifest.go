@@ -3,6 +3,7 @@ package recording
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -192,6 +193,11 @@ func (c *Chain) Agent() key.Kid { return c.last().Signer() }
 // Head is the hash of the last manifest: what the session's end in the audit log
 // names.
 func (c *Chain) Head() envelope.Hash { return c.last().Hash() }
+
+// Names reports whether h is the hash of one of the manifests.
+func (c *Chain) Names(h envelope.Hash) bool {
+	return slices.ContainsFunc(c.links, func(m VerifiedManifest) bool { return m.Hash() == h })
+}
 
 // Complete reports whether the last manifest is the final one. If not, the
 // recording is good up to Length, and what came then is not here.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -50,6 +51,13 @@ type Entry struct {
 	Bytes []byte
 }
 
+// A Segment is a sealed piece of a session's recording, and its signed manifest.
+type Segment struct {
+	Session         token.ID
+	N               uint64
+	Manifest, Bytes []byte
+}
+
 // Inside is what the network half may ask of the session half, which holds the
 // keys and checks all that it is given.
 type Inside interface {
@@ -69,12 +77,23 @@ type Inside interface {
 	Owed(n int) []Entry
 	More() <-chan struct{}
 	Handed(seq uint64) error
+	// Recorded gives the oldest signed and sealed segment of a recording that
+	// is to be uploaded, false if there is none; MoreRecorded receives when
+	// there may be some. Uploaded says that apid has it, Refused that apid does
+	// not want it and no later attempt will change that.
+	Recorded() (Segment, bool)
+	MoreRecorded() <-chan struct{}
+	Uploaded(Segment) error
+	Refused(Segment, error)
 }
 
 // API is the part of wire.Signed that an agent needs.
 type API interface {
 	Roster(ctx context.Context, team string, after uint64) (wire.RosterPage, error)
 	PostEntries(ctx context.Context, team string, entries ...[]byte) (wire.EntriesAnswer, error)
+	PostManifest(ctx context.Context, team string, session token.ID, manifest []byte) (wire.SegmentAnswer, error)
+	PutSegment(ctx context.Context, team string, session token.ID, manifest, segment []byte) (wire.SegmentAnswer, error)
+	Upload(ctx context.Context, url string, segment []byte) error
 }
 
 // Config is what an Uplink is made of. All of it is required.
@@ -203,6 +222,7 @@ func (u *Uplink) Run(ctx context.Context) {
 	loops.Go(func() { u.keepReachable(ctx) })
 	loops.Go(func() { u.keepCurrent(ctx) })
 	loops.Go(func() { u.keepDelivering(ctx) })
+	loops.Go(func() { u.keepUploading(ctx) })
 	loops.Wait()
 }
 
@@ -332,6 +352,16 @@ func (u *Uplink) Last() {
 	for len(u.Inside.Owed(1)) > 0 {
 		if err := u.deliver(ctx); err != nil {
 			u.Logger.Info("some audit entries wait for the next start", "error", err)
+			return
+		}
+	}
+	for {
+		s, ok := u.Inside.Recorded()
+		if !ok {
+			return
+		}
+		if err := u.upload(ctx, s); err != nil {
+			u.Logger.Info("some recordings wait for the next start", "error", err)
 			return
 		}
 	}

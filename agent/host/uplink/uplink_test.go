@@ -30,9 +30,12 @@ type fakes struct {
 	owed      []Entry
 	handed    []uint64
 	more      chan struct{}
+	recordings
 }
 
-func newFakes() *fakes { return &fakes{more: make(chan struct{}, 1)} }
+func newFakes() *fakes {
+	return &fakes{more: make(chan struct{}, 1), recordings: recordings{moreRec: make(chan struct{}, 1), uploaded: map[uint64]bool{}}}
+}
 
 func at(seq uint64) wire.Head {
 	return wire.Head{Seq: seq, Hash: envelope.Sum(fmt.Append(nil, seq))}

@@ -1,0 +1,75 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// errNotThere: an object store took a segment, and apid does not find it there.
+var errNotThere = errors.New("uplink: the segment was uploaded, and apid does not find it")
+
+// keepUploading brings recordings to apid, one segment after the other.
+func (u *Uplink) keepUploading(ctx context.Context) {
+	wait := redialFirst
+	for {
+		s, ok := u.Inside.Recorded()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return
+			case <-u.Inside.MoreRecorded():
+			}
+			continue
+		}
+		err := u.upload(ctx, s)
+		switch {
+		case err == nil:
+			wait = redialFirst
+			continue
+		case ctx.Err() != nil:
+			return
+		case final(err):
+			u.Inside.Refused(s, err)
+			continue
+		}
+		u.Logger.Warn("a recording could not be uploaded; it is kept", "error", err)
+		if !pause(ctx, wait) {
+			return
+		}
+		wait = longer(wait)
+	}
+}
+
+// final reports whether apid's refusal of a segment will be the same next time.
+func final(err error) bool {
+	for _, no := range []error{wire.ErrNotFound, wire.ErrDenied, wire.ErrConflict, wire.ErrMalformed, wire.ErrTooLarge} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// upload brings one segment to where apid wants it, and has it recorded. Doing it
+// again is harmless.
+func (u *Uplink) upload(ctx context.Context, s Segment) error {
+	a, err := u.API.PostManifest(ctx, u.Team, s.Session, s.Manifest)
+	switch {
+	case err != nil || a.Stored:
+	case a.Upload == "":
+		a, err = u.API.PutSegment(ctx, u.Team, s.Session, s.Manifest, s.Bytes)
+	default:
+		if err = u.API.Upload(ctx, a.Upload, s.Bytes); err == nil {
+			a, err = u.API.PostManifest(ctx, u.Team, s.Session, s.Manifest)
+		}
+	}
+	if err == nil && !a.Stored {
+		err = errNotThere
+	}
+	if err != nil {
+		return err
+	}
+	return u.Inside.Uploaded(s)
+}
