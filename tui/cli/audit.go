@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -178,7 +178,7 @@ func (a *app) auditExport() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "export [-o FILE]", Short: "Write the whole log into one file that verifies offline (auditors and admins)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := a.control()
 			if err != nil {
 				return err
@@ -190,22 +190,7 @@ func (a *app) auditExport() *cobra.Command {
 				}
 				return b.Client().Export(cmd.Context(), a.stdout)
 			}
-			// A cut export must not take the place of a whole one.
-			f, err := os.CreateTemp(filepath.Dir(out), ".tucdesk-export-*")
-			if err != nil {
-				return err
-			}
-			defer os.Remove(f.Name())
-			if err = b.Client().Export(cmd.Context(), f); err == nil {
-				err = f.Sync()
-			}
-			if cerr := f.Close(); err == nil {
-				err = cerr
-			}
-			if err == nil {
-				err = os.Rename(f.Name(), out)
-			}
-			if err != nil {
+			if err := writeWhole(out, func(w io.Writer) error { return b.Client().Export(cmd.Context(), w) }); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.stderr, "written to %s; check it with: tucdesk audit verify %s --team-fp %s\n", out, out, b.Home().Profile.TeamFP)
