@@ -1,11 +1,14 @@
 package host
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 )
@@ -15,7 +18,7 @@ type Settings struct {
 	Dir           string        `yaml:"dir" doc:"folder of keys, roster and ledger"`
 	Name          string        `yaml:"name" doc:"name for logs and metrics; the roster's name counts"`
 	TeamID        string        `yaml:"team_id" doc:"the team's routing name"`
-	TeamFP        string        `yaml:"team_fp" doc:"the team's fingerprint, 64 hexadecimal digits; what the agent trusts"`
+	TeamFP        string        `yaml:"team_fp" doc:"the team's fingerprint, 64 hexadecimal digits; what the agent trusts; after pairing or enrolment it is known"`
 	APIURL        string        `yaml:"api_url" doc:"address of tucdesk-apid"`
 	RendezvousURL string        `yaml:"rendezvous_url" doc:"address of tucdesk-rendezvousd"`
 	Demo          bool          `yaml:"demo" doc:"be part of a demo on this machine"`
@@ -37,7 +40,7 @@ func Command() daemon.Command {
 		},
 		Admin:    "127.0.0.1:9465",
 		New:      newService,
-		Commands: []*cobra.Command{keysCommand()},
+		Commands: append(newcomer.Commands(defaultDir), keysCommand()),
 	}
 }
 
@@ -53,9 +56,22 @@ func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
 			return nil, fmt.Errorf("host: team_fp: %w", err)
 		}
 	}
+	card, err := newcomer.Team(s.Dir)
+	switch {
+	case errors.Is(err, newcomer.ErrNoTeam):
+	case err != nil:
+		return nil, err
+	case !fp.IsZero() && fp != card.TeamFP:
+		return nil, fmt.Errorf("host: team_fp names another team than the one that this agent has joined (%s)", card.TeamFP)
+	default:
+		// The team is what the agent has joined; where its servers are now, the
+		// configuration may say better.
+		fp, s.TeamID = card.TeamFP, card.TeamID
+		s.APIURL, s.RendezvousURL = cmp.Or(s.APIURL, card.API), cmp.Or(s.RendezvousURL, card.Rendezvous)
+	}
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
-		Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
+		Pins: card.Pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
 		Logger: env.Logger, Registry: env.Registry,
 	})
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
-	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/recording"
@@ -38,6 +38,9 @@ type Config struct {
 	APIURL        string        // of apid; plain http only on loopback
 	RendezvousURL string        // of rendezvousd; likewise
 	Demo          bool          // part of a demo: its genesis is accepted, and all servers are on loopback
+
+	Pins  []envelope.Hash // SHA-256 of the servers' public TLS keys; none: the system's authorities
+	Floor roster.Head     // no older roster is acted on; zero: any
 
 	MaxStale    time.Duration // no new session on a roster that apid has not confirmed for so long; 0: 24 h
 	Poll        time.Duration // mean time between two questions for the roster; 0: 30 s
@@ -65,10 +68,10 @@ func New(c Config) (*Host, error) {
 	switch {
 	case c.Dir == "":
 		return nil, errors.New("host: dir is missing: where the agent keeps keys, roster and ledger")
+	case c.TeamFP.IsZero():
+		return nil, fmt.Errorf("host: team_fp is missing: the agent must know its team: %w", newcomer.ErrNoTeam)
 	case c.TeamID == "":
 		return nil, errors.New("host: team_id is missing")
-	case c.TeamFP.IsZero():
-		return nil, errors.New("host: team_fp is missing: the agent must know its team; an admin of the team can tell")
 	case c.MaxStale < 0 || c.Poll < 0 || c.MaxSessions < 0 || c.MaxSpool < 0:
 		return nil, errors.New("host: max_stale, poll, max_sessions and max_spool are not negative")
 	}
@@ -121,20 +124,11 @@ func isLoopback(u *url.URL) bool {
 // Keys gives the agent's public side, for an admin to sign into the roster. It
 // makes the keys where dir has none.
 func Keys(dir string) (key.Public, key.Recipient, error) {
-	id, u, err := loadKeys(dir)
+	id, u, err := newcomer.Keys(dir)
 	if err != nil {
 		return key.Public{}, key.Recipient{}, err
 	}
 	return id.Public(), u.Recipient(), nil
-}
-
-func loadKeys(dir string) (key.Identity, key.Unsealer, error) {
-	id, err := keyfile.Identity(filepath.Join(dir, "agent.key"), "identity of this agent")
-	if err != nil {
-		return key.Identity{}, key.Unsealer{}, err
-	}
-	u, err := keyfile.Unsealer(filepath.Join(dir, "unsealer.key"), "opens what is sealed to this agent")
-	return id, u, err
 }
 
 // Run serves until ctx ends, and then ends all sessions. It calls ready when the
@@ -143,7 +137,7 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 	if _, err := process.Self(); errors.Is(err, process.ErrUnsupported) {
 		return fmt.Errorf("host: the agent does not run on this system yet: %w", err)
 	}
-	identity, unsealer, err := loadKeys(h.c.Dir)
+	identity, unsealer, err := newcomer.Keys(h.c.Dir)
 	if err != nil {
 		return err
 	}
@@ -190,7 +184,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	c := h.c
 	logger := c.Logger
 	t := &team{
-		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger, fail: fail,
+		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, floor: c.Floor, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger, fail: fail,
 	}
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
@@ -214,7 +208,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		identity: identity, team: t, audience: c.RendezvousURL, now: c.Now,
 	}}
 	if h.api == nil {
-		signed, err := wire.NewSigned(wire.SignedOptions{URL: c.APIURL, Identity: identity, Now: c.Now})
+		signed, err := wire.NewSigned(wire.SignedOptions{URL: c.APIURL, Identity: identity, HTTP: wire.Pinned(c.Pins), Now: c.Now})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -222,7 +216,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	if h.dial == nil {
 		h.dial = func(ctx context.Context, p wire.Presence, a wire.AgentHandler) error {
-			return wire.DialAgent(ctx, wire.AgentOptions{URL: c.RendezvousURL, Presence: p}, a)
+			return wire.DialAgent(ctx, wire.AgentOptions{URL: c.RendezvousURL, Presence: p, HTTP: wire.Pinned(c.Pins)}, a)
 		}
 	}
 	n := uplink.New(uplink.Config{

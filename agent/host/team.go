@@ -32,7 +32,8 @@ var (
 type team struct {
 	fp       envelope.Hash
 	dir      string
-	demo     bool // a demo's genesis is accepted
+	demo     bool        // a demo's genesis is accepted
+	floor    roster.Head // of the agent's first contact; zero: none
 	maxStale time.Duration
 	now      func() time.Time
 	head     *ledger.HeadFile
@@ -45,8 +46,13 @@ type team struct {
 	confirmed time.Time        // newer than what head has, within persistEvery
 }
 
-// openTeam reads the roster of an earlier run. None is no error.
+// open reads the roster of an earlier run. None is no error.
 func (t *team) open() error {
+	if t.floor.Seq > t.head.Get().Seq {
+		if err := t.persist(t.floor, time.Time{}); err != nil {
+			return err
+		}
+	}
 	t.confirmed = t.head.Get().Confirmed
 	f, err := rosterfile.Open(t.folder(), t.fp)
 	if errors.Is(err, fs.ErrNotExist) {

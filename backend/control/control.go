@@ -118,7 +118,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	api, err := wire.NewClient(wire.Options{URL: home.Profile.API, TeamID: home.Profile.TeamID, Identity: home.Identity})
+	api, err := wire.NewClient(wire.Options{URL: home.Profile.API, TeamID: home.Profile.TeamID, Identity: home.Identity, HTTP: wire.Pinned(home.Profile.Pins)})
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,9 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 
 // me gives this device's place in the roster.
 func (b *Backend) me(r *roster.Roster) (roster.Device, error) {
+	if err := b.home.Behind(); err != nil {
+		return roster.Device{}, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
+	}
 	d, err := r.Device(b.home.Identity.Kid(), b.now())
 	if err != nil {
 		return d, fmt.Errorf("%w: this device may not act for team %s: %w", backend.ErrDenied, r.TeamID(), err)

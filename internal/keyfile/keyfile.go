@@ -153,3 +153,28 @@ func save(path, purpose, secret string) error {
 	}
 	return nil
 }
+
+// Replace writes a whole new file in place of path, durably, for its owner only:
+// for state that holds a secret and changes, where save is for keys, which never
+// do.
+func Replace(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // made with mode 0600
+	if err != nil {
+		return fmt.Errorf("keyfile: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("keyfile: %w", err)
+	}
+	return nil
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/keyfile"
 )
 
 // chain is chain.json. Last is the number and payload hash of the last proof that
@@ -84,5 +85,5 @@ func (h *Home) storeChain(c chain) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(h.chainPath(), b)
+	return keyfile.Replace(h.chainPath(), b)
 }

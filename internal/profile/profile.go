@@ -156,7 +156,7 @@ func (h *Home) Once(name string, create func() ([]byte, error)) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		return b, replaceFile(path, b)
+		return b, keyfile.Replace(path, b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
@@ -208,7 +208,7 @@ func (h *Home) Enrol(p Profile, genesis []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(h.Dir, "profile.json"), b); err != nil {
+	if err := keyfile.Replace(filepath.Join(h.Dir, "profile.json"), b); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -291,27 +291,4 @@ func readJSON(path string, v any) error {
 func jsonBytes(v any) ([]byte, error) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	return append(b, '\n'), err
-}
-
-// replaceFile writes a whole new file in place of path, durably.
-func replaceFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	return nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/tui/cli/membership"
 )
 
 // Exit codes of TucDesk's own outcomes. Everything else is a remote command's.
@@ -83,9 +84,15 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
 		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(),
-		a.demoCommand(), a.partCommand(), a.versionCommand(),
+		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
+	root.AddCommand(a.membership().Commands()...)
 	return root
+}
+
+// membership gives what makes the commands that found, join and change teams.
+func (a *app) membership() *membership.CLI {
+	return &membership.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Dir: profile.DefaultDir}
 }
 
 // control opens the control plane's backend of this home.

@@ -66,6 +66,38 @@ func (a *app) demoCommand() *cobra.Command {
 	return cmd
 }
 
+// upCommand is `tucdesk up`.
+func (a *app) upCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the three servers for a team on this machine, on loopback only",
+		Long: "Run apid, rendezvousd and relayd in one process, on loopback. They hold no member's and no admin's key:\n" +
+			"a team is founded from a device, with `tucdesk login --found`. For servers that others reach, install the\n" +
+			"three programs with TLS.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				config, err := os.UserConfigDir()
+				if err != nil {
+					return fmt.Errorf("give --dir: %w", err)
+				}
+				dir = filepath.Join(config, "tucdesk-servers")
+			}
+			u := &up.Up{Dir: dir, Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+			return u.Run(cmd.Context(), func(s up.Serving) {
+				fmt.Fprintf(a.stdout, "serving\n  api         %s\n  rendezvous  %s\n  relay       %s\nkeys\n", s.API, s.Rendezvous, s.Relay)
+				for _, k := range s.Keys {
+					fmt.Fprintf(a.stdout, "  %-11s %s\n", k.Purpose, k.Key)
+				}
+				fmt.Fprintf(a.stdout, "found a team, once, from a device: tucdesk login --found %s --team-id NAME --email YOU\n", s.API)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "where the servers keep keys and data (default: tucdesk-servers in the user's configuration folder)")
+	return cmd
+}
+
 // partCommand is how a demo starts each of its processes. It is not for people.
 func (a *app) partCommand() *cobra.Command {
 	return &cobra.Command{

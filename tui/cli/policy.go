@@ -205,7 +205,7 @@ func (a *app) policySet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.sign(cmd, roster.KindPolicySet, func(r *roster.Roster) (any, error) {
+			return a.membership().Sign(cmd.Context(), roster.KindPolicySet, func(r *roster.Roster) (any, error) {
 				if err := r.CheckPolicy(doc); err != nil {
 					return nil, fmt.Errorf("%s: %w", args[0], err)
 				}

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -16,7 +16,8 @@ func (a *app) rosterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "roster", Short: "Who is in the team, as its admins have signed it", Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(a.rosterShow(), a.rosterRemove())
+	cmd.AddCommand(a.rosterShow())
+	cmd.AddCommand(a.membership().Roster()...)
 	return cmd
 }
 
@@ -52,15 +53,16 @@ func (a *app) rosterShow() *cobra.Command {
 			if asJSON {
 				return writeJSON(a.stdout, struct {
 					TeamFP    string      `json:"team_fp"`
+					Words     string      `json:"words"`
 					TeamID    string      `json:"team_id"`
 					Head      roster.Head `json:"head"`
 					Threshold int         `json:"threshold"`
 					Policy    uint64      `json:"policy_version"`
 					Entries   []entry     `json:"entries"`
-				}{r.TeamFP().String(), r.TeamID(), r.Head(), r.Threshold(), r.PolicyVersion(), rows})
+				}{r.TeamFP().String(), contact.TeamWords(r.TeamFP()).String(), r.TeamID(), r.Head(), r.Threshold(), r.PolicyVersion(), rows})
 			}
-			fmt.Fprintf(a.stdout, "team %s, fingerprint %s\nstatement %d, policy version %d, %d admin signature(s) widen power\n\n",
-				sanitize.Clean(r.TeamID()), r.TeamFP(), r.Head().Seq, r.PolicyVersion(), r.Threshold())
+			fmt.Fprintf(a.stdout, "team %s, fingerprint %s\nits words are: %s\nstatement %d, policy version %d, %d admin signature(s) widen power\n\n",
+				sanitize.Clean(r.TeamID()), r.TeamFP(), contact.TeamWords(r.TeamFP()), r.Head().Seq, r.PolicyVersion(), r.Threshold())
 			t := newTable(a.stdout, "WHAT", "NAME", "ROLES", "KEY", "VALID UNTIL")
 			for _, e := range rows {
 				roles := ""
@@ -78,60 +80,4 @@ func (a *app) rosterShow() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-func (a *app) rosterRemove() *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use: "remove KEY --reason WHY", Short: "Revoke a device's or a machine's key (admins)", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			kid, err := key.ParseKid(args[0])
-			if err != nil {
-				return fmt.Errorf("%w; `tucdesk roster show` lists the keys", err)
-			}
-			if reason == "" {
-				return errors.New("revoking needs --reason: it stands in the roster for ever")
-			}
-			return a.sign(cmd, roster.KindRevoke, func(*roster.Roster) (any, error) {
-				return roster.Revoke{Kid: kid, Reason: reason}, nil
-			})
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for everyone who reads the roster")
-	return cmd
-}
-
-// sign makes a statement on top of the newest roster, signed by this device,
-// and gives it to apid. Where more admins must sign, it says so and changes
-// nothing.
-func (a *app) sign(cmd *cobra.Command, kind roster.Kind, body func(*roster.Roster) (any, error)) error {
-	b, err := a.control()
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	r, err := b.Sync(cmd.Context())
-	if err != nil {
-		return err
-	}
-	content, err := body(r)
-	if err != nil {
-		return err
-	}
-	st, err := r.Next(time.Now(), kind, content, b.Home().Identity)
-	if err != nil {
-		return err
-	}
-	if _, err := r.Apply(st); err != nil {
-		return err // what would not hold here is not sent
-	}
-	head, err := b.Client().AppendStatements(cmd.Context(), st)
-	if err != nil {
-		return err
-	}
-	if _, err := b.Home().Learn([][]byte{st}); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stdout, "signed as statement %d\n", head.Seq)
-	return nil
 }

@@ -97,8 +97,8 @@ type Try struct {
 	Denied  []string `json:"denied"`
 }
 
-// ErrRunning means that a demo runs in this folder already.
-var ErrRunning = errors.New("up: a demo runs in this folder already")
+// ErrRunning means that a demo, or an up, runs in this folder already.
+var ErrRunning = errors.New("up: servers run in this folder already")
 
 // Run starts everything, calls ready when it serves, and stops it all when ctx
 // is done. ready.json exists exactly while the demo serves.
@@ -117,7 +117,7 @@ func (d *Demo) Run(ctx context.Context, ready func(Ready)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("up: %w", err)
 	}
-	unlock, err := d.lock()
+	unlock, err := lock(d.Dir)
 	if err != nil {
 		return err
 	}
@@ -163,13 +163,13 @@ func (d *Demo) Run(ctx context.Context, ready func(Ready)) error {
 	})
 }
 
-// lock keeps the folder to one demo. The lock is the system's: it is free again
+// lock keeps a folder to one demo or one up. The lock is the system's: it is free again
 // however this process ends.
-func (d *Demo) lock() (func(), error) {
+func lock(dir string) (func(), error) {
 	got := make(chan func(), 1)
 	fail := make(chan error, 1)
 	go func() {
-		unlock, err := lockedfile.MutexAt(filepath.Join(d.Dir, "lock")).Lock()
+		unlock, err := lockedfile.MutexAt(filepath.Join(dir, "lock")).Lock()
 		if err != nil {
 			fail <- err
 			return
@@ -183,7 +183,7 @@ func (d *Demo) lock() (func(), error) {
 		return nil, fmt.Errorf("up: %w", err)
 	case <-time.After(time.Second):
 		go func() { (<-got)() }()
-		return nil, fmt.Errorf("%w: %s; end it with Ctrl-C, or give another --dir", ErrRunning, d.Dir)
+		return nil, fmt.Errorf("%w: %s; end it with Ctrl-C, or give another --dir", ErrRunning, dir)
 	}
 }
 
@@ -425,7 +425,7 @@ func try(dir string) Try {
 }
 
 // writeReady writes ready.json whole or not at all.
-func writeReady(path string, r Ready) error {
+func writeReady(path string, r any) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
