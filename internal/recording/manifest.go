@@ -222,7 +222,7 @@ func (c *Chain) Size() (n uint64) {
 // size of the terminal.
 func (c *Chain) At(t time.Duration) uint64 {
 	for _, m := range c.links {
-		if b := m.Body(); t.Milliseconds() < b.T1 {
+		if b := m.Body(); t.Milliseconds() <= b.T1 {
 			return b.N
 		}
 	}
