@@ -12,7 +12,6 @@
 package pgtest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -49,14 +48,39 @@ type Cluster struct {
 	as       *syscall.Credential // nil: as who runs the test
 
 	server *exec.Cmd
+	gone   <-chan struct{}
 	leash  io.Closer // the server ends when this is closed, also by the end of the test's process
 
 	mu        sync.Mutex
 	databases int
 }
 
-// Start makes a cluster and runs it until the test ends.
+var shared struct {
+	sync.Mutex
+	cluster *Cluster
+}
+
+// Shared gives the one cluster of the test's process, for tests that want a
+// database and leave the server alone. It ends with the process.
+func Shared(t testing.TB) *Cluster {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.cluster == nil {
+		shared.cluster = start(t)
+	}
+	return shared.cluster
+}
+
+// Start makes a cluster for one test, which may kill it.
 func Start(t testing.TB) *Cluster {
+	t.Helper()
+	c := start(t)
+	t.Cleanup(c.stop)
+	return c
+}
+
+func start(t testing.TB) *Cluster {
 	t.Helper()
 	bin, err := binaries()
 	if err != nil {
@@ -70,11 +94,6 @@ func Start(t testing.TB) *Cluster {
 	if c.dir, err = os.MkdirTemp("", "tucdesk-pg-"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(c.dir); err != nil {
-			t.Error(err)
-		}
-	})
 	if c.as != nil {
 		if err := os.Chown(c.dir, int(c.as.Uid), int(c.as.Gid)); err != nil {
 			t.Fatal(err)
@@ -85,9 +104,9 @@ func Start(t testing.TB) *Cluster {
 		"--locale=C", "--locale-provider=icu", "--icu-locale=en",
 	}
 	if out, err := c.command(filepath.Join(c.bin, "initdb"), args...).CombinedOutput(); err != nil {
+		os.RemoveAll(c.dir)
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	t.Cleanup(c.stop)
 	c.Restart(t)
 	for _, q := range []string{
 		"CREATE ROLE " + Owner + " LOGIN", "CREATE ROLE " + Daemon + " NOLOGIN", "CREATE ROLE " + Apid + " LOGIN IN ROLE " + Daemon,
@@ -141,80 +160,90 @@ func (c *Cluster) Exec(t testing.TB, url, query string) {
 // Kill ends every process of the server at once, as kill -9 does.
 func (c *Cluster) Kill(t testing.TB) {
 	t.Helper()
-	pid, err := c.pid()
-	if err != nil {
-		t.Fatal(err)
-	}
+	pid := c.server.Process.Pid
 	// The postmaster first: it would mend what its children leave behind.
-	pids := append([]int{pid}, children(pid)...)
-	for _, p := range pids {
+	for _, p := range append([]int{pid}, children(pid)...) {
 		if err := syscall.Kill(p, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 			t.Fatal(err)
 		}
 	}
-	c.leash.Close()
-	c.server.Wait() // it was killed
-	c.server = nil
+	<-c.gone
 }
 
 // Restart starts a server that does not run, and waits until it answers.
 func (c *Cluster) Restart(t testing.TB) {
 	t.Helper()
-	// The shell ends the server when the test's process is gone, however that
-	// ended.
-	const leash = `"$1" -D "$2" -k "$3" -c listen_addresses= -c max_connections=60 -c shared_buffers=16MB </dev/null &
-		read -r _; kill -QUIT $!; wait`
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
 	logFile, err := os.OpenFile(c.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer logFile.Close()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		gone := c.run(t, logFile)
+		for alive := true; alive; {
+			conn, err := pgx.Connect(context.Background(), c.URL(Admin, "postgres"))
+			if err == nil {
+				conn.Close(context.Background())
+				return
+			}
+			if time.Now().After(deadline) {
+				said, _ := os.ReadFile(c.log())
+				t.Fatalf("the server does not answer: %v\n%s", err, said[max(0, len(said)-4<<10):])
+			}
+			select {
+			case <-gone: // what was killed had not yet left the shared memory
+				alive = false
+			case <-time.After(20 * time.Millisecond): // it is another process
+			}
+		}
+	}
+}
+
+// run starts the server. gone closes when it has ended.
+func (c *Cluster) run(t testing.TB, logFile *os.File) (gone <-chan struct{}) {
+	t.Helper()
+	// The shell becomes the server. What it leaves behind ends the server, and
+	// removes what it kept, when the test's process is gone, however that ended.
+	const leash = `exec 3<&0 </dev/null
+		(
+			read -r _ <&3
+			kill -QUIT $$
+			for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $$ && sleep 0.1; done
+			rm -rf "$3"
+		) 2>/dev/null &
+		exec 3<&-
+		exec "$1" -D "$2" -k "$3" -c listen_addresses= -c max_connections=60 -c shared_buffers=16MB`
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
 	cmd := c.command("/bin/sh", "-c", leash, "sh", filepath.Join(c.bin, "postgres"), c.data(), c.dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, logFile, logFile
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		t.Fatal(err)
 	}
-	c.server, c.leash = cmd, w
-	deadline := time.Now().Add(time.Minute)
-	for {
-		conn, err := pgx.Connect(context.Background(), c.URL(Admin, "postgres"))
-		if err == nil {
-			conn.Close(context.Background())
-			return
-		}
-		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(c.log())
-			t.Fatalf("the server does not answer: %v\n%s", err, said)
-		}
-		time.Sleep(20 * time.Millisecond) // it is another process
-	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()                                      // it ends by a signal
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind has nothing to do any more
+		w.Close()
+		close(ended)
+	}()
+	c.server, c.leash, c.gone = cmd, w, ended
+	return ended
 }
 
 func (c *Cluster) stop() {
-	if c.server == nil {
-		return
-	}
 	c.leash.Close()
-	c.server.Wait() // it ends by a signal
+	<-c.gone
+	os.RemoveAll(c.dir)
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 func (c *Cluster) log() string  { return filepath.Join(c.dir, "log") }
-
-func (c *Cluster) pid() (int, error) {
-	b, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
-	if err != nil {
-		return 0, err
-	}
-	first, _, _ := bytes.Cut(b, []byte("\n"))
-	return strconv.Atoi(string(first))
-}
 
 // children lists a process's children.
 func children(pid int) (pids []int) {

@@ -33,7 +33,7 @@ func open(t testing.TB, url string) *postgres.Store {
 }
 
 func TestSuite(t *testing.T) {
-	c := pgtest.Start(t)
+	c := pgtest.Shared(t)
 	var mu sync.Mutex
 	names := map[string]string{} // of databases, by folder
 	storetest.Run(t, storetest.Harness{Open: func(t testing.TB, dir string) store.Store {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -46,6 +47,7 @@ func Run(t *testing.T, h Harness) {
 		{"Panic", testPanic},
 		{"CancelledContext", testCancelled},
 		{"Bounds", testBounds},
+		{"TextIsBytes", testText},
 		{"Paging", testPaging},
 		{"RecordingsGrow", testRecordings},
 		{"Faults", testFaults},
@@ -128,6 +130,32 @@ func testRollback(t *testing.T, h Harness) {
 		}
 		return nil
 	}))
+}
+
+// Fill puts something into each aggregate of a team that is empty.
+func Fill(tx store.Tx) error {
+	body := []byte{0, 1, 255}
+	a := store.Approval{ID: id(1), State: "pending", Operator: kid(1), Agent: kid(2), SessionID: id(1), Created: store.FromMillis(1), AskUntil: store.FromMillis(2), Body: body}
+	b := store.Session{ID: id(1), State: "granted", Operator: kid(1), Agent: kid(2), ProofHash: [32]byte{1}, Created: store.FromMillis(1), EndsBy: store.FromMillis(-2)}
+	_, approval := tx.Approvals.Insert(a)
+	_, session := tx.Sessions.Insert(b)
+	_, again := tx.Sessions.Update(store.Session{ID: b.ID, Version: 1, State: "started", Body: body})
+	_, record := tx.Recordings.Append(recording(1, 1), body)
+	final := recording(1, 2)
+	final.Final = true
+	_, more := tx.Recordings.Append(final, body)
+	err := errors.Join(approval, session, again, record, more,
+		tx.Roster.AppendStatement(store.Statement{Hash: [32]byte{1}, Bytes: body}),
+		tx.Roster.AppendStatement(store.Statement{Seq: 1, Hash: [32]byte{2}, Bytes: body}),
+		tx.Targets.Put(store.Target{Kid: kid(2), Name: "web-1", Tags: map[string]string{"env": "prod"}, LoginUser: "deploy", Exp: store.FromMillis(3)}),
+		tx.Replay.Use(kid(1), "j\x00", store.FromMillis(4)),
+		tx.Audit.SetChain("entry", kid(9), 1, [32]byte{3}),
+	)
+	for i := range 5 {
+		_, add := appendEntry(tx, fmt.Appendf(nil, "entry %d", i))
+		err = errors.Join(err, add)
+	}
+	return errors.Join(err, tx.Audit.SetCheckpoint(5, body))
 }
 
 func testTeams(t *testing.T, h Harness) {
@@ -293,9 +321,16 @@ func testConcurrent(t *testing.T, h Harness) {
 
 // checkTree compares the stored tree with one made from the stored entries.
 func checkTree(tx store.Tx, n int64) error {
-	entries, err := tx.Audit.Entries(0, int(n))
-	if err != nil {
-		return err
+	var entries [][]byte
+	for {
+		page, err := tx.Audit.Entries(int64(len(entries)), 0)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		entries = append(entries, page...)
 	}
 	if int64(len(entries)) != n {
 		return fmt.Errorf("%d entries, want %d", len(entries), n)
@@ -398,6 +433,54 @@ func testBounds(t *testing.T, h Harness) {
 	}))
 }
 
+// testText shows that text is compared byte by byte, and that what is no text is
+// refused without harm to the transaction, also where it is only looked for.
+func testText(t *testing.T, h Harness) {
+	s := open(t, h, t.TempDir())
+	names := []string{"B", "_", "a", "a b", "a-b", "ab", "b", "\u00e9", "\uffff", "\U0001f511"}
+	must(t, s.Tx(t.Context(), acme, func(tx store.Tx) error {
+		for i, name := range names {
+			must(t, tx.Targets.Put(store.Target{Kid: kid(i), Name: name}))
+		}
+		for _, bad := range []string{"\x00", "a\xff", "\xed\xa0\x80"} {
+			_, insert := tx.Approvals.Insert(store.Approval{ID: id(1), State: bad})
+			_, session := tx.Sessions.Insert(store.Session{ID: id(1), State: bad})
+			_, named := tx.Targets.Named(bad)
+			_, list := tx.Targets.List(bad, 1)
+			_, approvals := tx.Approvals.List(store.Filter{State: bad}, 0, 1)
+			_, sessions := tx.Sessions.List(store.Filter{State: bad}, 0, 1)
+			_, due := tx.Approvals.Due(bad, store.FromMillis(1), 1)
+			_, dueSessions := tx.Sessions.Due(bad, store.FromMillis(1), 1)
+			_, _, chain := tx.Audit.Chain(bad, kid(1))
+			_, teams := s.Teams(t.Context(), bad, 1)
+			for what, err := range map[string]error{
+				"approval": insert, "session": session, "Named": named, "List": list, "approvals": approvals, "sessions": sessions,
+				"Due": due, "sessions Due": dueSessions, "Chain": chain, "Teams": teams,
+				"SetChain": tx.Audit.SetChain(bad, kid(1), 1, [32]byte{}),
+				"Put":      tx.Targets.Put(store.Target{Kid: kid(99), Name: bad}),
+				"login":    tx.Targets.Put(store.Target{Kid: kid(99), Name: "n", LoginUser: bad}),
+			} {
+				if !errors.Is(err, store.ErrInvalid) {
+					t.Errorf("%s with %q: %v, want ErrInvalid", what, bad, err)
+				}
+			}
+		}
+		return nil
+	}))
+	must(t, s.View(t.Context(), acme, func(tx store.Tx) error {
+		all, err := tx.Targets.List("", 0)
+		must(t, err)
+		var got []string
+		for _, x := range all {
+			got = append(got, x.Name)
+		}
+		if !slices.Equal(got, names) {
+			t.Errorf("names come as %q, want %q", got, names)
+		}
+		return nil
+	}))
+}
+
 func testPaging(t *testing.T, h Harness) {
 	s := open(t, h, t.TempDir())
 	const n = store.MaxPage + 5
@@ -453,35 +536,94 @@ func testPaging(t *testing.T, h Harness) {
 	}))
 }
 
+// Request does what a request with an effect does: it uses a proof up, makes
+// session n of the team, and leaves an entry, a chain and a checkpoint. As a
+// client does after an error, repeat it until it gives none.
+func Request(ctx context.Context, s store.Store, team string, n int) error {
+	return s.Tx(ctx, team, func(tx store.Tx) error {
+		_, err := tx.Sessions.Get(id(n))
+		if err == nil {
+			return nil // an earlier try has got through
+		}
+		if !errors.Is(err, store.ErrNotFound) || errors.Is(err, fault.ErrInjected) {
+			return err
+		}
+		if err := tx.Replay.Use(kid(1), fmt.Sprint(n), store.FromMillis(1)); err != nil {
+			return err
+		}
+		if _, err := tx.Sessions.Insert(store.Session{ID: id(n), State: "open"}); err != nil {
+			return err
+		}
+		at, err := appendEntry(tx, fmt.Appendf(nil, "session %d", n))
+		if err != nil {
+			return err
+		}
+		if err := tx.Audit.SetChain("entry", kid(9), uint64(at)+1, [32]byte{1}); err != nil {
+			return err
+		}
+		return tx.Audit.SetCheckpoint(at+1, fmt.Appendf(nil, "note %d", at+1))
+	})
+}
+
+// CheckRequests fails unless each of a team's acknowledged requests is there,
+// and everything that is there is there once and whole.
+func CheckRequests(t testing.TB, s store.Store, team string, acknowledged []int) {
+	t.Helper()
+	must(t, s.View(t.Context(), team, func(tx store.Tx) error {
+		for _, n := range acknowledged {
+			if _, err := tx.Sessions.Get(id(n)); err != nil {
+				t.Errorf("%s: request %d was acknowledged: %v", team, n, err)
+			}
+		}
+		end, err := tx.Audit.Size()
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for from := int64(0); from < end; {
+			page, err := tx.Audit.Entries(from, 0)
+			if err != nil {
+				return err
+			}
+			for _, e := range page {
+				if seen[string(e)] {
+					t.Errorf("%s: %s is there twice", team, e)
+				}
+				seen[string(e)] = true
+			}
+			from += int64(len(page))
+		}
+		var rows int64
+		for before := uint64(0); ; {
+			page, err := tx.Sessions.List(store.Filter{}, before, 0)
+			if err != nil {
+				return err
+			}
+			if len(page) == 0 {
+				break
+			}
+			rows, before = rows+int64(len(page)), page[len(page)-1].Number
+		}
+		seq, _, err := tx.Audit.Chain("entry", kid(9))
+		if err != nil {
+			return err
+		}
+		covered, _, err := tx.Audit.Checkpoint()
+		if err != nil {
+			return err
+		}
+		if rows != end || int64(seq) != end || covered != end {
+			t.Errorf("%s: %d entries, %d sessions, chain %d, checkpoint %d", team, end, rows, seq, covered)
+		}
+		return checkTree(tx, end)
+	}))
+}
+
 // testFaults fails every call of a request, before and after its effect, and
 // repeats the request as a client does. What was acknowledged is there, once,
 // with its entry; what failed is there whole or not at all.
 func testFaults(t *testing.T, h Harness) {
-	request := func(s store.Store, n int) error {
-		return s.Tx(t.Context(), acme, func(tx store.Tx) error {
-			_, err := tx.Sessions.Get(id(n))
-			if err == nil {
-				return nil // an earlier try has got through
-			}
-			if !errors.Is(err, store.ErrNotFound) || errors.Is(err, fault.ErrInjected) {
-				return err
-			}
-			if err := tx.Replay.Use(kid(1), fmt.Sprint(n), store.FromMillis(1)); err != nil {
-				return err
-			}
-			if _, err := tx.Sessions.Insert(store.Session{ID: id(n), State: "open"}); err != nil {
-				return err
-			}
-			at, err := appendEntry(tx, fmt.Appendf(nil, "session %d", n))
-			if err != nil {
-				return err
-			}
-			if err := tx.Audit.SetChain("entry", kid(9), uint64(at)+1, [32]byte{1}); err != nil {
-				return err
-			}
-			return tx.Audit.SetCheckpoint(at+1, fmt.Appendf(nil, "note %d", at+1))
-		})
-	}
+	request := func(s store.Store, n int) error { return Request(t.Context(), s, acme, n) }
 	s := open(t, h, t.TempDir())
 	counting := &fault.Plan{}
 	must(t, request(fault.Store(s, counting), 0))
@@ -500,24 +642,10 @@ func testFaults(t *testing.T, h Harness) {
 				t.Errorf("a failed %s (%v) left %d entries", plan.Hit(), when, grew)
 			}
 			must(t, request(s, n))
-			must(t, s.View(t.Context(), acme, func(tx store.Tx) error {
-				if _, err := tx.Sessions.Get(id(n)); err != nil {
-					t.Errorf("after a failed %s and a repeat: %v", plan.Hit(), err)
-				}
-				end, err := tx.Audit.Size()
-				must(t, err)
-				if end != before+1 {
-					t.Errorf("after a failed %s and a repeat: %d entries, want %d", plan.Hit(), end, before+1)
-				}
-				seq, _, err := tx.Audit.Chain("entry", kid(9))
-				must(t, err)
-				covered, _, err := tx.Audit.Checkpoint()
-				must(t, err)
-				if int64(seq) != end || covered != end {
-					t.Errorf("after a failed %s: %d entries, chain %d, checkpoint %d", plan.Hit(), end, seq, covered)
-				}
-				return checkTree(tx, end)
-			}))
+			if end := size(t, s, acme); end != before+1 {
+				t.Errorf("after a failed %s and a repeat: %d entries, want %d", plan.Hit(), end, before+1)
+			}
+			CheckRequests(t, s, acme, []int{n})
 			n++
 		}
 	}
