@@ -25,9 +25,10 @@ var (
 	ErrAttempt = errors.New("path: one attempt at a time")
 )
 
-// times are those of ICE. A direct path is checked every second from both sides
-// and given up after that much silence: six checks, so that one lost in ten
-// gives none up in years.
+// times are those of ICE. A direct path is checked every second from both sides,
+// and given up at the first check that finds this much silence: by then at least
+// two requests and two answers are missing. A path given up without need costs an
+// attempt, and no byte.
 type times struct {
 	keepAlive time.Duration // between two checks of the path in use
 	silence   time.Duration // after which it is dead
