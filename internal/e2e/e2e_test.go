@@ -16,7 +16,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/backend/all"
+	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/tui/cli"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
@@ -29,7 +31,8 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(all.Backends()))
 	}
 	testscript.Main(m, map[string]func(){
-		"tucdesk": func() { os.Exit(cli.Main(all.Backends())) },
+		"tucdesk":       func() { os.Exit(cli.Main(all.Backends())) },
+		"tucdesk-agent": func() { os.Exit(daemon.Main(host.Command())) },
 	})
 }
 

@@ -128,6 +128,7 @@ func (j *Joining) await(ctx context.Context, client *wire.Client, id token.ID, r
 	end := time.Now().Add(j.Wait)
 	last := time.Now()
 	have := 0
+	var refused error
 	for {
 		answers, err := client.NewcomerAnswers(ctx, "", id, have, time.Until(end))
 		switch {
@@ -151,10 +152,14 @@ func (j *Joining) await(ctx context.Context, client *wire.Client, id token.ID, r
 			if !errors.Is(err, ErrOtherTeam) && !errors.Is(err, contact.ErrMalformed) {
 				return nil, err
 			}
+			refused = err
 			j.Tell(sanitize.Clean("an answer was refused: " + err.Error()))
 		}
 		have = len(answers)
 		if !time.Now().Before(end) {
+			if refused != nil {
+				return nil, refused
+			}
 			return nil, ErrWaiting
 		}
 		if errors.Is(err, wire.ErrExpired) || time.Since(last) > 5*time.Minute {
