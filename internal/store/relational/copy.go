@@ -28,7 +28,8 @@ type table struct {
 
 func columns(names string) []string { return strings.Split(names, ", ") }
 
-const entries = "audit_entry"
+// Entries is the table of the log's entries.
+const Entries = "audit_entry"
 
 // tables are all tables that begin with team_id, but audit_hash.
 var tables = []table{
@@ -39,7 +40,7 @@ var tables = []table{
 	{"session", columns(sessionColumns), 1},
 	{"recording", columns(recordingColumns), 1},
 	{"recording_manifest", columns("session_id, n, bytes"), 2},
-	{entries, columns("idx, bytes"), 1},
+	{Entries, columns("idx, bytes"), 1},
 	{"audit_head", columns("size, note"), 1},
 	{"audit_chain", columns("name, signer, seq, hash"), 2},
 }
@@ -107,7 +108,7 @@ func (l *Loader) Row(r Row) error {
 			return fmt.Errorf("%w: no column %q of %s", store.ErrInvalid, c, r.Table)
 		}
 	}
-	if r.Table == entries {
+	if r.Table == Entries {
 		return l.entry(r)
 	}
 	args, values := []any{l.team.Team}, "$1"
