@@ -220,7 +220,7 @@ func (s *Server) getApproval(ctx context.Context, r *door.Request) (wire.Approva
 	end := time.NewTimer(time.Duration(wait) * time.Second)
 	defer end.Stop()
 	for {
-		changed, leave, err := s.waiters.join(id, r.Caller.Kid)
+		changed, leave, err := s.waiters.Join(id, r.Caller.Kid)
 		if err != nil {
 			return wire.Approval{}, err
 		}
@@ -314,7 +314,7 @@ func (s *Server) postDecision(ctx context.Context, r *door.Request, in wire.Seal
 	if err != nil {
 		return wire.Approval{}, err
 	}
-	s.waiters.changed(id)
+	s.waiters.Changed(id)
 	return a.Show(r.Caller, s.now(), true), nil
 }
 
@@ -354,7 +354,7 @@ func (s *Server) postCancel(ctx context.Context, r *door.Request, in wire.Cancel
 	if err != nil {
 		return wire.Approval{}, err
 	}
-	s.waiters.changed(id)
+	s.waiters.Changed(id)
 	shown := a.Show(r.Caller, s.now(), true)
 	shown.Actor = &actor
 	return shown, nil

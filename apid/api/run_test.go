@@ -16,8 +16,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
-	"github.com/tucdesk/tucdesk/internal/token"
-	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // keysInit runs `keys init` and gives the folder and what it printed.
@@ -142,33 +140,5 @@ func TestConfigRefuses(t *testing.T) {
 	}
 	if _, err := New(base()); err == nil {
 		t.Error("a server without a store")
-	}
-}
-
-func TestWaitersAreBounded(t *testing.T) {
-	w := newWaiters()
-	device := newIdentity(t).Kid()
-	var leaves []func()
-	for range maxWaitersDevice {
-		_, leave, err := w.join(token.NewID(), device)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaves = append(leaves, leave)
-	}
-	_, _, err := w.join(token.NewID(), device)
-	wantProblem(t, err, wire.KindTooMany)
-	id := token.NewID()
-	changed, leave, err := w.join(id, newIdentity(t).Kid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.changed(id)
-	<-changed
-	for _, f := range append(leaves, leave) {
-		f()
-	}
-	if w.n != 0 || len(w.on) != 0 || len(w.device) != 0 {
-		t.Errorf("left behind: %+v", w)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
+	"github.com/tucdesk/tucdesk/apid/api/waiters"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/mailbox"
@@ -74,7 +75,7 @@ type Server struct {
 	now        func() time.Time
 	rosters    rosters
 	recordings *recordings.Service
-	waiters    *waiters
+	waiters    *waiters.List
 	mailbox    *mailbox.Box
 	refusals   *door.Limiter // those that leave an entry
 	handler    http.Handler
@@ -159,7 +160,7 @@ func New(cfg Config) (*Server, error) {
 		presence: presence.NewCache(cfg.Presence, cfg.Now),
 		logger:   cfg.Logger,
 		now:      cfg.Now,
-		waiters:  newWaiters(),
+		waiters:  waiters.New(),
 		mailbox:  mailbox.New(cfg.Now),
 		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}

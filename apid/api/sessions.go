@@ -108,7 +108,7 @@ func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.Sessi
 	case refusal != nil:
 		return wire.SessionAnswer{}, refusal
 	}
-	s.waiters.changed(in.Approvals...)
+	s.waiters.Changed(in.Approvals...)
 	return s.sessionAnswer(r.Caller, body)
 }
 

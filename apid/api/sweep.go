@@ -102,7 +102,7 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 		return err
 	})
 	if err == nil {
-		s.waiters.changed(changed...)
+		s.waiters.Changed(changed...)
 	}
 	return err
 }

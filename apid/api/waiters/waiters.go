@@ -1,4 +1,8 @@
-package api
+// Package waiters lets requests wait for an approval to change. How many wait, and
+// how many of one device, is bounded.
+//
+// The package must not import internal/store.
+package waiters
 
 import (
 	"sync"
@@ -14,8 +18,8 @@ const (
 	maxWaitersDevice = 32
 )
 
-// waiters are the requests that wait for an approval to change.
-type waiters struct {
+// A List is the requests that wait. It is safe for concurrent use.
+type List struct {
 	mu     sync.Mutex
 	on     map[token.ID]*topic
 	device map[key.Kid]int
@@ -28,13 +32,14 @@ type topic struct {
 	n       int
 }
 
-func newWaiters() *waiters {
-	return &waiters{on: make(map[token.ID]*topic), device: make(map[key.Kid]int)}
+// New makes an empty list.
+func New() *List {
+	return &List{on: make(map[token.ID]*topic), device: make(map[key.Kid]int)}
 }
 
-// join gives a channel that is closed when the approval changes. Call leave when
+// Join gives a channel that is closed when the approval changes. Call leave when
 // done. It refuses beyond the bounds.
-func (w *waiters) join(id token.ID, by key.Kid) (changed <-chan struct{}, leave func(), err error) {
+func (w *List) Join(id token.ID, by key.Kid) (changed <-chan struct{}, leave func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.n >= maxWaiters || w.device[by] >= maxWaitersDevice {
@@ -51,7 +56,7 @@ func (w *waiters) join(id token.ID, by key.Kid) (changed <-chan struct{}, leave 
 	return t.changed, func() { w.leave(id, t, by) }, nil
 }
 
-func (w *waiters) leave(id token.ID, t *topic, by key.Kid) {
+func (w *List) leave(id token.ID, t *topic, by key.Kid) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n--
@@ -63,8 +68,8 @@ func (w *waiters) leave(id token.ID, t *topic, by key.Kid) {
 	}
 }
 
-// changed wakes those who wait for these approvals.
-func (w *waiters) changed(ids ...token.ID) {
+// Changed wakes those who wait for these approvals.
+func (w *List) Changed(ids ...token.ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
