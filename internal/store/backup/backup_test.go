@@ -274,37 +274,28 @@ func seal(file []byte) []byte {
 	return append(slices.Clone(file[:n]), sum[:]...)
 }
 
-// dry is a store that keeps nothing.
-type dry struct{ engine.Store }
+// nowhere is an empty store that takes nothing.
+type nowhere struct{}
 
-var errDry = errors.New("kept nothing")
+var errNowhere = errors.New("takes nothing")
 
-func (d dry) Load(ctx context.Context, f func(*relational.Loader) error) error {
-	return d.Store.Load(ctx, func(l *relational.Loader) error {
-		if err := f(l); err != nil {
-			return err
-		}
-		return errDry
-	})
-}
+func (nowhere) Teams(context.Context, string, int) ([]string, error) { return nil, nil }
 
-// FuzzRead reads what anybody may have written, with a digest that fits.
+func (nowhere) Load(context.Context, func(*relational.Loader) error) error { return errNowhere }
+
+// FuzzRead reads what anybody may have written, with a digest that fits: up to
+// the database, whose driver a fuzzer can't drive at any speed.
 func FuzzRead(f *testing.F) {
 	first := lite(f)
 	fill(f, first)
 	f.Add(write(f, first))
-	s := lite(f)
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if len(file) < 64 {
 			return
 		}
-		_, err := backup.Read(t.Context(), bytes.NewReader(seal(file)), dry{s})
-		if err == nil {
-			t.Error("read into a store that keeps nothing")
+		_, err := backup.Read(t.Context(), bytes.NewReader(seal(file)), nowhere{})
+		if !errors.Is(err, errNowhere) && !errors.Is(err, backup.ErrDamaged) {
+			t.Errorf("Read = %v", err)
 		}
-		if errors.Is(err, errDry) || errors.Is(err, backup.ErrDamaged) {
-			return
-		}
-		wantNothing(t, s, nil, backup.ErrDamaged)
 	})
 }
