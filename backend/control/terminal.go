@@ -97,6 +97,9 @@ func (t *terminal) lost(err error) error {
 	if merr := t.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
 		err = merr
 	}
+	if gone := t.way.Err(); gone != nil && errors.Is(err, channel.ErrLost) {
+		err = gone // it says what to do
+	}
 	return fmt.Errorf("%w: the session ended before the program did: %w", backend.ErrUnavailable, err)
 }
 

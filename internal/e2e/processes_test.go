@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -147,7 +148,13 @@ type talk struct {
 // talk opens a session on a machine that echoes.
 func (d *demo) talk(t testing.TB, machine string) *talk {
 	t.Helper()
+	return d.talkBy(t, machine, control.AnyPath)
+}
+
+func (d *demo) talkBy(t testing.TB, machine string, way control.Path) *talk {
+	t.Helper()
 	b := d.open(t, "alice")
+	b.UsePath(way)
 	t.Cleanup(func() { b.Close() })
 	terminal, err := b.Open(t.Context(), backend.OpenRequest{Target: backend.TargetID(machine), Kind: backend.KindExec, Argv: []string{"cat"}})
 	if err != nil {
@@ -182,6 +189,17 @@ func (k *talk) goesOn(t testing.TB, when string) {
 	}
 }
 
+// await waits until something is so.
+func await(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !so(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in 30 s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // TestKilledParts: each part dies without warning. Sessions go on that do not need
 // it, and it is used again without a restart of anything else.
 func TestKilledParts(t *testing.T) {
@@ -204,6 +222,47 @@ func TestKilledParts(t *testing.T) {
 			k.goesOn(t, "after the restart")
 		})
 	}
+	t.Run("relayd", func(t *testing.T) {
+		relayed, direct := d.talkBy(t, "web-1", control.RelayOnly), d.talkBy(t, "web-1", control.DirectOnly)
+		relayed.goesOn(t, "before, by relay")
+		direct.goesOn(t, "before, directly")
+		type result struct {
+			stderr string
+			code   int
+		}
+		command := make(chan result, 1)
+		started := filepath.Join(t.TempDir(), "started")
+		go func() {
+			_, stderr, code := d.command(t, "alice", "exec", "--yes", "--path", "relay", "web-1", "--", "sh", "-c", "touch "+started+"; sleep 60")
+			command <- result{stderr, code}
+		}()
+		await(t, "the command's start", func() bool { _, err := os.Stat(started); return err == nil })
+		d.kill9(t, "relayd")
+		limit := time.After(5 * time.Second) // the promise
+		ended := make(chan error, 1)
+		go func() {
+			_, err := relayed.terminal.Wait()
+			ended <- err
+		}()
+		for range 2 {
+			select {
+			case err := <-ended:
+				if !errors.Is(err, backend.ErrUnavailable) || !strings.Contains(err.Error(), "open the session again") {
+					t.Errorf("the session's end does not say what to do: %v", err)
+				}
+				t.Log(err)
+			case r := <-command:
+				if r.code != 125 || !strings.Contains(r.stderr, "error=unavailable") || !strings.Contains(r.stderr, "open the session again") {
+					t.Errorf("exit %d: %s", r.code, r.stderr)
+				}
+			case <-limit:
+				t.Fatal("five seconds after the kill nobody knows")
+			}
+		}
+		direct.goesOn(t, "after the kill")
+		d.eventually(t, "alice", "exec", "--path", "relay", "web-1", "--", "true")
+		direct.goesOn(t, "after the restart")
+	})
 	t.Run("agent", func(t *testing.T) {
 		there, elsewhere := d.talk(t, "web-1"), d.talk(t, "build-1")
 		there.goesOn(t, "before")
@@ -304,13 +363,7 @@ func TestKilledAPID(t *testing.T) {
 	}
 	for range kills(t) {
 		old := d.kill9(t, "apid")
-		deadline := time.Now().Add(30 * time.Second)
-		for d.pidOf(t, "apid") == old {
-			if time.Now().After(deadline) {
-				t.Fatal("apid was not started again")
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		await(t, "apid's restart", func() bool { return d.pidOf(t, "apid") != old })
 		// From "not up yet" to "in the middle of many requests".
 		time.Sleep(time.Duration(rng.Int64N(int64(1200 * time.Millisecond))))
 	}

@@ -27,6 +27,8 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pion/logging"
@@ -65,7 +67,13 @@ type Relayed struct {
 	server netip.AddrPort // the relay's address; invalid where that is none of IP
 	read   chan struct{}  // closed when the read loop has ended
 
+	heard   atomic.Int64  // when the relay was heard last, in Unix nanoseconds
+	refused chan struct{} // has one when its host has said that nobody listens there
+	unwatch context.CancelFunc
+	watched chan struct{} // closed when nobody looks after the relay any more
+
 	mu       sync.Mutex
+	lost     error          // why the path was closed, if its owner did not
 	peer     netip.AddrPort // invalid until Permit
 	deadline time.Time      // of reads
 	closed   bool
@@ -104,7 +112,7 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		conn.Close()
 		return nil, fmt.Errorf("path: %w", err)
 	}
-	r := &Relayed{client: client, sock: conn, read: make(chan struct{})}
+	r := &Relayed{client: client, sock: conn, read: make(chan struct{}), refused: make(chan struct{}, 1), watched: make(chan struct{})}
 	if udp, ok := relay.(*net.UDPAddr); ok {
 		r.server = canonical(udp)
 	}
@@ -117,6 +125,13 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		}
 		return nil, openError(err)
 	}
+	w := &watch{r: r, username: c.Username, password: string(c.Password)}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.unwatch = stop
+	go func() {
+		defer close(r.watched)
+		w.run(watching)
+	}()
 	return r, nil
 }
 
@@ -153,12 +168,19 @@ func (r *Relayed) readLoop(fail context.CancelCauseFunc) {
 		n, from, err := r.sock.ReadFrom(buf)
 		switch {
 		case err == nil:
+			r.heard.Store(time.Now().UnixNano())
 			// An error here is about one datagram, and anyone can send those.
 			r.client.HandleInbound(buf[:n], from)
 		case r.isClosed() || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF):
 			return
 		default:
 			fail(err)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				select {
+				case r.refused <- struct{}{}:
+				default:
+				}
+			}
 			time.Sleep(10 * time.Millisecond) // errors must not cost a core
 		}
 	}
@@ -305,14 +327,32 @@ func canonical(a *net.UDPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// Err says why the path has ended, if its owner has not closed it: it wraps
+// ErrGone.
+func (r *Relayed) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}
+
 // Close ends the path and releases the allocation. It is idempotent.
 func (r *Relayed) Close() error {
+	r.unwatch()
+	err := r.end(nil)
+	<-r.watched
+	return err
+}
+
+// lose ends a path that leads nowhere any more.
+func (r *Relayed) lose(why error) { _ = r.end(why) }
+
+func (r *Relayed) end(why error) error {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
 		return nil
 	}
-	r.closed = true
+	r.closed, r.lost = true, why
 	r.mu.Unlock()
 	err := r.alloc.Close() // tells the relay, without waiting for its answer
 	r.release()

@@ -123,6 +123,15 @@ func (s *Switch) Path() string {
 	return Relay
 }
 
+// Err says why no path is left, if its owner has not closed the switch and that is
+// known: it wraps [ErrGone].
+func (s *Switch) Err() error {
+	if r, ok := s.relay.(interface{ Err() error }); ok {
+		return r.Err()
+	}
+	return nil
+}
+
 // Await waits until the switch sends on the given path.
 func (s *Switch) Await(ctx context.Context, path string) error {
 	for {
