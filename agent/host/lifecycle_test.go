@@ -79,6 +79,13 @@ func TestEnds(t *testing.T) {
 			w.state(roster.KindRevoke, roster.Revoke{Kid: w.alice.key.Kid(), Reason: "lost"})
 			w.must(w.refreshAgent())
 		}, "revoked", true},
+		{"revoked, as rendezvous tells while apid is down", nil, func(w *world, _ *channel.Mux) {
+			w.setAPI(errors.New("down"))
+			st := w.state(roster.KindRevoke, roster.Revoke{Kid: w.alice.key.Kid(), Reason: "lost"})
+			h := w.roster.Head()
+			w.handler.Roster(w.t.Context(), wire.SignalRoster{HeadSeq: h.Seq, HeadHash: h.Hash, Statements: [][]byte{st}})
+			w.setAPI(nil)
+		}, "revoked", true},
 		{"agent revoked", nil, func(w *world, _ *channel.Mux) {
 			w.state(roster.KindRevoke, roster.Revoke{Kid: w.agent.Kid(), Reason: "sold"})
 			w.must(w.refreshAgent())
@@ -246,6 +253,50 @@ func TestCatchesUp(t *testing.T) {
 	}
 	if got, _ := w.net.Inside.Head(); got != wire.Head(newer.Head()) {
 		t.Errorf("the agent is at %d, the approval at %d", got.Seq, newer.Head().Seq)
+	}
+}
+
+// What first contact has named is a floor: an agent that has seen nothing yet
+// takes no older roster from apid or rendezvous, and no other one of that number,
+// also after its folder of rosters was removed.
+func TestFloor(t *testing.T) {
+	for name, change := range map[string]func(w *world, full *roster.Roster) (floor roster.Head, fixed bool){
+		"older": func(w *world, full *roster.Roster) (roster.Head, bool) { return full.Head(), true },
+		"another": func(w *world, full *roster.Roster) (roster.Head, bool) {
+			return roster.Head{Seq: full.Head().Seq - 1, Hash: full.TeamFP()}, false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.state(roster.KindThreshold, roster.Threshold{K: 1}) // nothing that the older one would lack
+			full := w.roster
+			older, err := roster.Load(w.genesis, full.Statements(0)[:full.Head().Seq-1]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			floor, fixed := change(w, full)
+			w.floor, w.roster = floor, older
+			w.start()
+			h := older.Head()
+			w.handler.Roster(t.Context(), wire.SignalRoster{HeadSeq: h.Seq, HeadHash: h.Hash, Statements: older.Statements(0)})
+			run := func() end { return w.try(attempt{argv: []string{"true"}}) }
+			if e := run(); e.answer.Allowed() || w.logs.codes()[0] != codeRoster {
+				t.Fatalf("on an older roster: %+v", e)
+			}
+			w.stop()
+			w.must(removeRoster(w.dir))
+			w.start()
+			if e := run(); e.answer.Allowed() {
+				t.Fatalf("after a restart without the folder: %+v", e)
+			}
+			w.mu.Lock()
+			w.roster = full
+			w.mu.Unlock()
+			w.must(w.refreshAgent())
+			if e := run(); e.answer.Allowed() != fixed {
+				t.Fatalf("with the whole roster: %+v", e)
+			}
+		})
 	}
 }
 

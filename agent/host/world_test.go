@@ -111,6 +111,7 @@ type world struct {
 	forge     [][]byte // third messages that mallory sends before the true one
 	onlyOffer bool     // stop after the second message
 
+	floor  roster.Head // of the agent's first contact
 	relay  string      // its address
 	secret cred.Secret // shared with it
 
@@ -212,7 +213,7 @@ func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.L
 func (w *world) config() Config {
 	return Config{
 		Dir: w.dir, Name: "web-1", TeamID: "acme", TeamFP: w.roster.TeamFP(), APIURL: "http://127.0.0.1:7000",
-		RendezvousURL: testRendezvous, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now, MaxSpool: w.maxSpool,
+		RendezvousURL: testRendezvous, Floor: w.floor, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now, MaxSpool: w.maxSpool,
 	}
 }
 

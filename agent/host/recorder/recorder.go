@@ -107,7 +107,7 @@ func (t *Tape) Start(q Request) (track *Track, state string, err error) {
 	case q.Want == Required:
 		return nil, Off, fmt.Errorf("this session must be recorded, and can't be: %w", err)
 	}
-	t.r.logger.Error("a session is not recorded", "session", t.id, "error", err)
+	t.r.logger.Warn("a session is not recorded", "session", t.id, "error", err)
 	return nil, Off, nil
 }
 
