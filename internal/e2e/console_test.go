@@ -11,9 +11,20 @@ import (
 )
 
 // console opens a persona's console in a terminal.
-func (d *demo) console(t *testing.T, persona string, cols, rows int) *tmuxtest.Screen {
+func (d *demo) console(t *testing.T, program, persona string, cols, rows int) *tmuxtest.Screen {
 	t.Helper()
-	return tmuxtest.Start(t, cols, rows, []string{asCommand + "=1", "TUCDESK_HOME=" + d.Homes[persona]}, os.Args[0])
+	return tmuxtest.Start(t, cols, rows, []string{"TUCDESK_HOME=" + d.Homes[persona]}, program)
+}
+
+// build makes the program as people get it: the race detector, which this test
+// binary may carry, makes an emulator many times slower.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "tucdesk")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/tucdesk/tucdesk/tui").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
 }
 
 // TestConsole is the five-minute tour, typed: filter, a verdict, a login shell,
@@ -37,7 +48,8 @@ func TestConsole(t *testing.T) {
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	alice := d.console(t, "alice", 100, 30)
+	program := build(t)
+	alice := d.console(t, program, "alice", 100, 30)
 	alice.See("web-1", "✓ allow", "db-1", "✗ deny", "~ hold")
 
 	// The filter narrows; the details name rule and line.
@@ -92,7 +104,7 @@ func TestConsole(t *testing.T) {
 	alice.Keys("Enter")
 	alice.See("waiting for approval")
 
-	bob := d.console(t, "bob", 80, 24)
+	bob := d.console(t, program, "bob", 80, 24)
 	bob.See("approvals 1")
 	bob.Keys("v")
 	bob.See("alice@example.com", "rm -rf")
