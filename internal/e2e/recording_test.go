@@ -139,8 +139,8 @@ func TestRecording(t *testing.T) {
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, code := d.command(t, "dora", "recordings", "play", session); code == 0 {
-		t.Error("a missing object was played")
+	if _, errs, code := d.command(t, "dora", "recordings", "play", session); code != 125 || !strings.Contains(errs, "error=unavailable") {
+		t.Errorf("a missing object: exit %d: %s", code, errs)
 	}
 	if err := os.WriteFile(name, good, 0o600); err != nil {
 		t.Fatal(err)

@@ -350,7 +350,7 @@ func (s *Service) segment(ctx context.Context, r *door.Request) (door.Stream, er
 	}
 	object, size, err := s.Blobs.Get(r.HTTP.Context(), name(m))
 	if errors.Is(err, blob.ErrNotFound) {
-		return nil, wire.NewProblem(wire.KindExpired, "the segment is recorded and its bytes are gone", "ask who keeps the server's storage")
+		return nil, wire.NewProblem(wire.KindUnavailable, "the segment is recorded, and its bytes are not where they were put", "ask who keeps the server's storage")
 	}
 	if err != nil {
 		return nil, err
