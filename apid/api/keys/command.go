@@ -19,10 +19,10 @@ func Command() *cobra.Command {
 			"share, each in a file of its own that only its owner reads. Signing keys are rotated without a gap:\n" +
 			"  1. keys rotate DIR   makes the next key beside each; copy rendezvous.key.next to rendezvousd's host,\n" +
 			"                       add its public side to apid's rendezvous_key, after a comma; restart apid\n" +
-			"  2. an admin of each team signs both: tucdesk roster servers\n" +
+			"  2. an admin of each team signs both: tucdesk roster rotate\n" +
 			"  3. keys switch DIR   on each host; restart apid and rendezvousd\n" +
 			"  4. an hour later     keys retire DIR on each host; take the old rendezvous key out of apid's\n" +
-			"                       rendezvous_key; restart apid; then the admins sign again: tucdesk roster servers\n" +
+			"                       rendezvous_key; restart apid; then the admins: tucdesk roster rotate --drop\n" +
 			"To change the relay's secret, remove relay.secret, make it with keys init, and restart apid and relayd\n" +
 			"with it: sessions that go over the relay end, as with every restart of relayd.",
 	}
