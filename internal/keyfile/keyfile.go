@@ -30,6 +30,9 @@ const (
 // Beside names the files in which a key may be, the one in use first.
 func Beside(path string) []string { return []string{path, path + Next, path + Old} }
 
+// ErrNone means a file that is there and holds no key.
+var ErrNone = errors.New("keyfile: the file holds no key")
+
 // ErrExposed means a key file that others than its owner may read.
 var ErrExposed = errors.New("keyfile: others may read this key; make it private with chmod 600 and consider the key taken")
 
@@ -108,7 +111,7 @@ func load(path string) (string, error) {
 			return line, nil
 		}
 	}
-	return "", fmt.Errorf("keyfile: %s holds no key", path)
+	return "", fmt.Errorf("%w: %s", ErrNone, path)
 }
 
 // exposed reports whether a file of this mode can be read by others than its

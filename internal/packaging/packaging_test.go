@@ -39,8 +39,8 @@ func build(t *testing.T, dir, daemon string) string {
 	return bin
 }
 
-// What an administrator finds in /etc is accepted once the keys are made, and
-// still after every line that is commented out was put in.
+// What an administrator finds in /etc is accepted once the keys are made and the
+// agent has a team, and still with the lines that are commented out.
 func TestExamplesAreAccepted(t *testing.T) {
 	dir := t.TempDir()
 	keys := filepath.Join(dir, "keys")
@@ -62,19 +62,40 @@ func TestExamplesAreAccepted(t *testing.T) {
 			}
 			text := read(t, "config/"+daemon+".yaml")
 			local := strings.NewReplacer("/etc/tucdesk/keys", keys, "/var/lib/tucdesk-"+daemon, dir).Replace(text)
+			if daemon == "agent" {
+				if out, err := checkConfig(t, bin, local); err == nil || !strings.Contains(out, "team") {
+					t.Errorf("without a team: %v\n%s", err, out)
+				}
+				local += "team_id: acme\nteam_fp: " + strings.Repeat("0123456789abcdef", 4) + "\n"
+				local = with(t, local, "_url")
+			}
 			check(t, bin, local)
-
-			all := regexp.MustCompile(`(?m)^# ([a-z_]+: )`).ReplaceAllString(local, "$1")
-			all = regexp.MustCompile(`(?m)^tls_cert: .*$`).ReplaceAllString(all, "tls_cert: "+cert[0])
-			all = regexp.MustCompile(`(?m)^tls_key: .*$`).ReplaceAllString(all, "tls_key: "+cert[1])
-			all = strings.Replace(all, "tdp1...", string(meet[1]), 1)
-			check(t, bin, all)
+			if strings.Contains(local, "# tls_cert:") {
+				tls := with(t, local, "tls_")
+				tls = regexp.MustCompile(`(?m)^tls_cert: .*$`).ReplaceAllString(tls, "tls_cert: "+cert[0])
+				tls = regexp.MustCompile(`(?m)^tls_key: .*$`).ReplaceAllString(tls, "tls_key: "+cert[1])
+				check(t, bin, tls)
+				check(t, bin, with(t, local, "acme_"))
+			}
+			if daemon == "apid" {
+				check(t, bin, strings.Replace(with(t, local, "rendezvous_key"), "tdp1...", string(meet[1]), 1))
+			}
 
 			if out, err := checkConfig(t, bin, local+"no_such_key: 1\n"); err == nil || !strings.Contains(out, "no_such_key") {
 				t.Errorf("an unknown key: %v\n%s", err, out)
 			}
 		})
 	}
+}
+
+// with puts in the settings that are commented out and whose names hold part.
+func with(t *testing.T, text, part string) string {
+	t.Helper()
+	out := regexp.MustCompile(`(?m)^# ([a-z_]*`+part+`[a-z_]*: )`).ReplaceAllString(text, "$1")
+	if out == text {
+		t.Fatalf("nothing called %s is commented out", part)
+	}
+	return out
 }
 
 func check(t *testing.T, bin, text string) {
@@ -117,7 +138,7 @@ func unit(t *testing.T, name string) map[string][]string {
 
 // The three servers differ in what they are given, not in how they are locked up.
 func TestServersAreLockedUpAlike(t *testing.T) {
-	own := []string{"Description", "Documentation", "User", "Group", "ExecStart", "ExecPaths", "LoadCredential", "LimitNOFILE", "StateDirectory", "StateDirectoryMode"}
+	own := []string{"Description", "Documentation", "User", "Group", "ExecStart", "ExecPaths", "LoadCredential", "SetCredential", "LimitNOFILE", "StateDirectory", "StateDirectoryMode"}
 	first := unit(t, "tucdesk-apid.service")
 	for _, name := range []string{"rendezvousd", "relayd"} {
 		u := unit(t, "tucdesk-"+name+".service")
@@ -141,7 +162,7 @@ func TestServersAreLockedUpAlike(t *testing.T) {
 // Whatever is inherited by login shells stays as the system has it.
 func TestAgentTakesNothingFromShells(t *testing.T) {
 	allowed := []string{
-		"Description", "Documentation", "Wants", "After", "ConditionPathExists", "StartLimitIntervalSec", "WantedBy",
+		"Description", "Documentation", "Wants", "After", "StartLimitIntervalSec", "WantedBy",
 		"Type", "ExecStart", "StateDirectory", "StateDirectoryMode", "Restart", "RestartSec", "RestartPreventExitStatus",
 		"TimeoutStopSec", "KillMode", "OOMPolicy", "TasksMax", "IgnoreSIGPIPE",
 	}

@@ -66,7 +66,9 @@ func Load(dir, purpose string) (Ring, error) {
 	path := file(dir, purpose)
 	for _, p := range keyfile.Beside(path) {
 		id, err := keyfile.LoadIdentity(p)
-		if p != path && errors.Is(err, fs.ErrNotExist) {
+		// A unit of systemd can't name a credential that may be missing; it gives
+		// a file without a key in its place.
+		if p != path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, keyfile.ErrNone)) {
 			continue
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/keyfile"
 )
 
 func load(t *testing.T, dir, purpose string) []key.Public {
@@ -148,5 +149,29 @@ func TestCommandPrintsNoSecret(t *testing.T) {
 		if n := strings.Count(out.String(), "tdp1"); n != map[string]int{"init": 4, "rotate": 8, "switch": 8, "retire": 4}[step] {
 			t.Errorf("%s prints %d keys:\n%s", step, n, out.String())
 		}
+	}
+}
+
+// A unit of systemd hands over a file without a key for each key that a rotation
+// would bring. In place of the key in use it is refused.
+func TestNoneInItsPlace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	first := load(t, dir, Grant)
+	for _, end := range []string{keyfile.Next, keyfile.Old} {
+		if err := os.WriteFile(file(dir, Grant)+end, []byte("# none"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := load(t, dir, Grant); !slices.Equal(got, first) {
+		t.Errorf("got %v, want %v", got, first)
+	}
+	if err := os.WriteFile(file(dir, Grant), []byte("# none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir, Grant); !errors.Is(err, keyfile.ErrNone) {
+		t.Errorf("without a key in use: %v", err)
 	}
 }
