@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/apid/api/database"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/certs"
@@ -16,7 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/recording/blob/s3"
-	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/store/engine"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -24,8 +25,8 @@ import (
 type settings struct {
 	Listen        string   `yaml:"listen" doc:"TCP address for clients and agents"`
 	URL           string   `yaml:"url" doc:"how everybody else knows this server: scheme and host"`
-	Database      string   `yaml:"database" doc:"SQLite file; made if it is missing"`
-	Recordings    string   `yaml:"recordings" doc:"folder for the sealed segments of recordings; empty: recordings beside the database"`
+	Database      string   `yaml:"database" doc:"where rows are kept: a SQLite file, made if it is missing, or postgres://ROLE@HOST/DATABASE"`
+	Recordings    string   `yaml:"recordings" doc:"folder for the sealed segments of recordings; empty: recordings beside the SQLite file"`
 	S3Endpoint    string   `yaml:"s3_endpoint" doc:"URL of an object store that takes the segments instead (S3, MinIO, R2)"`
 	S3Region      string   `yaml:"s3_region" doc:"its region"`
 	S3Bucket      string   `yaml:"s3_bucket" doc:"the bucket there; it must exist"`
@@ -62,7 +63,20 @@ func Command() daemon.Command {
 			return s.service(env)
 		},
 		Commands: []*cobra.Command{keys.Command()},
+		Tasks:    database.Tasks(databaseOf),
 	}
+}
+
+// databaseOf reads one setting, for those who need no other.
+func databaseOf(doc []byte) (string, error) {
+	var s settings
+	if err := daemon.Decode(doc, &s); err != nil {
+		return "", err
+	}
+	if s.Database == "" {
+		return "", refuse("database", errors.New("it is not set; name it with --config or --database"))
+	}
+	return s.Database, nil
 }
 
 // service loads keys and checks the configuration. The database is opened by
@@ -105,6 +119,9 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	if s.Recordings == "" && engine.IsServer(s.Database) && s.S3Endpoint == "" {
+		return nil, refuse("recordings", errors.New("with a database server, name a folder for them, or an object store"))
+	}
 	if s.Recordings == "" {
 		s.Recordings = filepath.Join(filepath.Dir(s.Database), "recordings")
 	}
@@ -125,7 +142,7 @@ type service struct {
 
 // Run implements daemon.Service.
 func (s *service) Run(ctx context.Context, ready func()) (err error) {
-	db, err := sqlite.Open(ctx, s.database)
+	db, err := engine.Open(ctx, s.database)
 	if err != nil {
 		return err
 	}

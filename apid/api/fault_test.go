@@ -47,8 +47,9 @@ func (c *crew) verdicts(t *testing.T, session token.ID) (n int) {
 
 // Whichever call of the store fails, before its effect or after, sending the
 // same proof again gives one grant, and the log has one entry of it.
-func TestGrantSurvivesFaults(t *testing.T) {
-	s := newServer(t)
+func TestGrantSurvivesFaults(t *testing.T) { onEach(t, grantSurvivesFaults) }
+
+func grantSurvivesFaults(t *testing.T, s *server) {
 	c := newCrew(t, s, "acme")
 	good := s.store
 	defer func() { s.Server.store = good }()
@@ -95,8 +96,9 @@ func TestGrantSurvivesFaults(t *testing.T) {
 }
 
 // One approval is one grant, however many requests come at once.
-func TestOneApprovalManyRequests(t *testing.T) {
-	s := newServer(t)
+func TestOneApprovalManyRequests(t *testing.T) { onEach(t, oneApprovalManyRequests) }
+
+func oneApprovalManyRequests(t *testing.T, s *server) {
 	c := newCrew(t, s, "acme")
 	session := token.NewID()
 	asked, err := c.alice.ask(c.prod.Kid(), session)

@@ -23,7 +23,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/recording/blob"
 	"github.com/tucdesk/tucdesk/internal/recording/blob/fs"
 	"github.com/tucdesk/tucdesk/internal/roster"
-	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/store/engine"
+	"github.com/tucdesk/tucdesk/internal/store/pgtest"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -141,9 +142,27 @@ func newServer(t testing.TB) *server {
 	return newServerWith(t, blobs)
 }
 
+// onEach runs a test on a server with each kind of database.
+func onEach(t *testing.T, f func(*testing.T, *server)) {
+	t.Run("SQLite", func(t *testing.T) { f(t, newServer(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		c := pgtest.Shared(t)
+		name := c.Database(t)
+		if _, err := engine.Migrate(t.Context(), c.URL(pgtest.Owner, name), engine.Latest); err != nil {
+			t.Fatal(err)
+		}
+		f(t, newServerOn(t, c.URL(pgtest.Apid, name), nil))
+	})
+}
+
 func newServerWith(t testing.TB, blobs blob.Store) *server {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "apid.db"))
+	return newServerOn(t, filepath.Join(t.TempDir(), "apid.db"), blobs)
+}
+
+func newServerOn(t testing.TB, database string, blobs blob.Store) *server {
+	t.Helper()
+	db, err := engine.Open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,16 @@ type Command struct {
 	New func(cfg []byte, env Env) (Service, error)
 	// Commands are further subcommands, such as "keys init".
 	Commands []*cobra.Command
+	// Tasks are subcommands that need the program's configuration.
+	Tasks []Task
+}
+
+// A Task does something once with the configuration of a program, beside the
+// service: it takes the same file, variables and flags.
+type Task struct {
+	Command *cobra.Command // without RunE
+	// Run gets the configuration as [Command.New] does.
+	Run func(cmd *cobra.Command, cfg []byte, args []string) error
 }
 
 // Env is what a service gets from the process it runs in.

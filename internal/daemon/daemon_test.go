@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/parser"
+	"github.com/spf13/cobra"
 )
 
 // serviceFunc lets a test be a service.
@@ -464,4 +465,45 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("in %s\nout %s", a, b)
 		}
 	})
+}
+
+// TestTasks: a task gets the same configuration as the service, from the same
+// places, and a wrong one starts nothing.
+func TestTasks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("max: 3\nwait: 2s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name          string
+		args, environ []string
+		code          int
+		ran           bool
+	}{
+		{"file, environment, flag", []string{"count", "x", "--config", file, "--listen", "flag"}, []string{"TUCDESK_TESTD_WAIT=5s"}, exitOK, true},
+		{"an unknown flag", []string{"count", "x", "--no-such"}, nil, exitUsage, false},
+		{"an unknown variable", []string{"count", "x"}, []string{"TUCDESK_TESTD_NONE=1"}, exitUsage, false},
+		{"too few arguments", []string{"count"}, nil, exitFailed, false},
+		{"a task that fails", []string{"count", "fail", "--config", file, "--listen", "flag", "--wait", "5s"}, nil, exitFailed, true},
+	} {
+		var got testConfig
+		ran := false
+		c := Command{Name: "tucdesk-testd", Doc: "A test program.", Config: defaults(), Tasks: []Task{{
+			Command: &cobra.Command{Use: "count WHAT", Short: "Count", Args: cobra.ExactArgs(1)},
+			Run: func(_ *cobra.Command, cfg []byte, args []string) error {
+				ran = true
+				if args[0] == "fail" {
+					return errors.New("failed")
+				}
+				return Decode(cfg, &got)
+			},
+		}}}
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), c, test.args, test.environ, &out, &errs); code != test.code || ran != test.ran {
+			t.Errorf("%s: exit %d, ran %v: %s", test.name, code, ran, errs.String())
+		}
+		if test.code == exitOK && (got.Max != 3 || got.Listen != "flag" || got.Wait != 5*time.Second) {
+			t.Errorf("%s: %+v", test.name, got)
+		}
+	}
 }

@@ -75,7 +75,6 @@ func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, err
 		return nil, err
 	}
 	prefix := strings.ToUpper(strings.ReplaceAll(c.Name, "-", "_")) + "_"
-	var file string
 	var check bool
 	root := &cobra.Command{
 		Use:   c.Name,
@@ -88,21 +87,11 @@ func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, err
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.Flags().StringVar(&file, "config", lookup(environ, prefix+"CONFIG"), "configuration file (YAML)")
 	root.Flags().BoolVar(&check, "check-config", false, "check the configuration and exit")
-	var given []flagValue
-	for _, f := range cfg.all() {
-		v := flagValue{field: f, text: new(string)}
-		flag := root.Flags().VarPF(v, f.flag(), "", f.doc)
-		flag.DefValue = f.text()
-		if v.Type() == "bool" {
-			flag.NoOptDefVal = "true"
-		}
-		given = append(given, v)
-	}
+	apply := configure(root, cfg, prefix, environ)
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := load(cfg, file, prefix, environ, cmd.Flags(), given); err != nil {
-			return usage(err)
+		if err := apply(); err != nil {
+			return err
 		}
 		p, err := prepare(c, cfg, stderr)
 		if err != nil {
@@ -116,7 +105,54 @@ func newRoot(c Command, environ []string, stderr io.Writer) (*cobra.Command, err
 	}
 	root.AddCommand(versionCommand(c.Name), manCommand(c, cfg, prefix), configCommand(c, cfg))
 	root.AddCommand(c.Commands...)
+	for _, t := range c.Tasks {
+		root.AddCommand(t.command(cfg, prefix, environ))
+	}
 	return root, nil
+}
+
+// configure gives a command --config and a flag for each setting. apply reads
+// file, environment and flags into cfg, in this order.
+func configure(cmd *cobra.Command, cfg *config, prefix string, environ []string) (apply func() error) {
+	var file string
+	cmd.Flags().StringVar(&file, "config", lookup(environ, prefix+"CONFIG"), "configuration file (YAML)")
+	var given []flagValue
+	for _, f := range cfg.all() {
+		v := flagValue{field: f, text: new(string)}
+		flag := cmd.Flags().VarPF(v, f.flag(), "", f.doc)
+		flag.DefValue = f.text()
+		if v.Type() == "bool" {
+			flag.NoOptDefVal = "true"
+		}
+		given = append(given, v)
+	}
+	return func() error {
+		if err := load(cfg, file, prefix, environ, cmd.Flags(), given); err != nil {
+			return usage(err)
+		}
+		return nil
+	}
+}
+
+// command completes the task's command. Its help names the flags of its own and
+// --config; the settings are in that of the program.
+func (t Task) command(cfg *config, prefix string, environ []string) *cobra.Command {
+	apply := configure(t.Command, cfg, prefix, environ)
+	for _, f := range cfg.all() {
+		t.Command.Flags().Lookup(f.flag()).Hidden = true
+	}
+	t.Command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	t.Command.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := apply(); err != nil {
+			return err
+		}
+		doc, err := cfg.document()
+		if err != nil {
+			return usage(err)
+		}
+		return t.Run(cmd, doc, args)
+	}
+	return t.Command
 }
 
 func versionCommand(name string) *cobra.Command {

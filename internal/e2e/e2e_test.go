@@ -19,6 +19,8 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/backend/all"
 	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/store/engine"
+	"github.com/tucdesk/tucdesk/internal/store/pgtest"
 	"github.com/tucdesk/tucdesk/tui/cli"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
@@ -40,10 +42,11 @@ func TestMain(m *testing.M) {
 // and its relay.
 type demo struct {
 	up.Ready
-	dir  string
-	stop func() error
-	pid  int    // of `tucdesk demo --processes`
-	kill func() // it, without warning
+	dir      string
+	database string
+	stop     func() error
+	pid      int    // of `tucdesk demo --processes`
+	kill     func() // it, without warning
 
 	mu     sync.Mutex
 	passed bytes.Buffer
@@ -59,7 +62,7 @@ func startDemo(t testing.TB, policy string) *demo {
 
 func (d *demo) start(t testing.TB, policy string) {
 	t.Helper()
-	run := &up.Demo{Dir: d.dir, Tap: d.tap, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	run := &up.Demo{Dir: d.dir, Database: d.database, Tap: d.tap, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 	if policy != "" {
 		run.Policy = []byte(policy)
 	}
@@ -105,6 +108,27 @@ func (l testLog) Write(b []byte) (int, error) {
 func TestScripts(t *testing.T) {
 	t.Run("one process", func(t *testing.T) { runScripts(t, startDemo(t, "")) })
 	t.Run("a process each", func(t *testing.T) { runScripts(t, startProcesses(t)) })
+	t.Run("one process on PostgreSQL", func(t *testing.T) {
+		d := &demo{dir: filepath.Join(t.TempDir(), "demo"), database: database(t)}
+		d.start(t, "")
+		runScripts(t, d)
+	})
+	t.Run("a process each on PostgreSQL", func(t *testing.T) {
+		d := &demo{dir: filepath.Join(t.TempDir(), "demo"), database: database(t)}
+		d.startProcesses(t)
+		runScripts(t, d)
+	})
+}
+
+// database makes a PostgreSQL database that is ready for a demo.
+func database(t *testing.T) string {
+	t.Helper()
+	c := pgtest.Shared(t)
+	name := c.Database(t)
+	if _, err := engine.Migrate(t.Context(), c.URL(pgtest.Owner, name), engine.Latest); err != nil {
+		t.Fatal(err)
+	}
+	return c.URL(pgtest.Apid, name)
 }
 
 func runScripts(t *testing.T, d *demo) {

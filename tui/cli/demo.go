@@ -23,6 +23,7 @@ func (a *app) demoCommand() *cobra.Command {
 	var (
 		headless, processes bool
 		dir, policy         string
+		database            string
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -41,7 +42,7 @@ func (a *app) demoCommand() *cobra.Command {
 				}
 				dir = filepath.Join(cache, "tucdesk-demo")
 			}
-			d := &up.Demo{Dir: dir, Processes: processes, Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
+			d := &up.Demo{Dir: dir, Database: database, Processes: processes, Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
 			if policy != "" {
 				doc, err := readFile(policy, roster.MaxPolicy)
 				if err != nil {
@@ -63,6 +64,7 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&processes, "processes", false, "run each server and each agent as a process of its own")
 	cmd.Flags().StringVar(&dir, "dir", "", "where the demo keeps its state (default: tucdesk-demo in the user's cache folder)")
 	cmd.Flags().StringVar(&policy, "policy", "", "start with this policy instead of the demo's own")
+	cmd.Flags().StringVar(&database, "database", os.Getenv("TUCDESK_DEMO_DATABASE"), "keep rows in this PostgreSQL database, postgres://…, which tucdesk-apid migrate has made ready")
 	return cmd
 }
 

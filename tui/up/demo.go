@@ -37,7 +37,10 @@ var demoPolicy []byte
 type Demo struct {
 	Dir    string
 	Policy []byte // a policy document instead of the demo's own
-	Logger *slog.Logger
+	// Database is a PostgreSQL database that its owner has migrated,
+	// postgres://…; empty: a SQLite file under Dir.
+	Database string
+	Logger   *slog.Logger
 	// Tap, for tests, sees everything that passes the rendezvous and the relay.
 	Tap func([]byte)
 	// Processes runs each part as a process of its own: this program again, by
@@ -135,7 +138,7 @@ func (d *Demo) Run(ctx context.Context, ready func(Ready)) error {
 		}
 		apart = newProcesses(dir, d.Logger)
 	}
-	s, err := openServers(ctx, filepath.Join(dir, "servers"), d.Logger, d.Tap, apart)
+	s, err := openServers(ctx, filepath.Join(dir, "servers"), d.Database, d.Logger, d.Tap, apart)
 	if err != nil {
 		return err
 	}

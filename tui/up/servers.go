@@ -27,7 +27,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	folder "github.com/tucdesk/tucdesk/internal/recording/blob/fs"
 	"github.com/tucdesk/tucdesk/internal/roster"
-	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/store/engine"
 	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/relayd/relay"
 	"github.com/tucdesk/tucdesk/rendezvousd/rendezvous"
@@ -41,7 +41,8 @@ type servers struct {
 
 	grant, token, log, meet keys.Ring
 	relaySecret             cred.Secret
-	store                   *sqlite.Store
+	database                string // a file, or a server's address
+	store                   engine.Store
 	recordings              *folder.Store
 
 	apiURL, rendezvousURL, relayAddr string
@@ -57,13 +58,17 @@ type ports struct {
 }
 
 // openServers loads or makes the keys, opens the store and builds the services.
-// tap, if set, sees what passes the rendezvous and the relay. apart, if set, runs
-// them as processes, and this one opens nothing of theirs.
-func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func([]byte), apart *processes) (_ *servers, err error) {
+// database may name a database server instead of a file in dir. tap, if set, sees
+// what passes the rendezvous and the relay. apart, if set, runs them as processes,
+// and this one opens nothing of theirs.
+func openServers(ctx context.Context, dir, database string, logger *slog.Logger, tap func([]byte), apart *processes) (_ *servers, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("up: %w", err)
 	}
-	s := &servers{dir: dir, logger: logger}
+	s := &servers{dir: dir, database: database, logger: logger}
+	if database == "" {
+		s.database = filepath.Join(dir, "tucdesk.db")
+	}
 	if err := keys.Init(dir); err != nil {
 		return nil, err
 	}
@@ -84,7 +89,7 @@ func openServers(ctx context.Context, dir string, logger *slog.Logger, tap func(
 		s.group, err = apart.servers(s)
 		return s, err
 	}
-	if s.store, err = sqlite.Open(ctx, filepath.Join(dir, "tucdesk.db")); err != nil {
+	if s.store, err = engine.Open(ctx, s.database); err != nil {
 		return nil, err
 	}
 	if s.recordings, err = folder.Open(filepath.Join(dir, "recordings")); err != nil {

@@ -54,7 +54,7 @@ func (u *Up) Run(ctx context.Context, ready func(Serving)) error {
 		return fmt.Errorf("up: %w", err)
 	}
 	defer os.Remove(readyFile)
-	s, err := openServers(ctx, dir, u.Logger, nil, nil)
+	s, err := openServers(ctx, dir, "", u.Logger, nil, nil)
 	if err != nil {
 		return err
 	}
