@@ -2,10 +2,11 @@
 // private keys, where the team's servers are, the roster pinned to its
 // fingerprint, and the chain of the proofs that this device has signed.
 //
-//	profile.json     addresses, team_fp, team_id
+//	profile.json     addresses, pins, team_fp, team_id, and the roster head of its making
 //	device.key       Ed25519 identity, 0600
 //	unsealer.key     age identity, 0600
 //	roster           genesis and statements, append-only (internal/rosterfile)
+//	founding, request  what was sent before the device was enrolled; gone after
 //	chain.json       number and hash of the last proof, and one whose fate is open
 //
 // Several processes may share one home: whatever changes a file holds its lock.
