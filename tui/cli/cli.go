@@ -148,7 +148,14 @@ func report(w io.Writer, err error) {
 		return
 	}
 	word, _ := kind(err)
-	for i, line := range sanitize.Block(err.Error()) {
+	text := err.Error()
+	switch err.(type) {
+	case *backend.DeniedError, *backend.HeldError, *backend.ConfirmError:
+		if v, _ := backend.VerdictOf(err); v.Reason != "" {
+			text = v.Reason // it names rule and line itself
+		}
+	}
+	for i, line := range sanitize.Block(text) {
 		if i == 0 {
 			fmt.Fprintf(w, "tucdesk: error=%s %s\n", word, line)
 			continue

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,7 +121,7 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 		return err
 	}
 	defer t.Close()
-	exit, err := a.carry(ctx, t, req.TTY, noStdin || req.Approval != "")
+	exit, err := a.carry(t, req.TTY, noStdin || req.Approval != "")
 	if err != nil {
 		return err
 	}
@@ -178,9 +179,12 @@ func (a *app) openAnyhow(ctx context.Context, b *control.Backend, req backend.Op
 
 // confirm asks the person at the terminal.
 func (a *app) confirm(req backend.OpenRequest, v backend.Verdict) error {
-	held := v.Err()
+	refused := func(why string) error {
+		v.Reason += "; " + why
+		return v.Err()
+	}
 	if !a.isTerminal() {
-		return fmt.Errorf("%w; confirm with --yes", held)
+		return refused("confirm with --yes")
 	}
 	what := "a login shell"
 	if req.Kind == backend.KindExec {
@@ -189,7 +193,7 @@ func (a *app) confirm(req backend.OpenRequest, v backend.Verdict) error {
 	fmt.Fprintf(a.stderr, "tucdesk: %s\n  on %s: %s\n  run it? type yes: ", sanitize.Clean(v.Reason), sanitize.Clean(string(req.Target)), what)
 	var answer string
 	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != "yes" {
-		return fmt.Errorf("%w; not confirmed", held)
+		return refused("not confirmed")
 	}
 	return nil
 }
@@ -201,7 +205,7 @@ func (a *app) isTerminal() bool {
 }
 
 // carry moves bytes between this process and a terminal until it ends.
-func (a *app) carry(ctx context.Context, t backend.Terminal, tty, noStdin bool) (backend.Exit, error) {
+func (a *app) carry(t backend.Terminal, tty, noStdin bool) (backend.Exit, error) {
 	if tty {
 		old, err := term.MakeRaw(int(os.Stdin.Fd()))
 		if err != nil {
@@ -211,7 +215,7 @@ func (a *app) carry(ctx context.Context, t backend.Terminal, tty, noStdin bool) 
 		stop := followSize(t)
 		defer stop()
 	}
-	stopSignals := a.forwardSignals(ctx, t, tty)
+	stopSignals := a.forwardSignals(t, tty)
 	defer stopSignals()
 	go a.feed(t, noStdin)
 	errs := make(chan error, 1)
@@ -245,32 +249,44 @@ func (a *app) feed(t backend.Terminal, noStdin bool) {
 	}
 }
 
-// forwardSignals sends this process's interrupts to the program. A second
-// interrupt within the session's end closes it.
-func (a *app) forwardSignals(ctx context.Context, t backend.Terminal, tty bool) func() {
+// forwardSignals sends this process's signals to the program. An interrupt is the
+// program's to handle, as it would be locally; a second one closes the session. A
+// TERM closes it if the program has not ended in five seconds.
+func (a *app) forwardSignals(t backend.Terminal, tty bool) (stop func()) {
+	got := make(chan os.Signal, 4)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
-	go func() {
-		select {
-		case <-ctx.Done():
-		case <-done:
-			return
-		}
+	forward := func(name string) {
 		if s, ok := backend.TerminalAs[backend.Signaler](t); ok && !tty {
-			s.Signal("INT")
+			s.Signal(name)
 		}
-		again := make(chan os.Signal, 1)
-		signal.Notify(again, os.Interrupt)
-		defer signal.Stop(again)
-		select {
-		case <-again:
-		case <-time.After(5 * time.Second):
-		case <-done:
-			return
+	}
+	go func() {
+		var first time.Time
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-got:
+				switch {
+				case s == syscall.SIGTERM:
+					forward("TERM")
+					time.AfterFunc(5*time.Second, func() { t.Close() })
+				case first.IsZero():
+					first = time.Now()
+					forward("INT")
+				case time.Since(first) > again:
+					t.Close()
+				}
+			}
 		}
-		t.Close()
 	}()
-	return func() { close(done) }
+	return func() { signal.Stop(got); close(done) }
 }
+
+// again is the least time between two interrupts that are two: one press may
+// arrive twice, to the process and to its group.
+const again = 300 * time.Millisecond
 
 // completeTarget completes names from the roster on disk, without the network.
 func (a *app) completeTarget(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
