@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // Settings are the keys of the agent's configuration file.
@@ -21,6 +22,7 @@ type Settings struct {
 	TeamFP        string        `yaml:"team_fp" doc:"the team's fingerprint, 64 hexadecimal digits; what the agent trusts; after pairing or enrolment it is known"`
 	APIURL        string        `yaml:"api_url" doc:"address of tucdesk-apid"`
 	RendezvousURL string        `yaml:"rendezvous_url" doc:"address of tucdesk-rendezvousd"`
+	Pins          []string      `yaml:"pins" doc:"SHA-256 (64 hexadecimal digits) of the servers' public TLS keys, where their certificates are of a site's own authority; empty: those that came with pairing or enrolment"`
 	Demo          bool          `yaml:"demo" doc:"be part of a demo on this machine"`
 	MaxStale      time.Duration `yaml:"max_stale" doc:"no new session on a roster that was not confirmed for so long"`
 	Poll          time.Duration `yaml:"poll" doc:"mean time between two questions for the roster"`
@@ -53,7 +55,7 @@ func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
 	if s.TeamFP != "" {
 		var err error
 		if fp, err = envelope.ParseHash(s.TeamFP); err != nil {
-			return nil, fmt.Errorf("host: team_fp: %w", err)
+			return nil, &daemon.SettingError{Key: "team_fp", Err: err}
 		}
 	}
 	card, err := newcomer.Team(s.Dir)
@@ -69,9 +71,16 @@ func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
 		fp, s.TeamID = card.TeamFP, card.TeamID
 		s.APIURL, s.RendezvousURL = cmp.Or(s.APIURL, card.API), cmp.Or(s.RendezvousURL, card.Rendezvous)
 	}
+	pins, err := wire.ParsePins(s.Pins)
+	if err != nil {
+		return nil, &daemon.SettingError{Key: "pins", Err: err}
+	}
+	if len(pins) == 0 {
+		pins = card.Pins
+	}
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
-		Pins: card.Pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
+		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
 		Logger: env.Logger, Registry: env.Registry,
 	})
 }
