@@ -325,8 +325,8 @@ func check(t testing.TB, term *Terminal) {
 			checkLine(t, term, s.row(y), y)
 		}
 	}
-	if term.history.count > term.history.limit {
-		t.Fatalf("%d lines of history, of %d", term.history.count, term.history.limit)
+	if term.history.Len() > term.history.Limit() {
+		t.Fatalf("%d lines of history, of %d", term.history.Len(), term.history.Limit())
 	}
 	for y := -term.ScrollbackLen(); y < term.rows; y++ {
 		columns := 0

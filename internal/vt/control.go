@@ -4,7 +4,36 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tucdesk/tucdesk/internal/vt/sequence"
 )
+
+// Write feeds b to the terminal. It returns len(b) and nil.
+func (t *Terminal) Write(b []byte) (int, error) {
+	t.parser.Write((*handler)(t), b)
+	return len(b), nil
+}
+
+// A handler is the terminal as its parser sees it.
+type handler Terminal
+
+func (h *handler) PrintASCII(b []byte) { (*Terminal)(h).printASCII(b) }
+func (h *handler) Print(r rune)        { (*Terminal)(h).print(r) }
+func (h *handler) Control(c byte)      { (*Terminal)(h).control(c) }
+
+func (h *handler) Run(s *sequence.Sequence) {
+	t := (*Terminal)(h)
+	switch s.Kind {
+	case sequence.Escape:
+		t.escape(s)
+	case sequence.CSI:
+		t.controlSequence(s)
+	case sequence.OSC:
+		t.operatingSystemCommand(s.Text)
+	case sequence.DCS:
+		t.deviceControl(s)
+	}
+}
 
 // control runs a control of C0.
 func (t *Terminal) control(c byte) {
@@ -29,22 +58,22 @@ func (t *Terminal) control(c byte) {
 	}
 }
 
-// escape runs an escape sequence that ends with c.
-func (t *Terminal) escape(c byte) {
-	switch middle := t.parser.middle; middle {
+// escape runs an escape sequence.
+func (t *Terminal) escape(s *sequence.Sequence) {
+	switch s.Middle {
 	case 0:
 	case '(', ')', '*', '+':
-		t.charsets[middle-'('] = charsetOf(c)
+		t.charsets[s.Middle-'('] = charsetOf(s.Final)
 		return
 	case '#':
-		if c == '8' {
+		if s.Final == '8' {
 			t.alignmentTest()
 		}
 		return
 	default:
 		return
 	}
-	switch c {
+	switch s.Final {
 	case '7': // DECSC
 		t.saveCursor()
 	case '8': // DECRC
@@ -77,26 +106,25 @@ func (t *Terminal) escape(c byte) {
 	}
 }
 
-// sequence runs a control sequence.
-func (t *Terminal) sequence() {
-	p := &t.parser
-	n := p.number(0)
+// controlSequence runs a CSI.
+func (t *Terminal) controlSequence(s *sequence.Sequence) {
+	n := s.Number(0)
 	switch {
-	case p.prefix != 0:
-		t.privateSequence()
+	case s.Prefix != 0:
+		t.privateSequence(s)
 		return
-	case p.middle != 0:
+	case s.Middle != 0:
 		switch {
-		case p.middle == ' ' && p.final == 'q': // DECSCUSR
-			t.cursorStyle(p.arg(0, 0))
-		case p.middle == '!' && p.final == 'p': // DECSTR
+		case s.Middle == ' ' && s.Final == 'q': // DECSCUSR
+			t.cursorStyle(s.Arg(0, 0))
+		case s.Middle == '!' && s.Final == 'p': // DECSTR
 			t.softReset()
-		case p.middle == '$' && p.final == 'p': // DECRQM
-			t.reportMode(false, p.arg(0, 0))
+		case s.Middle == '$' && s.Final == 'p': // DECRQM
+			t.reportMode(false, s.Arg(0, 0))
 		}
 		return
 	}
-	switch p.final {
+	switch s.Final {
 	case '@': // ICH
 		t.shiftCells(n)
 	case 'A': // CUU
@@ -116,13 +144,13 @@ func (t *Terminal) sequence() {
 	case 'G', '`': // CHA, HPA
 		t.moveIn(n-1, t.rowIn())
 	case 'H', 'f': // CUP, HVP
-		t.moveIn(p.number(1)-1, n-1)
+		t.moveIn(s.Number(1)-1, n-1)
 	case 'I': // CHT
 		t.tab(n)
 	case 'J': // ED
-		t.eraseScreen(p.arg(0, 0))
+		t.eraseScreen(s.Arg(0, 0))
 	case 'K': // EL
-		t.eraseLine(p.arg(0, 0))
+		t.eraseLine(s.Arg(0, 0))
 	case 'L': // IL
 		t.shiftLines(n)
 	case 'M': // DL
@@ -132,7 +160,7 @@ func (t *Terminal) sequence() {
 	case 'S': // SU
 		t.scrollUp(t.top, n, true)
 	case 'T': // SD; with more parameters it tracks the mouse
-		if p.count < 2 {
+		if len(s.Args) < 2 {
 			t.scrollDown(t.top, n)
 		}
 	case 'X': // ECH
@@ -142,31 +170,31 @@ func (t *Terminal) sequence() {
 	case 'b': // REP
 		t.repeat(n)
 	case 'c': // DA1
-		if p.arg(0, 0) == 0 {
+		if s.Arg(0, 0) == 0 {
 			t.reply(deviceAttributes)
 		}
 	case 'd': // VPA
 		t.moveIn(t.columnIn(), n-1)
 	case 'g': // TBC
-		switch p.arg(0, 0) {
+		switch s.Arg(0, 0) {
 		case 0:
 			t.tabs[t.x] = false
 		case 3:
 			clear(t.tabs)
 		}
 	case 'h', 'l': // SM, RM
-		for i := range p.count {
-			t.setMode(false, p.arg(i, 0), p.final == 'h')
+		for i := range s.Args {
+			t.setMode(false, s.Arg(i, 0), s.Final == 'h')
 		}
 	case 'm': // SGR
-		t.selectGraphics()
+		t.selectGraphics(s)
 	case 'n': // DSR
-		t.reportStatus(false, p.arg(0, 0))
+		t.reportStatus(false, s.Arg(0, 0))
 	case 'r': // DECSTBM
-		t.setRows(n-1, p.arg(1, t.rows)-1)
+		t.setRows(n-1, s.Arg(1, t.rows)-1)
 	case 's': // DECSLRM, or SCOSC
 		if t.inner.columns {
-			t.setColumns(n-1, p.arg(1, t.cols)-1)
+			t.setColumns(n-1, s.Arg(1, t.cols)-1)
 		} else {
 			t.saveCursor()
 		}
@@ -175,38 +203,37 @@ func (t *Terminal) sequence() {
 	}
 }
 
-// privateSequence runs a control sequence with a private prefix.
-func (t *Terminal) privateSequence() {
-	p := &t.parser
-	if p.prefix == '?' && p.middle == '$' && p.final == 'p' { // DECRQM
-		t.reportMode(true, p.arg(0, 0))
+// privateSequence runs a CSI with a private prefix.
+func (t *Terminal) privateSequence(s *sequence.Sequence) {
+	if s.Prefix == '?' && s.Middle == '$' && s.Final == 'p' { // DECRQM
+		t.reportMode(true, s.Arg(0, 0))
 	}
-	if p.middle != 0 {
+	if s.Middle != 0 {
 		return
 	}
-	switch p.prefix {
+	switch s.Prefix {
 	case '?':
-		switch p.final {
+		switch s.Final {
 		case 'J': // DECSED; nothing is protected here
-			t.eraseScreen(p.arg(0, 0))
+			t.eraseScreen(s.Arg(0, 0))
 		case 'K': // DECSEL
-			t.eraseLine(p.arg(0, 0))
+			t.eraseLine(s.Arg(0, 0))
 		case 'h', 'l': // DECSET, DECRST
-			for i := range p.count {
-				t.setMode(true, p.arg(i, 0), p.final == 'h')
+			for i := range s.Args {
+				t.setMode(true, s.Arg(i, 0), s.Final == 'h')
 			}
 		case 'n': // DSR of DEC
-			t.reportStatus(true, p.arg(0, 0))
+			t.reportStatus(true, s.Arg(0, 0))
 		}
 	case '>':
 		switch {
-		case p.final == 'c' && p.arg(0, 0) == 0: // DA2
+		case s.Final == 'c' && s.Arg(0, 0) == 0: // DA2
 			t.reply("\x1b[>1;10;0c")
-		case p.final == 'q' && p.arg(0, 0) == 0: // XTVERSION
+		case s.Final == 'q' && s.Arg(0, 0) == 0: // XTVERSION
 			t.reply("\x1bP>|TucDesk\x1b\\")
 		}
 	case '=':
-		if p.final == 'c' && p.arg(0, 0) == 0 { // DA3
+		if s.Final == 'c' && s.Arg(0, 0) == 0 { // DA3
 			t.reply("\x1bP!|00000000\x1b\\")
 		}
 	}
@@ -239,8 +266,8 @@ func (t *Terminal) repeat(n int) {
 
 // operatingSystemCommand runs an OSC: titles and links. All others, such as the
 // clipboard's, do nothing.
-func (t *Terminal) operatingSystemCommand() {
-	command, rest, _ := bytes.Cut(t.parser.text, []byte{';'})
+func (t *Terminal) operatingSystemCommand(text []byte) {
+	command, rest, _ := bytes.Cut(text, []byte{';'})
 	switch string(command) {
 	case "0", "2":
 		if end := maxTitle; len(rest) > end {
@@ -255,9 +282,9 @@ func (t *Terminal) operatingSystemCommand() {
 		if !ok {
 			return
 		}
-		s := t.pen
-		s.Link = t.linkID(string(target))
-		t.setPen(s)
+		pen := t.pen
+		pen.Link = t.linkID(string(target))
+		t.setPen(pen)
 	}
 }
 

@@ -86,7 +86,7 @@ func (t *Terminal) scrollUp(top, n int, save bool) {
 	if !save {
 		t.breakAbove(top)
 	}
-	if save && top == 0 && t.shown == t.main && t.history.limit > 0 {
+	if save && top == 0 && t.shown == t.main && t.history.Limit() > 0 {
 		for y := range n {
 			t.push(t.shown.row(y))
 		}
@@ -174,7 +174,7 @@ func (t *Terminal) breakAbove(y int) {
 	case y > 0:
 		t.shown.row(y - 1).wrapped = false
 	case t.shown == t.main:
-		t.history.breakLast()
+		t.history.EndWrap()
 	}
 }
 
@@ -218,7 +218,7 @@ func (t *Terminal) eraseScreen(what int) {
 		from = 0
 		t.pending = false
 	case 3:
-		t.history.reset()
+		t.history.Clear()
 		return
 	default:
 		return

@@ -1,6 +1,10 @@
 package vt
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tucdesk/tucdesk/internal/vt/sequence"
+)
 
 // A Mouse says which mouse events the program wants.
 type Mouse uint8
@@ -254,12 +258,12 @@ func (t *Terminal) reportMode(private bool, mode int) {
 
 // deviceControl answers the questions among DCS: that what they ask for is not
 // known (DECRQSS, XTGETTCAP).
-func (t *Terminal) deviceControl() {
-	switch p := &t.parser; {
-	case p.prefix != 0 || p.final != 'q':
-	case p.middle == '$':
+func (t *Terminal) deviceControl(s *sequence.Sequence) {
+	switch {
+	case s.Prefix != 0 || s.Final != 'q':
+	case s.Middle == '$':
 		t.reply("\x1bP0$r\x1b\\")
-	case p.middle == '+':
+	case s.Middle == '+':
 		t.reply("\x1bP0+r\x1b\\")
 	}
 }

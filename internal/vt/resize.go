@@ -1,5 +1,7 @@
 package vt
 
+import "github.com/tucdesk/tucdesk/internal/vt/history"
+
 // Resize sets the size, bounded to 1 and MaxSize. Lines of the main screen and
 // of the scrollback that wrapped are wrapped anew. Where the text reached the
 // last row it stays there, and lines come back from the scrollback; else it
@@ -64,162 +66,31 @@ func (t *Terminal) resizeMain(cols, rows, x, y int, pending bool) (int, int, boo
 		}
 	}
 	// No line of the new screen may be dropped meanwhile.
-	limit := h.limit
-	h.limit += t.rows + rows
-	base := h.dropped + h.count
+	limit := h.Limit()
+	h.SetLimit(limit + t.rows + rows)
+	base := h.End()
 	for row := range used + 1 {
 		t.push(old.row(row))
 	}
-	cursor, top := place{base + y, x}, place{base, 0}
+	cursor, top := history.Place{Line: base + y, Column: x}, history.Place{Line: base}
 	if cols != t.cols {
-		h.reflow(cols, &cursor, &top)
+		h.Reflow(cols, &cursor, &top)
 	}
-	cursor.line, top.line = max(0, cursor.line-h.dropped), max(0, top.line-h.dropped)
 
-	start := max(0, h.count-rows)
+	start := max(h.First(), h.End()-rows)
 	if used < t.rows-1 {
-		start = max(start, top.line)
+		start = max(start, top.Line)
 	}
-	start = min(start, cursor.line)
-	saved := old.saved
+	line := max(cursor.Line, h.First())
+	start = min(start, line)
 	t.main = newScreen(cols, rows)
-	t.main.saved = saved
+	t.main.saved = old.saved
 	t.shown = t.main
-	for row := range min(rows, h.count-start) {
+	for row := range min(rows, h.End()-start) {
 		t.unpackInto(t.main.row(row), start+row)
 	}
-	x, y = cursor.x, cursor.line-start
-	l := t.main.row(y)
-	pending = x >= cols && l.end == cols
-	h.truncate(start)
-	h.limit = limit
-	h.trim()
-	return min(x, cols-1), y, pending
-}
-
-// unpackInto makes l the row that was packed as line i.
-func (t *Terminal) unpackInto(l *line, i int) {
-	u := t.history.unpack(i)
-	id, style, x := 0, Style{}, 0
-	for u.next() && x+u.width <= len(l.cells) {
-		if u.style != style {
-			style = u.style
-			id = t.styleID(style)
-		}
-		c := styled(id)
-		switch {
-		case u.text == nil:
-		case u.cluster:
-			c |= t.clusterContent(u.text)
-		default:
-			c |= cell(firstRune(u.text))
-		}
-		if u.width == 2 {
-			c |= wide
-			l.cells[x+1] = styled(id) | tail
-		}
-		l.cells[x] = c
-		x += u.width
-		l.end = x
-	}
-	if l.wrapped = u.wrapped; l.wrapped && x < len(l.cells) {
-		l.cells[x] = spacer
-		l.end = x + 1
-	}
-}
-
-// A place is a line, counted from the first there ever was, and a column of it,
-// which may be after its last.
-type place struct{ line, x int }
-
-// reflow wraps all lines anew and moves the places to where their text went.
-func (h *history) reflow(cols int, places ...*place) {
-	due := false
-	for k := range h.blocks {
-		for i := range h.blocks[k].lines {
-			l := &h.blocks[k].lines[i]
-			due = due || l.wrapped || int(l.cells) > cols
-		}
-	}
-	if !due {
-		return
-	}
-	old := *h
-	*h = history{limit: old.limit, dropped: old.dropped}
-	moved := make([]place, len(places))
-	for i, p := range places {
-		moved[i] = *p
-	}
-	w := wrapper{h: h, cols: cols}
-	for i := range old.count {
-		l, data := old.at(i)
-		number := old.dropped + i
-		goesOn := l.wrapped && i+1 < old.count
-		if !w.begun && !goesOn && int(l.cells) <= cols { // as it is
-			for k, p := range places {
-				if p.line == number {
-					moved[k] = place{h.dropped + h.count, min(p.x, cols)}
-				}
-			}
-			h.add(int(l.cells), l.wrapped, func(dst []byte) []byte { return append(dst, data...) })
-			continue
-		}
-		x := 0
-		for u := old.unpack(i); u.next(); {
-			at, n := w.add(&u), u.width
-			if more := u.letters(cols - w.cells); len(more) > 0 {
-				w.data = append(w.data, more...)
-				w.cells += len(more)
-				n += len(more)
-			}
-			for k, p := range places {
-				if p.line == number && p.x >= x && p.x < x+n {
-					moved[k] = place{h.dropped + h.count, at + p.x - x}
-				}
-			}
-			x += n
-		}
-		for k, p := range places {
-			if p.line == number && p.x >= x {
-				moved[k] = place{h.dropped + h.count, min(w.cells+p.x-x, cols)}
-			}
-		}
-		if !goesOn {
-			w.flush(l.wrapped)
-		}
-	}
-	for i, p := range places {
-		*p = moved[i]
-	}
-}
-
-// A wrapper packs cells into lines of at most cols columns.
-type wrapper struct {
-	h     *history
-	cols  int
-	data  []byte // of the line that was begun
-	cells int
-	begun bool
-	style Style
-}
-
-// add appends a cell and returns its column.
-func (w *wrapper) add(u *unpacker) int {
-	c := *u
-	if c.width > w.cols {
-		c.text, c.width = nil, 1 // a wide cell on a screen of one column
-	}
-	if w.cells+c.width > w.cols {
-		w.flush(true)
-	}
-	w.begun = true
-	w.data = c.pack(w.data, w.style)
-	w.style = c.style
-	w.cells += c.width
-	return w.cells - c.width
-}
-
-func (w *wrapper) flush(wrapped bool) {
-	w.h.add(w.cells, wrapped, func(dst []byte) []byte { return append(dst, w.data...) })
-	w.data, w.cells, w.style, w.begun = w.data[:0], 0, Style{}, false
+	pending = cursor.Column >= cols && t.main.row(line-start).end == cols
+	h.Truncate(start)
+	h.SetLimit(limit)
+	return min(cursor.Column, cols-1), line - start, pending
 }

@@ -1,5 +1,7 @@
 package vt
 
+import "github.com/tucdesk/tucdesk/internal/vt/sequence"
+
 // A Color is a colour as the program named it. The zero value is the default
 // of whoever draws.
 type Color uint32
@@ -75,19 +77,18 @@ type Cell struct {
 }
 
 // selectGraphics applies SGR to the pen.
-func (t *Terminal) selectGraphics() {
-	p := &t.parser
-	if p.count == 0 {
+func (t *Terminal) selectGraphics(q *sequence.Sequence) {
+	if len(q.Args) == 0 {
 		t.setPen(Style{Link: t.pen.Link})
 		return
 	}
 	s := t.pen
-	for i := 0; i < p.count; {
+	for i := 0; i < len(q.Args); {
 		next := i + 1 // after the parameter and what hangs on it by colons
-		for next < p.count && p.isSub(next) {
+		for next < len(q.Args) && q.IsSub(next) {
 			next++
 		}
-		switch n := p.arg(i, 0); n {
+		switch n := q.Arg(i, 0); n {
 		case 0:
 			s = Style{Link: s.Link}
 		case 1:
@@ -99,7 +100,7 @@ func (t *Terminal) selectGraphics() {
 		case 4:
 			s.Underline = UnderlineSingle
 			if next > i+1 {
-				if kind := p.arg(i+1, 1); kind <= int(UnderlineDashed) {
+				if kind := q.Arg(i+1, 1); kind <= int(UnderlineDashed) {
 					s.Underline = Underline(kind)
 				}
 			}
@@ -130,7 +131,7 @@ func (t *Terminal) selectGraphics() {
 		case 38, 48, 58:
 			var c Color
 			var ok bool
-			if c, next, ok = p.color(i, next); ok {
+			if c, next, ok = colorAt(q, i, next); ok {
 				switch n {
 				case 38:
 					s.Fg = c
@@ -163,23 +164,23 @@ func (t *Terminal) selectGraphics() {
 	t.setPen(s)
 }
 
-// color reads the colour after parameter i, in the form of ITU T.416 (38:2::r:g:b
+// colorAt reads the colour after parameter i, in the form of ITU T.416 (38:2::r:g:b
 // or 38:5:n, which ends at next) or in xterm's (38;2;r;g;b). It returns where
 // the sequence goes on.
-func (p *parser) color(i, next int) (c Color, after int, ok bool) {
+func colorAt(q *sequence.Sequence, i, next int) (c Color, after int, ok bool) {
 	var parts []int
 	if next > i+1 {
-		parts, after = p.args[i+1:next], next
+		parts, after = q.Args[i+1:next], next
 		if parts[0] == 2 && len(parts) >= 5 { // with a colour space
 			parts = append([]int{2}, parts[2:5]...)
 		}
 	} else {
 		n := 2 // 5;n
-		if p.arg(i+1, 0) == 2 {
+		if q.Arg(i+1, 0) == 2 {
 			n = 4 // 2;r;g;b
 		}
-		after = min(p.count, i+1+n)
-		parts = p.args[min(i+1, after):after]
+		after = min(len(q.Args), i+1+n)
+		parts = q.Args[min(i+1, after):after]
 	}
 	for _, v := range parts[min(1, len(parts)):] {
 		if v > 255 {

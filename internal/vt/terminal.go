@@ -4,6 +4,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/vt/history"
+	"github.com/tucdesk/tucdesk/internal/vt/sequence"
 )
 
 const (
@@ -32,10 +34,11 @@ type Options struct {
 // A Terminal is an emulated terminal. Use New.
 type Terminal struct {
 	cols, rows int
-	main, alt  *screen // alt is nil until it is used
-	shown      *screen // one of them
-	history    history // of main
-	parser     parser
+	main, alt  *screen         // alt is nil until it is used
+	shown      *screen         // one of them
+	history    history.History // of main
+	packed     []byte          // for push
+	parser     sequence.Parser
 	modes      Modes
 	inner      innerModes
 
@@ -75,10 +78,10 @@ type Terminal struct {
 func New(cols, rows int, o Options) *Terminal {
 	t := &Terminal{
 		cols: clampSize(cols), rows: clampSize(rows),
-		history:  history{limit: max(0, o.Scrollback)},
 		styles:   newInterned[Style](),
 		clusters: newInterned[string](),
 	}
+	t.history.SetLimit(o.Scrollback)
 	t.main = newScreen(t.cols, t.rows)
 	t.damage = make([]bool, t.rows)
 	t.reset()
@@ -93,9 +96,8 @@ func (t *Terminal) reset() {
 		s.clear()
 	}
 	t.shown = t.main
-	t.history.reset()
+	t.history.Clear()
 	t.modes, t.inner = Modes{}, innerModes{autowrap: true, cursor: true}
-	t.parser = parser{text: t.parser.text[:0]}
 	t.pen, t.penID = Style{}, 0
 	t.moveTo(0, 0)
 	t.charsets, t.lock, t.single = [4]charset{}, 0, none
@@ -193,7 +195,7 @@ func (t *Terminal) ScrollbackLen() int {
 	if t.shown != t.main {
 		return 0
 	}
-	return t.history.count
+	return t.history.Len()
 }
 
 // Line appends the cells of a row to dst, one for each column but blank ones at
@@ -207,10 +209,14 @@ func (t *Terminal) Line(dst []Cell, y int) []Cell {
 			dst = append(dst, t.cell(c))
 		}
 	case y < 0 && -y <= t.ScrollbackLen():
-		for u := t.history.unpack(t.history.count + y); u.next(); {
-			dst = append(dst, Cell{Text: u.string(), Width: u.width, Style: u.style})
-			if u.width == 2 {
-				dst = append(dst, Cell{Style: u.style})
+		var style Style
+		for r := t.history.Read(t.history.End() + y); r.Next(); {
+			if r.NewStyle {
+				style = parseStyle(r.Style)
+			}
+			dst = append(dst, Cell{Text: packedText(&r), Width: r.Width, Style: style})
+			if r.Width == 2 {
+				dst = append(dst, Cell{Style: style})
 			}
 		}
 	}
@@ -232,11 +238,14 @@ func (t *Terminal) Text(dst []byte, y int) (text []byte, wrapped bool) {
 		}
 		wrapped = l.wrapped
 	case y < 0 && -y <= t.ScrollbackLen():
-		u := t.history.unpack(t.history.count + y)
-		for u.next() {
-			dst = append(dst, u.visible()...)
+		r := t.history.Read(t.history.End() + y)
+		for r.Next() {
+			if r.Text == nil {
+				dst = append(dst, ' ')
+			}
+			dst = append(dst, r.Text...)
 		}
-		wrapped = u.wrapped
+		wrapped = r.Wrapped
 	}
 	for !wrapped && len(dst) > begin && dst[len(dst)-1] == ' ' {
 		dst = dst[:len(dst)-1]

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tucdesk/tucdesk/internal/vt/history"
 )
 
 // killers are streams that broke other emulators, or would take much.
@@ -234,7 +236,7 @@ func TestScrollbackIsBounded(t *testing.T) {
 			if n := term.ScrollbackLen(); n > lines || name != "cells" && n < lines {
 				t.Errorf("%d lines are kept", n)
 			}
-			if used > lines*lineBudget+3*blockSize {
+			if used > lines*history.Budget+100<<10 {
 				t.Errorf("they take %d bytes", used)
 			}
 			t.Logf("%d lines take %d bytes", term.ScrollbackLen(), used)
