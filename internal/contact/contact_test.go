@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +91,17 @@ type ceremony struct {
 
 func ceremonies(t testing.TB) map[string]ceremony {
 	t.Helper()
+	once.Do(func() { all = newCeremonies(t) }) // words take their time
+	return all
+}
+
+var (
+	once sync.Once
+	all  map[string]ceremony
+)
+
+func newCeremonies(t testing.TB) map[string]ceremony {
+	t.Helper()
 	alice, eve := newNewcomer(t, asDevice), newNewcomer(t, asDevice)
 	agent, rogue := newNewcomer(t), newNewcomer(t)
 	typed, err := ParseKey(NewKey(agent.hash).Text())
@@ -106,8 +118,9 @@ func ceremonies(t testing.TB) map[string]ceremony {
 		t.Fatal(err)
 	}
 	machine := newNewcomer(t, func(r *Request) { r.Name = "ci-1" })
+	phrase := DeviceWords(alice.id.Public(), alice.to)
 	return map[string]ceremony{
-		"device": {DeviceMeeting(DeviceWords(alice.id.Public(), alice.to)), DeviceMeeting(DeviceWords(alice.id.Public(), alice.to)), alice, eve},
+		"device": {DeviceMeeting(phrase), DeviceMeeting(phrase), alice, eve},
 		"pair":   {typed.Meeting(), typed.Meeting(), agent, rogue},
 		"fleet":  {copied.Meeting(), token.Meeting(), machine, newNewcomer(t, func(r *Request) { r.Name = "web-1" })},
 	}

@@ -33,13 +33,14 @@ const Life = 15 * time.Minute
 
 // Bounds.
 const (
-	maxEntries    = 8192
-	maxBytes      = 64 << 20
-	maxOfSource   = 1024 // entries of one address: a fleet behind one NAT
-	maxOfTopic    = 256
-	maxAnswers    = 4 // to one request
-	maxWaiters    = 4096
-	maxSweepEvery = 10 * time.Second
+	maxEntries   = 8192
+	maxBytes     = 64 << 20
+	maxOfSource  = 1024 // entries of one address: a fleet behind one NAT
+	maxOfTopic   = 256
+	maxAnswers   = 4 // to one request
+	maxWaiters   = 4096
+	sweepEvery   = 10 * time.Second
+	sweepHurried = time.Second // where the box is half full
 )
 
 var (
@@ -310,11 +311,13 @@ func (b *Box) await(ctx context.Context, changed <-chan struct{}, timer *time.Ti
 	return 0
 }
 
-// sweep forgets what is over, from time to time, or at once where the box is
-// half full.
+// sweep forgets what is over, from time to time.
 func (b *Box) sweep() {
-	now := b.now()
-	if now.Sub(b.swept) < maxSweepEvery && len(b.entries) < maxEntries/2 && b.bytes < maxBytes/2 {
+	now, every := b.now(), sweepEvery
+	if len(b.entries) >= maxEntries/2 || b.bytes >= maxBytes/2 {
+		every = sweepHurried
+	}
+	if now.Sub(b.swept) < every {
 		return
 	}
 	b.swept = now

@@ -78,7 +78,7 @@ func TestLife(t *testing.T) {
 		if _, err := b.Answers(t.Context(), id, 0, 0); err != nil {
 			t.Errorf("put again, within its life: %v", err)
 		}
-		time.Sleep(maxSweepEvery + time.Second)
+		time.Sleep(sweepEvery + time.Second)
 		if _, err := b.Answers(t.Context(), id, 0, 0); !errors.Is(err, ErrUnknown) {
 			t.Errorf("after its life: %v", err)
 		}
