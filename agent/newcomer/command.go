@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/internal/contact"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // pairTime is how long a pairing key is good.
@@ -50,9 +50,9 @@ func pairCommand(dir string) *cobra.Command {
 			"fifteen minutes, for this one agent. The agent takes no other team than the one of who has the secret.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			hashes, err := parsePins(pins)
+			hashes, err := wire.ParsePins(pins)
 			if err != nil {
-				return err
+				return fmt.Errorf("newcomer: --pin: %w", err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), pairTime)
 			defer cancel()
@@ -119,18 +119,6 @@ func enrollCommand(dir string) *cobra.Command {
 	cmd.Flags().StringVar(&token, "token", "", "the token (tde1.…); other users of this machine may see it in the list of processes")
 	cmd.Flags().StringVar(&file, "token-file", "", "file with the token")
 	return cmd
-}
-
-func parsePins(text []string) ([]envelope.Hash, error) {
-	var pins []envelope.Hash
-	for _, s := range text {
-		p, err := envelope.ParseHash(s)
-		if err != nil {
-			return nil, fmt.Errorf("newcomer: --pin: %w", err)
-		}
-		pins = append(pins, p)
-	}
-	return pins, nil
 }
 
 // writeNew writes a file that must not be there yet, for its owner only.

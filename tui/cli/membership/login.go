@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/internal/words"
 	"github.com/tucdesk/tucdesk/tui/team"
 )
@@ -37,9 +38,9 @@ func (c *CLI) login() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			hashes, err := parsePins(pins)
+			hashes, err := wire.ParsePins(pins)
 			if err != nil {
-				return err
+				return fmt.Errorf("--pin: %w", err)
 			}
 			url := ""
 			if len(args) > 0 {

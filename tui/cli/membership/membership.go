@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/backend/control"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -90,18 +89,6 @@ func (c *CLI) confirmServers(yes bool) func(wire.ServerInfo) (bool, error) {
 		}
 		return c.ask("Are these your servers' keys?")
 	}
-}
-
-func parsePins(text []string) ([]envelope.Hash, error) {
-	var pins []envelope.Hash
-	for _, s := range text {
-		p, err := envelope.ParseHash(s)
-		if err != nil {
-			return nil, fmt.Errorf("--pin: %w", err)
-		}
-		pins = append(pins, p)
-	}
-	return pins, nil
 }
 
 // parseTags reads KEY=VALUE.
