@@ -198,6 +198,10 @@ func (t *Terminal) ScrollbackLen() int {
 	return t.history.Len()
 }
 
+// Scrolled returns how many lines left the screen for the scrollback, of all
+// that did; whoever reads there moves on by what it grew. A resize changes it.
+func (t *Terminal) Scrolled() int { return t.history.End() }
+
 // Line appends the cells of a row to dst, one for each column but blank ones at
 // the end. Rows from 0 are the screen's; row -1 is the newest of the scrollback
 // and -ScrollbackLen() the oldest. Other rows have no cells.

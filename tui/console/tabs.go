@@ -171,10 +171,7 @@ func (t *tab) status(style uv.Style) []span {
 		say(exitWord(st.Exit))
 		say(sanitize.Literal("r opens again, x closes"))
 	}
-	switch {
-	case st.GaveUp:
-		say(sanitize.Literal("DISPLAY STOPPED: the program broke it too often"))
-	case st.Resets > 0:
+	if st.Resets > 0 {
 		say(sanitize.Literal("display was reset: the program sent something that could not be drawn"))
 	}
 	if st.Lost {

@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,9 +17,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
 
+	"github.com/tucdesk/tucdesk/internal/vt"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -117,28 +116,28 @@ type console struct {
 	tty *os.File
 
 	mu  sync.Mutex
-	emu *vt.Emulator
+	emu *vt.Terminal
 }
 
 func open(program, home string) (*console, error) {
-	c := &console{cmd: exec.Command(program), emu: vt.NewEmulator(cols, rows)}
-	for i, rgb := range palette {
-		c.emu.SetIndexedColor(i, rgb)
-	}
+	c := &console{cmd: exec.Command(program), emu: vt.New(cols, rows, vt.Options{})}
 	c.cmd.Env = append(os.Environ(), "TUCDESK_HOME="+home, "TERM=xterm-256color", "COLORTERM=truecolor")
 	var err error
 	if c.tty, err = pty.StartWithSize(c.cmd, &pty.Winsize{Cols: cols, Rows: rows}); err != nil {
 		return nil, err
 	}
-	go io.Copy(c.tty, c.emu) // the emulator's answers
 	go func() {
 		b := make([]byte, 4096)
 		for {
 			n, err := c.tty.Read(b)
 			c.mu.Lock()
 			c.emu.Write(b[:n])
+			answers := c.emu.Replies()
 			c.mu.Unlock()
 			if err != nil {
+				return
+			}
+			if _, err := c.tty.Write(answers); err != nil {
 				return
 			}
 		}
@@ -162,7 +161,12 @@ func (c *console) do(keys, see string) error {
 func (c *console) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.emu.String()
+	var text []byte
+	for y := range rows {
+		text, _ = c.emu.Text(text, y)
+		text = append(text, '\n')
+	}
+	return string(text)
 }
 
 func (c *console) draw(name, title string) error {

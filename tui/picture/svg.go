@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
-	"image/color"
 
-	uv "github.com/charmbracelet/ultraviolet"
-	"github.com/charmbracelet/x/vt"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/tucdesk/tucdesk/internal/vt"
 )
 
 // Sizes in pixels, and the colours of the terminal that is drawn.
@@ -19,19 +19,16 @@ const (
 )
 
 // palette are the terminal's first sixteen colours.
-var palette = []color.Color{
-	rgb(0x2a2f3a), rgb(0xff6b6b), rgb(0x5fd38d), rgb(0xf2c55c), rgb(0x6ca8ff), rgb(0xc792ea), rgb(0x5fd7d7), rgb(0xd7dce6),
-	rgb(0x5c6577), rgb(0xff8f8f), rgb(0x8ae6ad), rgb(0xffdd8a), rgb(0x9cc4ff), rgb(0xdcb3f5), rgb(0x93ecec), rgb(0xffffff),
-}
-
-func rgb(v uint32) color.Color {
-	return color.RGBA{R: uint8(v >> 16), G: uint8(v >> 8), B: uint8(v), A: 0xff}
+var palette = []string{
+	"#2a2f3a", "#ff6b6b", "#5fd38d", "#f2c55c", "#6ca8ff", "#c792ea", "#5fd7d7", "#d7dce6",
+	"#5c6577", "#ff8f8f", "#8ae6ad", "#ffdd8a", "#9cc4ff", "#dcb3f5", "#93ecec", "#ffffff",
 }
 
 // svg draws a screen as a window with a title. Runs of one style are one text
 // element, stretched to its cells, so that any monospaced font lines up.
-func svg(emu *vt.Emulator, title string) []byte {
-	w, h := emu.Width()*cellW+2*pad, emu.Height()*cellH+2*pad+bar
+func svg(emu *vt.Terminal, title string) []byte {
+	width, height := emu.Size()
+	w, h := width*cellW+2*pad, height*cellH+2*pad+bar
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace" font-size="15">`+"\n", w, h, w, h)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" rx="10" fill="%s"/>`+"\n", w, h, background)
@@ -39,9 +36,9 @@ func svg(emu *vt.Emulator, title string) []byte {
 	for i, c := range []string{"#ff5f57", "#febc2e", "#28c840"} {
 		fmt.Fprintf(&b, `<circle cx="%d" cy="18" r="6" fill="%s"/>`+"\n", 20+20*i, c)
 	}
-	for y := range emu.Height() {
-		for x := 0; x < emu.Width(); {
-			x = run1(&b, emu, x, y)
+	for y := range height {
+		for x := 0; x < width; {
+			x = run1(&b, emu, x, y, width)
 		}
 	}
 	b.WriteString("</svg>\n")
@@ -49,45 +46,36 @@ func svg(emu *vt.Emulator, title string) []byte {
 }
 
 // run1 draws the run of cells of one style at x, y and gives where it ends.
-func run1(b *bytes.Buffer, emu *vt.Emulator, x, y int) int {
-	at := func(x int) uv.Cell {
-		if c := emu.CellAt(x, y); c != nil && c.Width > 0 {
-			return *c
-		}
-		return uv.EmptyCell
-	}
-	start, style, text := x, at(x).Style, ""
-	for x < emu.Width() && at(x).Style == style {
-		c := at(x)
-		if c.Content == "" {
-			c.Content = " "
-		}
-		text += c.Content
-		x += max(1, c.Width)
+func run1(b *bytes.Buffer, emu *vt.Terminal, x, y, width int) int {
+	start, style, text := x, emu.Cell(x, y).Style, ""
+	for x < width && emu.Cell(x, y).Style == style {
+		c := emu.Cell(x, y)
+		text += c.Text
+		x += c.Width
 	}
 	fg, bg := hex(style.Fg, foreground), hex(style.Bg, "")
-	if style.Attrs&uv.AttrReverse != 0 {
+	if style.Attrs&vt.Reverse != 0 {
 		if bg == "" {
 			bg = background
 		}
 		fg, bg = bg, fg
 	}
-	left, top, width := pad+start*cellW, pad+bar+y*cellH, (x-start)*cellW
+	left, top, length := pad+start*cellW, pad+bar+y*cellH, (x-start)*cellW
 	if bg != "" {
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", left, top, width, cellH, bg)
+		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", left, top, length, cellH, bg)
 	}
 	if blank(text) {
 		return x
 	}
 	extra := ""
-	if style.Attrs&uv.AttrBold != 0 {
+	if style.Attrs&vt.Bold != 0 {
 		extra += ` font-weight="bold"`
 	}
-	if style.Attrs&uv.AttrFaint != 0 {
+	if style.Attrs&vt.Faint != 0 {
 		extra += ` opacity="0.6"`
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s"%s textLength="%d" lengthAdjust="spacingAndGlyphs" xml:space="preserve">%s</text>`+"\n",
-		left, top+14, fg, extra, width, escape(text))
+		left, top+14, fg, extra, length, escape(text))
 	return x
 }
 
@@ -100,11 +88,18 @@ func blank(s string) bool {
 	return true
 }
 
-func hex(c color.Color, none string) string {
-	if c == nil {
-		return none
+func hex(c vt.Color, none string) string {
+	if r, g, b, ok := c.RGB(); ok {
+		return fmt.Sprintf("#%02x%02x%02x", r, g, b)
 	}
-	r, g, b, _ := c.RGBA()
+	i, ok := c.Index()
+	switch {
+	case !ok:
+		return none
+	case int(i) < len(palette):
+		return palette[i]
+	}
+	r, g, b, _ := ansi.IndexedColor(i).RGBA()
 	return fmt.Sprintf("#%02x%02x%02x", r>>8, g>>8, b>>8)
 }
 

@@ -1,33 +1,36 @@
 package pane
 
 import (
-	"unicode"
-	"unicode/utf8"
+	"image/color"
 
 	uv "github.com/charmbracelet/ultraviolet"
-	"github.com/charmbracelet/x/vt"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/tucdesk/tucdesk/internal/vt"
 )
 
-// maxCell bounds the text of one cell, in bytes: a base and a few marks.
-const maxCell = 32
-
-// Draw copies the pane's cells to area of scr.
+// Draw copies the pane's cells to area of scr. The emulator vouches for their
+// text; links stay behind.
 func (p *Pane) Draw(scr uv.Screen, area uv.Rectangle) {
-	p.guard(func(emu *vt.Emulator) {
-		history := emu.ScrollbackLen()
-		p.back = min(p.back, history)
+	p.guard(func(emu *vt.Terminal) {
+		p.back = min(p.back, emu.ScrollbackLen())
+		reverse := emu.Modes().ReverseScreen
+		plain := styleOf(vt.Style{}, reverse)
 		for y := range area.Dy() {
-			line := history - p.back + y
+			p.line = emu.Line(p.line[:0], y-p.back)
+			last, style := vt.Style{}, plain
 			for x := 0; x < area.Dx(); {
-				var from *uv.Cell
-				if line < history {
-					from = emu.ScrollbackCellAt(x, line)
-				} else {
-					from = emu.CellAt(x, line-history)
-				}
-				cell := cleanCell(from)
-				if x+cell.Width > area.Dx() {
-					cell = uv.EmptyCell
+				cell := uv.EmptyCell
+				cell.Style = plain
+				if x < len(p.line) {
+					from := &p.line[x]
+					if from.Style != last {
+						last, style = from.Style, styleOf(from.Style, reverse)
+					}
+					if x+from.Width <= area.Dx() && from.Width > 0 {
+						cell.Content, cell.Width = from.Text, from.Width
+					}
+					cell.Style = style
 				}
 				scr.SetCell(area.Min.X+x, area.Min.Y+y, &cell)
 				x += cell.Width
@@ -36,49 +39,49 @@ func (p *Pane) Draw(scr uv.Screen, area uv.Rectangle) {
 	})
 }
 
-// cleanCell returns a cell that can't do anything to the outer terminal but
-// show a character.
-func cleanCell(from *uv.Cell) uv.Cell {
-	if from == nil || from.Content == "" {
-		c := uv.EmptyCell
-		if from != nil {
-			c.Style = from.Style
+// styleOf is a style of the emulator as one of the screen.
+func styleOf(s vt.Style, reverse bool) uv.Style {
+	style := uv.Style{
+		Fg: colorOf(s.Fg), Bg: colorOf(s.Bg), UnderlineColor: colorOf(s.UnderlineColor),
+		Underline: uv.Underline(s.Underline),
+	}
+	if reverse {
+		s.Attrs ^= vt.Reverse
+	}
+	for _, a := range [...]struct {
+		from vt.Attrs
+		to   uint8
+	}{
+		{vt.Bold, uv.AttrBold}, {vt.Faint, uv.AttrFaint}, {vt.Italic, uv.AttrItalic}, {vt.Blink, uv.AttrBlink},
+		{vt.Reverse, uv.AttrReverse}, {vt.Conceal, uv.AttrConceal}, {vt.Strike, uv.AttrStrikethrough},
+	} {
+		if s.Attrs&a.from != 0 {
+			style.Attrs |= a.to
 		}
-		return c
 	}
-	c := uv.Cell{Content: from.Content, Style: from.Style, Width: from.Width}
-	if c.Width < 1 || c.Width > 2 || len(c.Content) > maxCell || !harmless(c.Content) {
-		c.Content, c.Width = "\uFFFD", 1
-	}
-	return c
+	return style
 }
 
-// harmless says whether s holds neither a control nor a mark that would move
-// what stands beside it.
-func harmless(s string) bool {
-	if len(s) == 1 {
-		return s[0] >= 0x20 && s[0] < 0x7f
-	}
-	for _, r := range s {
-		switch {
-		case r == '\u200d' || r == '\u200c': // joiners inside a cluster
-		case r == utf8.RuneError && len(s) != 3:
-			return false
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r):
-			return false
+// colorOf is a colour of the emulator as one of the screen; nil is the default.
+func colorOf(c vt.Color) color.Color {
+	if i, ok := c.Index(); ok {
+		if i < 16 {
+			return ansi.BasicColor(i)
 		}
+		return ansi.IndexedColor(i)
 	}
-	return true
+	if r, g, b, ok := c.RGB(); ok {
+		return color.RGBA{R: r, G: g, B: b, A: 0xff}
+	}
+	return nil
 }
 
 // Cursor returns where the cursor is within the pane, and whether it is
 // shown.
 func (p *Pane) Cursor() (x, y int, shown bool) {
-	p.guard(func(emu *vt.Emulator) {
-		pos := emu.CursorPosition()
-		x, y = pos.X, pos.Y
-		shown = !emu.CursorHidden() && p.back == 0 && !p.ended &&
-			x >= 0 && y >= 0 && x < p.cols && y < p.rows
+	p.guard(func(emu *vt.Terminal) {
+		c := emu.Cursor()
+		x, y, shown = c.X, c.Y, c.Visible && p.back == 0 && !p.ended
 	})
 	return x, y, shown
 }

@@ -7,6 +7,8 @@ import (
 
 	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/tucdesk/tucdesk/internal/vt"
 )
 
 const (
@@ -97,21 +99,6 @@ func (q *inputQueue) refused() bool {
 	return q.lost
 }
 
-// modes are the emulator modes that change how input is encoded.
-type modes struct {
-	cursorKeys     bool // DECCKM
-	bracketedPaste bool
-}
-
-func (m *modes) set(mode ansi.Mode, on bool) {
-	switch mode {
-	case ansi.ModeCursorKeys:
-		m.cursorKeys = on
-	case ansi.ModeBracketedPaste:
-		m.bracketedPaste = on
-	}
-}
-
 // encodePaste ends lines as the enter key does. A marker inside the text
 // would end the paste early and run the rest as commands, so it goes.
 func encodePaste(text string, bracketed bool) []byte {
@@ -143,8 +130,8 @@ var (
 	}
 )
 
-// encodeKey returns the bytes that xterm sends for a key; app is DECCKM.
-func encodeKey(k uv.Key, app bool) []byte {
+// encodeKey returns the bytes that xterm sends for a key in the modes m.
+func encodeKey(k uv.Key, m vt.Modes) []byte {
 	alt := ""
 	if k.Mod.Contains(uv.ModAlt) {
 		alt = "\x1b"
@@ -154,7 +141,7 @@ func encodeKey(k uv.Key, app bool) []byte {
 		switch mod := modifier(k.Mod); {
 		case mod != "":
 			return []byte("\x1b[1;" + mod + string(b))
-		case app || function:
+		case m.CursorKeys || function:
 			return []byte{0x1b, 'O', b}
 		default:
 			return []byte{0x1b, '[', b}
@@ -175,6 +162,9 @@ func encodeKey(k uv.Key, app bool) []byte {
 		}
 	}
 	if s, ok := plainKeys[k.Code]; ok {
+		if m.NewLine && s == "\r" {
+			s = "\r\n"
+		}
 		return []byte(alt + s)
 	}
 	switch {

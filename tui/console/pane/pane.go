@@ -3,31 +3,29 @@
 //
 // Invariants:
 //
-//   - Nothing that a target sends can stop or harm the console. The emulator
-//     runs behind a guard: when it panics, the pane starts with an empty one
-//     and says so. Of the screen only cells are handed on, without controls,
-//     bidi marks and links; titles, clipboard and other requests end here.
+//   - Nothing that a target sends can stop or harm the console. Of the screen
+//     only cells are handed on, and internal/vt vouches for their text; links,
+//     titles, clipboard and other requests end here. Should the emulator panic
+//     in spite of its promise, the pane starts with an empty one and says so.
 //   - No output travels in messages. One goroutine reads and parses in small
 //     slices under the lock, sets a dirty bit, and calls wake.
 //   - All is bounded: scrollback, queued input, replies to queries, resets.
 //   - Not reading is flow control. A pane that is not shown reads for a small
 //     part of the time only.
 //
-// The package imports backend and charm libraries; never a network.
+// The package imports backend, internal/vt and charm libraries; never a network.
 package pane
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	uv "github.com/charmbracelet/ultraviolet"
-	"github.com/charmbracelet/x/ansi"
-	"github.com/charmbracelet/x/vt"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/vt"
 )
 
 const (
@@ -36,17 +34,11 @@ const (
 	sliceSize = 1024
 	// readSize is how much is read at once, in bytes.
 	readSize = 32 << 10
-	// scrollbackLines is how many lines are kept. The emulator's cells are
-	// large (about 14 KB a line of 200 columns).
-	scrollbackLines = 1000
-	// maxResets is how often a pane starts again with an empty emulator.
-	// Then it drops output, so that a hostile stream can't keep it busy.
-	maxResets = 50
+	// scrollbackLines is how many lines are kept, in about 5 MB at most.
+	scrollbackLines = 10_000
 	// A pane that is not shown parses for hiddenBudget of each hiddenPeriod.
 	hiddenBudget = 3 * time.Millisecond
 	hiddenPeriod = 16 * time.Millisecond
-	// maxSize bounds both sides of a pane, in cells.
-	maxSize = 2000
 )
 
 // A Pane is one terminal on the screen. Its methods are safe for concurrent
@@ -59,9 +51,9 @@ type Pane struct {
 	done  chan struct{} // closed once the program's end is known
 
 	mu      sync.Mutex
-	emu     *vt.Emulator
+	emu     *vt.Terminal
+	line    []vt.Cell // for Draw
 	resets  int
-	modes   modes
 	cols    int
 	rows    int
 	back    int // lines scrolled back
@@ -78,7 +70,6 @@ type Status struct {
 	Exit    backend.Exit
 	Err     error // why the end is not known
 	Resets  int   // how often the emulator broke and began anew
-	GaveUp  bool  // output is dropped since it broke too often
 	Lost    bool  // input was refused: the program reads too slowly
 	Back    int   // lines scrolled back
 	History int   // lines that can be scrolled back
@@ -103,50 +94,18 @@ func New(term backend.Terminal, cols, rows int, wake func()) *Pane {
 	return p
 }
 
-func clampSize(n int) int { return max(1, min(n, maxSize)) }
+func clampSize(n int) int { return max(1, min(n, vt.MaxSize)) }
 
 // newEmulator replaces the emulator. The caller holds mu, or nobody else has
 // the pane yet.
 func (p *Pane) newEmulator() {
-	if p.emu != nil {
-		closeReplies(p.emu)
-	}
-	p.modes = modes{}
 	p.back = 0
-	p.emu = vt.NewEmulator(p.cols, p.rows)
-	p.emu.SetScrollbackSize(scrollbackLines)
-	p.emu.SetCallbacks(vt.Callbacks{
-		Bell:        func() { p.bells++ },
-		EnableMode:  func(m ansi.Mode) { p.modes.set(m, true) },
-		DisableMode: func(m ansi.Mode) { p.modes.set(m, false) },
-	})
-	// The emulator blocks on a query such as DA1 until its answer is read.
-	go p.drainReplies(p.emu)
-}
-
-// closeReplies ends drainReplies. Emulator.Close would race with its Read.
-func closeReplies(emu *vt.Emulator) {
-	if c, ok := emu.InputPipe().(io.Closer); ok {
-		c.Close()
-	}
-}
-
-func (p *Pane) drainReplies(emu *vt.Emulator) {
-	buf := make([]byte, 1024)
-	for {
-		n, err := emu.Read(buf)
-		if n > 0 {
-			p.input.reply(buf[:n])
-		}
-		if err != nil {
-			return
-		}
-	}
+	p.emu = vt.New(p.cols, p.rows, vt.Options{Scrollback: scrollbackLines})
 }
 
 // guard runs f on the emulator under the lock, and starts anew where it
 // panics.
-func (p *Pane) guard(f func(*vt.Emulator)) {
+func (p *Pane) guard(f func(*vt.Terminal)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer func() {
@@ -188,31 +147,22 @@ func (p *Pane) readOutput() {
 
 func (p *Pane) parse(b []byte) {
 	for len(b) > 0 {
-		n := sliceEnd(b)
-		p.guard(func(emu *vt.Emulator) {
-			if p.resets > maxResets {
-				return
-			}
+		n := min(len(b), sliceSize)
+		p.guard(func(emu *vt.Terminal) {
+			scrolled := emu.Scrolled()
 			emu.Write(b[:n])
+			if p.back > 0 { // the view stays where somebody reads
+				p.back += emu.Scrolled() - scrolled
+			}
+			p.bells += emu.Bells()
+			if r := emu.Replies(); len(r) > 0 {
+				p.input.reply(r)
+			}
 			p.dirty = true
 		})
 		b = b[n:]
 		p.wake()
 	}
-}
-
-// sliceEnd returns where to cut b: before an ASCII byte near sliceSize, so
-// that neither a rune nor a base and its combining marks come apart.
-func sliceEnd(b []byte) int {
-	if len(b) <= sliceSize {
-		return len(b)
-	}
-	for n := sliceSize; n > sliceSize/2; n-- {
-		if b[n] < 0x80 {
-			return n
-		}
-	}
-	return sliceSize
 }
 
 func (p *Pane) writeInput() {
@@ -245,7 +195,7 @@ func (p *Pane) Resize(cols, rows int) {
 	}
 	cols, rows = clampSize(cols), clampSize(rows)
 	changed := false
-	p.guard(func(emu *vt.Emulator) {
+	p.guard(func(emu *vt.Terminal) {
 		if changed = cols != p.cols || rows != p.rows; !changed {
 			return
 		}
@@ -283,7 +233,7 @@ func (p *Pane) Status() Status {
 	defer p.mu.Unlock()
 	return Status{
 		Ended: p.ended, Exit: p.exit, Err: p.exitErr,
-		Resets: p.resets, GaveUp: p.resets > maxResets, Lost: p.input.refused(),
+		Resets: p.resets, Lost: p.input.refused(),
 		Back: p.back, History: p.emu.ScrollbackLen(),
 	}
 }
@@ -310,9 +260,9 @@ func (p *Pane) Send(b []byte) {
 // Key queues a key press in the encoding that the program asked for.
 func (p *Pane) Key(k uv.Key) {
 	p.mu.Lock()
-	app := p.modes.cursorKeys
+	modes := p.emu.Modes()
 	p.mu.Unlock()
-	if b := encodeKey(k, app); len(b) > 0 {
+	if b := encodeKey(k, modes); len(b) > 0 {
 		p.Send(b)
 	}
 }
@@ -320,7 +270,7 @@ func (p *Pane) Key(k uv.Key) {
 // Paste queues pasted text: bracketed where the program asked for it.
 func (p *Pane) Paste(text string) {
 	p.mu.Lock()
-	bracketed := p.modes.bracketedPaste
+	bracketed := p.emu.Modes().BracketedPaste
 	p.mu.Unlock()
 	p.Send(encodePaste(text, bracketed))
 }
@@ -328,11 +278,7 @@ func (p *Pane) Paste(text string) {
 // Close ends the terminal and the pane's goroutines. The screen stays.
 func (p *Pane) Close() error {
 	p.input.close()
-	err := p.term.Close()
-	p.mu.Lock()
-	closeReplies(p.emu)
-	p.mu.Unlock()
-	if err != nil {
+	if err := p.term.Close(); err != nil {
 		return fmt.Errorf("pane: %w", err)
 	}
 	return nil
