@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -16,6 +17,9 @@ func (s *Server) getAgents(ctx context.Context, r *door.Request) (wire.AgentsPag
 		rows, err = tx.Targets.List(r.Text("after"), wire.MaxAgents)
 		return err
 	})
+	if errors.Is(err, store.ErrInvalid) {
+		return wire.AgentsPage{}, door.Malformed("after is not a name", "take next of the page before")
+	}
 	if err != nil {
 		return wire.AgentsPage{}, err
 	}

@@ -38,6 +38,7 @@ func (s *Server) postApproval(ctx context.Context, r *door.Request, in wire.AskR
 	var actor wire.Actor
 	var refusal error
 	err := s.effect(ctx, r.Caller, func(t *team) error {
+		asked, refusal = nil, nil
 		v, err := s.operatorProof(t, r.Caller, in.Proof, token.ActAsk)
 		if err != nil {
 			return err

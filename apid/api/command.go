@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/database"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
+	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
@@ -32,6 +34,7 @@ type settings struct {
 	S3Bucket      string   `yaml:"s3_bucket" doc:"the bucket there; it must exist"`
 	S3Prefix      string   `yaml:"s3_prefix" doc:"of all names in the bucket; ends in a slash"`
 	S3File        string   `yaml:"s3_credentials_file" doc:"file with one line: key id and secret"`
+	Marks         string   `yaml:"log_marks" doc:"file in which apid remembers, outside the database, how far it has signed each team's log; empty: log.marks beside the SQLite file"`
 	KeysDir       string   `yaml:"keys_dir" doc:"folder of the keys that tucdesk-apid keys init makes"`
 	RelayFile     string   `yaml:"relay_secret_file" doc:"file with the secret shared with relayd; empty: sessions get no relay"`
 	Relays        []string `yaml:"relays" doc:"relays (host:port) that this server gives credentials for"`
@@ -119,13 +122,19 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if s.Recordings == "" && engine.IsServer(s.Database) && s.S3Endpoint == "" {
-		return nil, refuse("recordings", errors.New("with a database server, name a folder for them, or an object store"))
+	if engine.IsServer(s.Database) {
+		switch {
+		case s.Recordings == "" && s.S3Endpoint == "":
+			return nil, refuse("recordings", errors.New("with a database server, name a folder for them, or an object store"))
+		case s.Marks == "":
+			return nil, refuse("log_marks", errors.New("with a database server, name a file that apid may write"))
+		}
+	} else {
+		beside := filepath.Dir(s.Database)
+		s.Recordings = cmp.Or(s.Recordings, filepath.Join(beside, "recordings"))
+		s.Marks = cmp.Or(s.Marks, filepath.Join(beside, "log.marks"))
 	}
-	if s.Recordings == "" {
-		s.Recordings = filepath.Join(filepath.Dir(s.Database), "recordings")
-	}
-	return &service{cfg: cfg, database: s.Database, storage: recordings.Storage{
+	return &service{cfg: cfg, database: s.Database, marks: s.Marks, storage: recordings.Storage{
 		Folder: s.Recordings, Credentials: s.S3File,
 		S3: s3.Config{Endpoint: s.S3Endpoint, Region: s.S3Region, Bucket: s.S3Bucket, Prefix: s.S3Prefix},
 	}}, nil
@@ -137,6 +146,7 @@ func refuse(key string, err error) error { return &daemon.SettingError{Key: key,
 type service struct {
 	cfg      Config
 	database string
+	marks    string
 	storage  recordings.Storage
 }
 
@@ -148,6 +158,9 @@ func (s *service) Run(ctx context.Context, ready func()) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	s.cfg.Store = db
+	if s.cfg.Marks, err = marks.Open(s.marks); err != nil {
+		return err
+	}
 	if s.cfg.Recordings, err = s.storage.Open(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -28,6 +29,7 @@ type team struct {
 	log    *audit.Log
 	signer key.Kid // of log
 	wrote  bool    // entries that no checkpoint covers yet
+	signed []byte  // the checkpoint over them
 }
 
 // record appends an entry of apid's own.
@@ -57,20 +59,40 @@ func (s *Server) team(tx store.Tx, r *roster.Roster) *team {
 // transact runs f as the team's only writer. What f recorded is under a signed
 // checkpoint when it returns nil; if f fails, nothing of it is kept.
 func (s *Server) transact(ctx context.Context, name string, f func(*team) error) error {
-	return s.store.Tx(ctx, name, func(tx store.Tx) error {
+	return s.commit(ctx, name, func(tx store.Tx) (*team, error) {
 		t, err := s.begin(tx, name)
 		if err != nil {
+			return nil, err
+		}
+		return t, f(t)
+	})
+}
+
+// commit runs f in the team's transaction, signs what it recorded, and remembers
+// what was signed. A log that was set back is not signed, and nothing is kept.
+func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*team, error)) error {
+	var t *team
+	err := s.store.Tx(ctx, name, func(tx store.Tx) (err error) {
+		if t, err = f(tx); err != nil || !t.wrote {
 			return err
 		}
-		if err := f(t); err != nil {
+		if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); err != nil {
 			return err
 		}
-		if !t.wrote {
-			return nil
-		}
-		_, err = t.log.Sign(tx.Audit)
+		t.signed, err = t.log.Sign(tx.Audit)
 		return err
 	})
+	switch {
+	case errors.Is(err, marks.ErrSetBack):
+		s.logger.Error("nothing is signed or granted for this team", "team", name, "err", err)
+		return wire.NewProblem(wire.KindUnavailable, "the audit log in this server's database is older than what the server has signed: it goes no further", "tell whoever runs the server")
+	case err != nil || t.signed == nil:
+		return err
+	}
+	if err := s.marks.Signed(name, t.signed); err != nil {
+		s.logger.Error("a signed checkpoint is not remembered", "team", name, "err", err)
+	}
+	return nil
 }
 
 // effect is transact for a member's request: the device must still be on the

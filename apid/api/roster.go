@@ -151,20 +151,16 @@ func (s *Server) foundTeam(ctx context.Context, _ *door.Request, in wire.FoundRe
 	if err := s.mayFound(ctx); err != nil {
 		return wire.Founded{}, err
 	}
-	err = s.store.Tx(ctx, r.TeamID(), func(tx store.Tx) error {
+	err = s.commit(ctx, r.TeamID(), func(tx store.Tx) (*team, error) {
 		err := tx.Roster.AppendStatement(store.Statement{Hash: r.TeamFP(), Bytes: in.Genesis})
 		if errors.Is(err, store.ErrConflict) {
-			return wire.NewProblem(wire.KindConflict, "a team of this name exists", "choose another team name")
+			return nil, wire.NewProblem(wire.KindConflict, "a team of this name exists", "choose another team name")
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t := s.team(tx, r)
-		if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "genesis", Actor: t.own()}); err != nil {
-			return err
-		}
-		_, err = t.log.Sign(tx.Audit)
-		return err
+		return t, s.record(t, audit.Entry{Type: audit.Roster, Action: "genesis", Actor: t.own()})
 	})
 	if err != nil {
 		return wire.Founded{}, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
+	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
@@ -59,6 +60,7 @@ type Config struct {
 
 	Store      store.Store // its owner closes it
 	Recordings blob.Store  // for the sealed segments of recordings; nil: none are taken
+	Marks      *marks.Book // what was signed, beside the store; its owner has opened it. nil: in memory only
 	Founding   Founding
 	Now        func() time.Time // nil: time.Now
 	Logger     *slog.Logger     // nil: discards
@@ -71,6 +73,7 @@ type Server struct {
 	loopback   bool // the public URL leads to this machine only
 	store      store.Store
 	presence   *presence.Cache
+	marks      *marks.Book
 	logger     *slog.Logger
 	now        func() time.Time
 	rosters    rosters
@@ -135,6 +138,11 @@ func (cfg *Config) check() error {
 	if cfg.Registry == nil {
 		cfg.Registry = prometheus.NewRegistry()
 	}
+	if cfg.Marks == nil {
+		if cfg.Marks, err = marks.Open(""); err != nil {
+			return err
+		}
+	}
 	if cfg.Presence == nil {
 		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.RendezvousPins, cfg.GrantKeys[0], cfg.Now)
 	}
@@ -158,6 +166,7 @@ func New(cfg Config) (*Server, error) {
 		loopback: isLoopback(public.Host),
 		store:    cfg.Store,
 		presence: presence.NewCache(cfg.Presence, cfg.Now),
+		marks:    cfg.Marks,
 		logger:   cfg.Logger,
 		now:      cfg.Now,
 		waiters:  waiters.New(),
@@ -245,5 +254,5 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}
 	stopWork()
 	<-background
-	return err
+	return errors.Join(err, s.marks.Save())
 }

@@ -60,6 +60,7 @@ func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.Sessi
 	var body sessionBody
 	var refusal error
 	err := s.effect(ctx, r.Caller, func(t *team) error {
+		refusal = nil
 		v, err := s.operatorProof(t, r.Caller, in.Proof, token.ActSession)
 		if err != nil {
 			return err

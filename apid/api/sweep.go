@@ -29,6 +29,9 @@ func (s *Server) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if err := s.marks.Save(); err != nil {
+			s.logger.Error("what was signed is not remembered over a restart", "err", err)
+		}
 		after := ""
 		for {
 			teams, err := s.store.Teams(ctx, after, store.MaxPage)

@@ -83,7 +83,7 @@ func (p *processes) servers(s *servers) (daemon.Group, error) {
 		{"relayd", map[string]any{"listen": s.relayAddr, "secret_file": filepath.Join(s.dir, keys.RelayFile)}},
 		{"apid", map[string]any{
 			"listen": hostPort(s.apiURL), "url": s.apiURL, "database": s.database, "keys_dir": s.dir,
-			"recordings":        filepath.Join(s.dir, "recordings"),
+			"recordings": filepath.Join(s.dir, "recordings"), "log_marks": filepath.Join(s.dir, marksFile),
 			"relay_secret_file": filepath.Join(s.dir, keys.RelayFile), "relays": []string{s.relayAddr},
 			"rendezvous_url": s.rendezvousURL, "rendezvous_key": joinKeys(s.meet), "founding": "first",
 		}},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
+	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -44,10 +45,14 @@ type servers struct {
 	database                string // a file, or a server's address
 	store                   engine.Store
 	recordings              *folder.Store
+	marks                   *marks.Book
 
 	apiURL, rendezvousURL, relayAddr string
 	group                            daemon.Group
 }
+
+// marksFile is where apid remembers what it has signed.
+const marksFile = "log.marks"
 
 // ports are what a folder's servers listen on: chosen once, so that what points
 // at them stays true over a restart.
@@ -96,6 +101,10 @@ func openServers(ctx context.Context, dir, database string, logger *slog.Logger,
 		s.close()
 		return nil, err
 	}
+	if s.marks, err = marks.Open(filepath.Join(dir, marksFile)); err != nil {
+		s.close()
+		return nil, err
+	}
 	if err := s.build(tap); err != nil {
 		s.close()
 		return nil, err
@@ -108,7 +117,7 @@ func (s *servers) build(tap func([]byte)) error {
 		URL: s.apiURL, Listen: hostPort(s.apiURL),
 		GrantKeys: s.grant, TokenKeys: s.token, LogKeys: s.log, RendezvousKeys: s.meet.Publics(),
 		RelaySecret: s.relaySecret, RelayAddrs: []string{s.relayAddr}, RendezvousURL: s.rendezvousURL,
-		Store: s.store, Recordings: s.recordings, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
+		Store: s.store, Recordings: s.recordings, Marks: s.marks, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
 	})
 	if err != nil {
 		return err

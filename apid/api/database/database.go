@@ -69,8 +69,8 @@ func Tasks(address func(cfg []byte) (string, error)) []daemon.Task {
 			Use: "restore FILE", Short: "Read a backup into an empty database", Args: cobra.ExactArgs(1),
 			Long: "Reads a backup into a database without teams: all of it or, if anything is wrong with it, nothing.\n" +
 				"Stop apid before. Whatever happened after the backup was made is gone, and people and agents who have\n" +
-				"seen it will notice: apid itself refuses to go on with a log that is older than what it has signed,\n" +
-				"and says so in its own log, with what to do.",
+				"seen it will notice. apid itself refuses to go on with a log that is older than what it has signed (its\n" +
+				"memory of that is log_marks, which no backup holds) and its messages say what to do then.",
 		}, func(cmd *cobra.Command, database string, args []string) error {
 			teams, err := load(cmd.Context(), args[0], database)
 			return report(cmd.OutOrStdout(), teams, err)
