@@ -30,7 +30,7 @@ func TestTmux(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	tmux := func(args ...string) string {
+	tmux := func(t *testing.T, args ...string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), tmuxPatience)
 		defer cancel()
@@ -42,7 +42,7 @@ func TestTmux(t *testing.T) {
 		}
 		return string(out)
 	}
-	tmux("new-session", "-d", "-s", "first", "cat", ";", "set", "-g", "status", "off")
+	tmux(t, "new-session", "-d", "-s", "first", "cat", ";", "set", "-g", "status", "off")
 	defer func() {
 		// Not by tmux: its context ends with the test.
 		exec.Command("tmux", "-S", filepath.Join(dir, "s"), "kill-server").Run()
@@ -60,12 +60,13 @@ func TestTmux(t *testing.T) {
 			if err := os.WriteFile(stream, append(c.steps[0].bytes, "\x1b[5n"...), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			tmux("new-session", "-d", "-s", "case", "-x", fmt.Sprint(c.cols), "-y", fmt.Sprint(c.rows),
+			session := fmt.Sprint("case", compared)
+			tmux(t, "new-session", "-d", "-s", session, "-x", fmt.Sprint(c.cols), "-y", fmt.Sprint(c.rows),
 				fmt.Sprintf("stty raw -echo; cat %s; head -c 4 >/dev/null; tmux wait-for -S shown; cat", stream))
-			tmux("wait-for", "shown")
-			where := strings.Fields(tmux("display-message", "-p", "-t", "case", "#{cursor_x} #{cursor_y}"))
-			capture := tmux("capture-pane", "-p", "-e", "-N", "-t", "case")
-			tmux("kill-session", "-t", "case")
+			tmux(t, "wait-for", "shown")
+			where := strings.Fields(tmux(t, "display-message", "-p", "-t", session, "#{cursor_x} #{cursor_y}"))
+			capture := tmux(t, "capture-pane", "-p", "-e", "-N", "-t", session)
+			tmux(t, "kill-session", "-t", session)
 
 			ours := c.run(whole)
 			var x, y int
