@@ -18,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
+	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -78,10 +79,10 @@ func New(c Config) (*Host, error) {
 	for name, u := range map[string]string{"api_url": c.APIURL, "rendezvous_url": c.RendezvousURL} {
 		base, err := wire.ParseBase(u)
 		if err != nil {
-			return nil, fmt.Errorf("host: %s: %w", name, err)
+			return nil, fmt.Errorf("host: %w", &daemon.SettingError{Key: name, Err: err})
 		}
 		if c.Demo && !isLoopback(base) {
-			return nil, fmt.Errorf("host: %s: a demo never leaves loopback", name)
+			return nil, fmt.Errorf("host: %w", &daemon.SettingError{Key: name, Err: errors.New("a demo never leaves loopback")})
 		}
 	}
 	if c.MaxStale == 0 {

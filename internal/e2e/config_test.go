@@ -133,8 +133,12 @@ func TestRefusedValues(t *testing.T) {
 		{"rendezvousd", "key_file", "/nowhere/rendezvous.key"},
 		{"rendezvousd", "api_pins", "[abc]"},
 		{"rendezvousd", "tls_key", "/nowhere/key.pem"},
+		{"rendezvousd", "url", "http://rendezvous.example.com"},
+		{"rendezvousd", "listen", "0.0.0.0:8444"},
+		{"relayd", "listen", ":3478"},
 		{"relayd", "secret_file", "/nowhere/relay.secret"},
 		{"relayd", "max_lifetime", "0s"},
+		{"agent", "api_url", "http://tucdesk.example.com"},
 		{"agent", "team_fp", "abc"},
 		{"agent", "pins", "[abc]"},
 	} {

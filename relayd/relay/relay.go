@@ -84,10 +84,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("relay: listen: %w", err)
+		return nil, fmt.Errorf("relay: %w", refuse("listen", err))
 	}
 	if host == "" {
-		return nil, fmt.Errorf("relay: listen: %q names no host; write 0.0.0.0 to mean every address", cfg.Listen)
+		return nil, fmt.Errorf("relay: %w", refuse("listen", fmt.Errorf("%q names no host; write 0.0.0.0 to mean every address", cfg.Listen)))
 	}
 	if cfg.MaxAllocations == 0 {
 		cfg.MaxAllocations = 4096

@@ -118,10 +118,10 @@ type Server struct {
 
 // New checks cfg. It opens nothing.
 func New(cfg Config) (*Server, error) {
-	for name, base := range map[string]*string{"URL": &cfg.URL, "APIURL": &cfg.APIURL} {
+	for key, base := range map[string]*string{"url": &cfg.URL, "api_url": &cfg.APIURL} {
 		u, err := wire.ParseBase(*base)
 		if err != nil {
-			return nil, fmt.Errorf("rendezvous: %s: %w", name, err)
+			return nil, fmt.Errorf("rendezvous: %w", refuse(key, err))
 		}
 		*base = u.String()
 	}
@@ -129,7 +129,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("rendezvous: no rosters: nobody could be admitted")
 	}
 	if cfg.TLS == nil && !loopback(cfg.Listen) {
-		return nil, fmt.Errorf("rendezvous: listen: %s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)
+		return nil, fmt.Errorf("rendezvous: %w", refuse("listen", fmt.Errorf("%s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)))
 	}
 	if cfg.Offline == 0 {
 		cfg.Offline = 45 * time.Second
