@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/scrypt"
 )
@@ -52,7 +53,22 @@ type Phrase struct {
 // Of gives the words of a hash, in a context of its own: a constant such as
 // "device", so that the words of one kind of thing never stand for another.
 func Of(context string, hash [32]byte) Phrase {
-	b, err := scrypt.Key(hash[:], []byte("tucdesk words v1\x00"+context), scryptN, scryptR, scryptP, (Count*bitsOfWord+7)/8)
+	q := question{context, hash}
+	if p, ok := recent.get(q); ok {
+		return p
+	}
+	p := compute(q)
+	recent.put(q, p)
+	return p
+}
+
+type question struct {
+	context string
+	hash    [32]byte
+}
+
+func compute(q question) Phrase {
+	b, err := scrypt.Key(q.hash[:], []byte("tucdesk words v1\x00"+q.context), scryptN, scryptR, scryptP, (Count*bitsOfWord+7)/8)
 	if err != nil {
 		panic("words: internal error: " + err.Error()) // the parameters are constants
 	}
@@ -62,6 +78,37 @@ func Of(context string, hash [32]byte) Phrase {
 		p.n[i/bitsOfWord] = p.n[i/bitsOfWord]<<1 | uint16(bit)
 	}
 	return p
+}
+
+// recent remembers the last phrases: the same is shown, compared and compared
+// again, and none of it is secret.
+var recent memory
+
+type memory struct {
+	mu   sync.Mutex
+	last [16]struct {
+		question
+		Phrase
+	}
+	next int
+}
+
+func (m *memory) get(q question) (Phrase, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.last {
+		if m.last[i].ok && m.last[i].question == q {
+			return m.last[i].Phrase, true
+		}
+	}
+	return Phrase{}, false
+}
+
+func (m *memory) put(q question, p Phrase) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last[m.next].question, m.last[m.next].Phrase = q, p
+	m.next = (m.next + 1) % len(m.last)
 }
 
 // IsZero reports whether p is no phrase.

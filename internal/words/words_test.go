@@ -84,8 +84,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// What is remembered is what would be computed, of each context its own, and
+// bounded.
+func TestRecent(t *testing.T) {
+	a, b := Of("a", [32]byte{1}), Of("b", [32]byte{1})
+	if a == b || Of("a", [32]byte{1}) != a || Of("b", [32]byte{1}) != b || compute(question{"a", [32]byte{1}}) != a {
+		t.Error("a phrase depends on what was asked before")
+	}
+	var m memory
+	for i := range len(m.last) + 1 {
+		m.put(question{"", [32]byte{byte(i)}}, Phrase{ok: true})
+	}
+	if _, ok := m.get(question{}); ok {
+		t.Error("the first is still there")
+	}
+	if _, ok := m.get(question{"", [32]byte{1}}); !ok {
+		t.Error("the second is gone")
+	}
+}
+
 func BenchmarkOf(b *testing.B) {
 	for b.Loop() {
-		Of("test", [32]byte{})
+		compute(question{"test", [32]byte{}})
 	}
 }
