@@ -188,7 +188,7 @@ func (s *Server) getExport(ctx context.Context, r *door.Request) (door.Stream, e
 		if size, note, err = tx.Audit.Checkpoint(); err != nil {
 			return err
 		}
-		on, err = s.rosters.at(tx, team)
+		on, err = s.rosters.At(tx, team)
 		return err
 	})
 	if err != nil {

@@ -42,7 +42,7 @@ func (s *Server) record(t *team, e audit.Entry) error {
 
 // begin makes the team of a transaction.
 func (s *Server) begin(tx store.Tx, name string) (*team, error) {
-	r, err := s.rosters.at(tx, name)
+	r, err := s.rosters.At(tx, name)
 	if err != nil {
 		return nil, err
 	}

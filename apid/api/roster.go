@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -16,92 +16,16 @@ import (
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// maxRosters bounds the teams whose roster is kept in memory. Others are read
-// from the store when they are asked for.
-const maxRosters = 4096
-
-// errNoTeam means that there is no team of this name.
-var errNoTeam = errors.New("api: no such team")
-
-// rosters keeps the verified roster of each team. The store has the truth: each
-// use compares heads first, so that several processes on one store agree.
-type rosters struct {
-	mu   sync.Mutex
-	team map[string]*roster.Roster
-}
-
-func (c *rosters) cached(team string) *roster.Roster {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.team[team]
-}
-
-func (c *rosters) keep(team string, r *roster.Roster) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.team == nil || len(c.team) >= maxRosters {
-		c.team = make(map[string]*roster.Roster)
-	}
-	c.team[team] = r
-}
-
-// at gives the roster as it stands in tx, which must not have appended to it.
-// Every statement is verified when it is read.
-func (c *rosters) at(tx store.Tx, team string) (*roster.Roster, error) {
-	head, err := tx.Roster.Head()
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, errNoTeam
-	case err != nil:
-		return nil, err
-	}
-	r := c.cached(team)
-	if r == nil || r.Head().Seq > head.Seq {
-		genesis, err := tx.Roster.Genesis()
-		if err != nil {
-			return nil, err
-		}
-		if r, err = roster.Open(genesis.Bytes); err != nil {
-			return nil, fmt.Errorf("api: the stored genesis of team %s: %w", team, err)
-		}
-	}
-	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) == r.Head() {
-		c.keep(team, r)
-		return r, nil
-	}
-	for r.Head().Seq < head.Seq {
-		page, err := tx.Roster.Statements(r.Head().Seq, store.MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		if len(page) == 0 {
-			break
-		}
-		statements := make([][]byte, len(page))
-		for i := range page {
-			statements[i] = page[i].Bytes
-		}
-		if r, err = r.Apply(statements...); err != nil {
-			return nil, fmt.Errorf("api: the stored roster of team %s: %w", team, err)
-		}
-	}
-	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) != r.Head() {
-		return nil, fmt.Errorf("api: the stored roster of team %s does not lead to its head %d", team, head.Seq)
-	}
-	c.keep(team, r)
-	return r, nil
-}
-
 // roster gives a team's roster outside a transaction.
 func (s *Server) roster(ctx context.Context, team string) (r *roster.Roster, err error) {
 	if store.CheckTeam(team) != nil {
-		return nil, errNoTeam
+		return nil, rosters.ErrNoTeam
 	}
 	err = s.store.View(ctx, team, func(tx store.Tx) error {
-		r, err = s.rosters.at(tx, team)
+		r, err = s.rosters.At(tx, team)
 		return err
 	})
-	if err != nil && !errors.Is(err, errNoTeam) {
+	if err != nil && !errors.Is(err, rosters.ErrNoTeam) {
 		return nil, fmt.Errorf("%w: %w", door.ErrNotNow, err)
 	}
 	return r, err

@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
+	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -76,7 +77,7 @@ type Server struct {
 	marks      *marks.Book
 	logger     *slog.Logger
 	now        func() time.Time
-	rosters    rosters
+	rosters    rosters.Cache
 	recordings *recordings.Service
 	waiters    *waiters.List
 	mailbox    *mailbox.Box

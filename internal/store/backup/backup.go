@@ -172,11 +172,8 @@ func Read(ctx context.Context, from io.ReadSeeker, into Destination) ([]Team, er
 	} else if len(teams) > 0 {
 		return nil, fmt.Errorf("%w: it has the team %s; restore into a new database", ErrNotEmpty, teams[0])
 	}
-	if _, err := scan(ctx, from, nil); err != nil {
+	if err := Check(ctx, from); err != nil {
 		return nil, err
-	}
-	if _, err := from.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
 	}
 	var all []Team
 	err := into.Load(ctx, func(l *relational.Loader) (err error) {
@@ -187,6 +184,17 @@ func Read(ctx context.Context, from io.ReadSeeker, into Destination) ([]Team, er
 		return nil, err
 	}
 	return all, nil
+}
+
+// Check reads a backup to its end, and goes back to its beginning. ErrDamaged.
+func Check(ctx context.Context, from io.ReadSeeker) error {
+	if _, err := scan(ctx, from, nil); err != nil {
+		return err
+	}
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
 }
 
 // scanner reads the frames of a backup in their order.

@@ -45,3 +45,8 @@ func TestSuite(t *testing.T) {
 		return open(t, c.URL(pgtest.Apid, names[dir]))
 	}})
 }
+
+func BenchmarkRequest(b *testing.B) {
+	c := pgtest.Shared(b)
+	storetest.Benchmark(b, open(b, c.URL(pgtest.Apid, database(b, c))))
+}

@@ -111,3 +111,7 @@ func TestSuite(t *testing.T) {
 		return open(t, filepath.Join(dir, "t.db"))
 	}})
 }
+
+func BenchmarkRequest(b *testing.B) {
+	storetest.Benchmark(b, open(b, filepath.Join(b.TempDir(), "t.db")))
+}

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -72,7 +73,7 @@ func kid(n int) (k key.Kid) {
 }
 
 func id(n int) (i [16]byte) {
-	i[0], i[14], i[15] = 1, byte(n>>8), byte(n)
+	i[0], i[13], i[14], i[15] = 1, byte(n>>16), byte(n>>8), byte(n)
 	return i
 }
 
@@ -714,4 +715,28 @@ func testRecordings(t *testing.T, h Harness) {
 		}
 		return nil
 	}))
+}
+
+// Benchmark measures durable requests: each is one transaction with an effect,
+// an entry, a chain and a checkpoint. One team has one writer; teams do not wait
+// for each other.
+func Benchmark(b *testing.B, s store.Store) {
+	var n atomic.Int64
+	b.Run("OneTeam", func(b *testing.B) {
+		for b.Loop() {
+			must(b, Request(b.Context(), s, acme, int(n.Add(1))))
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+	})
+	b.Run("Teams", func(b *testing.B) {
+		var next atomic.Int64
+		b.SetParallelism(8)
+		b.RunParallel(func(p *testing.PB) {
+			team := fmt.Sprint("team-", next.Add(1))
+			for p.Next() {
+				must(b, Request(b.Context(), s, team, int(n.Add(1))))
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+	})
 }
