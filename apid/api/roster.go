@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -38,7 +39,7 @@ func (s *Server) getOpenAPI(context.Context, *door.Request) (json.RawMessage, er
 
 // getServer answers who the servers are.
 func (s *Server) getServer(context.Context, *door.Request) (wire.ServerInfo, error) {
-	info := wire.ServerInfo{URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
+	info := wire.ServerInfo{Version: daemon.Version().Version, URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
 	for _, k := range []struct {
 		purpose roster.Purpose
 		keys    []key.Public

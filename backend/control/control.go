@@ -99,6 +99,8 @@ type Backend struct {
 	mu        sync.Mutex
 	closed    bool
 	looked    time.Time // when the roster was last compared with apid's
+	failed    time.Time // when that last failed, with syncErr
+	syncErr   error
 	states    map[key.Kid]wire.AgentState
 	statesAt  time.Time
 	terminals map[*terminal]struct{}
@@ -161,18 +163,42 @@ func (b *Backend) isClosed() bool {
 }
 
 // Sync fetches roster statements that this home lacks, unless it has just
-// looked. When apid does not answer, the roster that is known stands.
+// looked, or just failed to. When apid does not answer, the roster that is known stands.
 func (b *Backend) Sync(ctx context.Context) (*roster.Roster, error) {
 	b.mu.Lock()
 	fresh := b.now().Sub(b.looked) < rosterFresh
+	failed, err := b.now().Sub(b.failed) < rosterFresh, b.syncErr
 	b.mu.Unlock()
-	if fresh {
+	switch {
+	case fresh:
 		return b.home.Roster(), nil
+	case failed:
+		return b.home.Roster(), err
 	}
 	return b.syncNow(ctx)
 }
 
 func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
+	r, err := b.fetch(ctx)
+	if err == nil {
+		if serr := b.home.Synced(); serr != nil {
+			b.logger.Warn("when the roster was compared is not kept", "error", serr)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.looked, b.failed = b.now(), time.Time{}
+	case ctx.Err() == nil:
+		b.failed, b.syncErr = b.now(), err
+	}
+	return r, err
+}
+
+// fetch takes in the statements that apid has and this home lacks. The roster that
+// it returns is the newest known, also beside an error.
+func (b *Backend) fetch(ctx context.Context) (*roster.Roster, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerIn)
 	defer cancel()
 	r := b.home.Roster()
@@ -189,13 +215,9 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 				backend.ErrUnavailable, page.Head.Seq, r.Head().Seq)
 		}
 		if !page.More || len(page.Statements) == 0 {
-			break
+			return r, nil
 		}
 	}
-	b.mu.Lock()
-	b.looked = b.now()
-	b.mu.Unlock()
-	return r, nil
 }
 
 // me gives this device's place in the roster.

@@ -7,6 +7,7 @@
 //	unsealer.key     age identity, 0600
 //	roster           genesis and statements, append-only (internal/rosterfile)
 //	founding, request  what was sent before the device was enrolled; gone after
+//	synced           its time is when apid last showed the same roster
 //	chain.json       number and hash of the last proof, and one whose fate is open
 //
 // Several processes may share one home: whatever changes a file holds its lock.
@@ -22,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -250,6 +252,30 @@ func (h *Home) Roster() *roster.Roster {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.roster.Roster()
+}
+
+// Synced notes that apid has just shown no other roster than this home's.
+func (h *Home) Synced() error {
+	path := filepath.Join(h.Dir, "synced")
+	now := time.Now()
+	err := os.Chtimes(path, now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.WriteFile(path, nil, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	return nil
+}
+
+// LastSync says when Synced was last called, by this or another process; false if
+// that is not known. It is for people: nothing rests on it.
+func (h *Home) LastSync() (time.Time, bool) {
+	st, err := os.Stat(filepath.Join(h.Dir, "synced"))
+	if err != nil {
+		return time.Time{}, false
+	}
+	return st.ModTime(), true
 }
 
 // Learn adds roster statements that came from anywhere: a server, a file, a

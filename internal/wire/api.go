@@ -51,6 +51,7 @@ type Actor struct {
 // ServerInfo answers GET /v1/server, which asks nobody who they are. A founder's
 // admin signs these keys into the roster; everybody else reads them there.
 type ServerInfo struct {
+	Version    string      `json:"version"` // of apid's program
 	URL        string      `json:"url"`
 	Rendezvous string      `json:"rendezvous"`
 	Relays     []string    `json:"relays"`

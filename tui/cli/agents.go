@@ -3,11 +3,13 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/doctor"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
@@ -33,6 +35,11 @@ func (a *app) agentsCommand() *cobra.Command {
 				return err
 			}
 			defer b.Close()
+			if r, err := b.Sync(cmd.Context()); err != nil {
+				last, known := b.Home().LastSync()
+				fmt.Fprintf(a.stderr, "tucdesk: this is the list of roster statement %d, last compared with apid %s: %s\n",
+					r.Head().Seq, doctor.Age(last, known, time.Now()), sanitize.Clean(err.Error()))
+			}
 			type row struct {
 				Name   string            `json:"name"`
 				Tags   map[string]string `json:"tags"`

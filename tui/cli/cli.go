@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
-		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(),
+		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
 	root.AddCommand(a.membership().Commands()...)
