@@ -3,8 +3,9 @@
 //
 // It follows xterm where terminals differ: a wrap waits at the last column, an
 // erase takes the background, a scroll of the whole width from the first row
-// goes to the scrollback. Widths are those of grapheme clusters. The numbers of
-// sequences are those of ECMA-48, DEC STD 070 and xterm's ctlseqs.
+// goes to the scrollback. But an erase takes no letter that waits to wrap, and
+// widths are those of grapheme clusters. The numbers of sequences are those of
+// ECMA-48, DEC STD 070 and xterm's ctlseqs.
 //
 // Invariants:
 //

@@ -183,6 +183,9 @@ func (t *Terminal) eraseLine(what int) {
 	from, to := t.x, t.cols
 	switch what {
 	case 0:
+		if t.pending {
+			return // it would take the last letter of grep and top
+		}
 	case 1:
 		from, to = 0, t.x+1
 	case 2:
