@@ -61,17 +61,17 @@ func TestTmux(t *testing.T) {
 				t.Fatal(err)
 			}
 			session := fmt.Sprint("case", compared)
-			tmux(t, "new-session", "-d", "-s", session, "-x", fmt.Sprint(c.cols), "-y", fmt.Sprint(c.rows),
-				fmt.Sprintf("stty raw -echo; cat %s; head -c 4 >/dev/null; tmux wait-for -S shown; cat", stream))
-			tmux(t, "wait-for", "shown")
-			where := strings.Fields(tmux(t, "display-message", "-p", "-t", session, "#{cursor_x} #{cursor_y}"))
-			capture := tmux(t, "capture-pane", "-p", "-e", "-N", "-t", session)
-			tmux(t, "kill-session", "-t", session)
+			out := tmux(t, "new-session", "-d", "-s", session, "-x", fmt.Sprint(c.cols), "-y", fmt.Sprint(c.rows),
+				fmt.Sprintf("stty raw -echo; cat %s; head -c 4 >/dev/null; tmux wait-for -S shown; cat", stream), ";",
+				"wait-for", "shown", ";",
+				"display-message", "-p", "-t", session, "#{cursor_x} #{cursor_y}", ";",
+				"capture-pane", "-p", "-e", "-N", "-t", session, ";",
+				"kill-session", "-t", session)
+			where, capture, _ := strings.Cut(out, "\n")
 
 			ours := c.run(whole)
 			var x, y int
-			fmt.Sscan(where[0], &x)
-			fmt.Sscan(where[1], &y)
+			fmt.Sscan(where, &x, &y)
 			// tmux waits to wrap after the last column.
 			if x = min(x, c.cols-1); x != ours.Cursor().X || y != ours.Cursor().Y {
 				t.Errorf("the cursor is at %d,%d, and tmux's at %d,%d", ours.Cursor().X, ours.Cursor().Y, x, y)
