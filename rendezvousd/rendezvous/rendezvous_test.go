@@ -135,7 +135,7 @@ func (r *rosters) put(ros *roster.Roster) {
 
 // A world is a running server with two teams.
 type world struct {
-	t           *testing.T
+	t           testing.TB
 	url         string
 	acme, other *team
 	rosters     *rosters
@@ -145,7 +145,7 @@ type world struct {
 	passed bytes.Buffer // what the tap saw
 }
 
-func newWorld(t *testing.T, change func(*rendezvous.Config)) *world {
+func newWorld(t testing.TB, change func(*rendezvous.Config)) *world {
 	t.Helper()
 	w := &world{t: t, acme: newTeam(t, "acme", 1), other: newTeam(t, "other", 2)}
 	w.rosters = &rosters{teams: map[string]*roster.Roster{"acme": w.acme.roster, "other": w.other.roster}, newer: map[string]*roster.Roster{}}
