@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
-	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/recording/blob/s3"
 	"github.com/tucdesk/tucdesk/internal/store/engine"
@@ -93,25 +90,16 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 		return nil, errors.New("api: database and keys_dir are needed; make the keys with tucdesk-apid keys init DIR")
 	}
 	var err error
-	for purpose, ring := range map[string]*keys.Ring{keys.Grant: &cfg.GrantKeys, keys.Token: &cfg.TokenKeys, keys.Log: &cfg.LogKeys} {
-		if *ring, err = keys.Load(s.KeysDir, purpose); err != nil {
-			return nil, refuse("keys_dir", fmt.Errorf("%w; make it with tucdesk-apid keys init DIR", err))
-		}
+	if cfg.Keys, err = keys.Open(s.KeysDir); err != nil {
+		return nil, refuse("keys_dir", err)
 	}
 	if s.RelayFile != "" {
 		if cfg.RelaySecret, err = keyfile.LoadRelaySecret(s.RelayFile); err != nil {
 			return nil, refuse("relay_secret_file", err)
 		}
 	}
-	for text := range strings.SplitSeq(s.RendezvousKey, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		public, err := key.ParsePublicText(text)
-		if err != nil {
-			return nil, refuse("rendezvous_key", err)
-		}
-		cfg.RendezvousKeys = append(cfg.RendezvousKeys, public)
+	if cfg.Keys.Rendezvous, err = keys.ParsePublics(s.RendezvousKey); err != nil {
+		return nil, refuse("rendezvous_key", err)
 	}
 	if cfg.RendezvousPins, err = wire.ParsePins(s.RendezvousPin); err != nil {
 		return nil, refuse("rendezvous_pins", err)

@@ -52,7 +52,7 @@ func (s *Server) begin(tx store.Tx, name string) (*team, error) {
 // team makes the team of a roster. Its log is signed with a key that the roster
 // names, also while keys are rotated.
 func (s *Server) team(tx store.Tx, r *roster.Roster) *team {
-	id := s.cfg.LogKeys.For(r.ServerKeys(roster.ServerLog))
+	id := s.cfg.Keys.Log.For(r.ServerKeys(roster.ServerLog))
 	return &team{tx: tx, roster: r, signer: id.Kid(), log: audit.NewLog(id, r.TeamFP(), r.TeamID())}
 }
 

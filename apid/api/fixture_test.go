@@ -172,9 +172,9 @@ func newServerOn(t testing.TB, database string, blobs blob.Store) *server {
 		presence: &everyone{offline: map[key.Kid]bool{}}, tokenKey: newIdentity(t), logKey: newIdentity(t), http: srv.Client(),
 	}
 	s.Server, err = New(Config{
-		URL: s.url, Listen: "127.0.0.1:0", GrantKeys: keys.Ring{newIdentity(t)}, TokenKeys: keys.Ring{s.tokenKey}, LogKeys: keys.Ring{s.logKey},
+		URL: s.url, Listen: "127.0.0.1:0", Keys: keys.Set{Grant: keys.Ring{newIdentity(t)}, Token: keys.Ring{s.tokenKey}, Log: keys.Ring{s.logKey}, Rendezvous: []key.Public{newIdentity(t).Public()}},
 		RelaySecret: cred.NewSecret(), RelayAddrs: []string{relayAddr}, RendezvousURL: "http://127.0.0.1:9",
-		RendezvousKeys: []key.Public{newIdentity(t).Public()}, Presence: s.presence, Store: db, Recordings: blobs, Founding: FoundingOpen, Now: s.clock.Now,
+		Presence: s.presence, Store: db, Recordings: blobs, Founding: FoundingOpen, Now: s.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

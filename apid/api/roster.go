@@ -39,21 +39,9 @@ func (s *Server) getOpenAPI(context.Context, *door.Request) (json.RawMessage, er
 
 // getServer answers who the servers are.
 func (s *Server) getServer(context.Context, *door.Request) (wire.ServerInfo, error) {
-	info := wire.ServerInfo{Version: daemon.Version().Version, URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs}
-	for _, k := range []struct {
-		purpose roster.Purpose
-		keys    []key.Public
-	}{
-		{roster.ServerGrant, s.cfg.GrantKeys.Publics()},
-		{roster.ServerToken, s.cfg.TokenKeys.Publics()},
-		{roster.ServerLog, s.cfg.LogKeys.Publics()},
-		{roster.ServerRendezvous, s.cfg.RendezvousKeys},
-	} {
-		for _, public := range k.keys {
-			info.Keys = append(info.Keys, wire.ServerKey{Purpose: string(k.purpose), Key: public})
-		}
-	}
-	return info, nil
+	return wire.ServerInfo{
+		Version: daemon.Version().Version, URL: s.cfg.URL, Rendezvous: s.cfg.RendezvousURL, Relays: s.cfg.RelayAddrs, Keys: s.cfg.Keys.Public(),
+	}, nil
 }
 
 // foundTeam takes the genesis of a new team, where the configuration lets it.

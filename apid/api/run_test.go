@@ -105,7 +105,7 @@ func TestConfigRefuses(t *testing.T) {
 	id := newIdentity(t)
 	base := func() Config {
 		return Config{
-			URL: "https://api.example.com", Listen: "127.0.0.1:0", GrantKeys: keys.Ring{newIdentity(t)}, TokenKeys: keys.Ring{newIdentity(t)}, LogKeys: keys.Ring{newIdentity(t)},
+			URL: "https://api.example.com", Listen: "127.0.0.1:0", Keys: keys.Set{Grant: keys.Ring{newIdentity(t)}, Token: keys.Ring{newIdentity(t)}, Log: keys.Ring{newIdentity(t)}},
 			RelaySecret: cred.NewSecret(), RendezvousURL: "https://rendezvous.example.com",
 		}
 	}
@@ -121,11 +121,11 @@ func TestConfigRefuses(t *testing.T) {
 		"plain http":          func(c *Config) { c.URL = "http://api.example.com" },
 		"plain listener":      func(c *Config) { c.Listen = "0.0.0.0:443" },
 		"plain on every host": func(c *Config) { c.Listen = ":443" },
-		"no grant key":        func(c *Config) { c.GrantKeys = nil },
-		"no token key":        func(c *Config) { c.TokenKeys = nil },
-		"no log key":          func(c *Config) { c.LogKeys = keys.Ring{key.Identity{}} },
-		"one key twice":       func(c *Config) { c.GrantKeys, c.LogKeys = append(c.GrantKeys, id), append(c.LogKeys, id) },
-		"rendezvous' own key": func(c *Config) { c.RendezvousKeys = c.TokenKeys.Publics() },
+		"no grant key":        func(c *Config) { c.Keys.Grant = nil },
+		"no token key":        func(c *Config) { c.Keys.Token = nil },
+		"no log key":          func(c *Config) { c.Keys.Log = keys.Ring{key.Identity{}} },
+		"one key twice":       func(c *Config) { c.Keys.Grant, c.Keys.Log = append(c.Keys.Grant, id), append(c.Keys.Log, id) },
+		"rendezvous' own key": func(c *Config) { c.Keys.Rendezvous = c.Keys.Token.Publics() },
 		"unknown founding":    func(c *Config) { c.Founding = "everybody" },
 		"no rendezvous":       func(c *Config) { c.RendezvousURL = "" },
 		"plain rendezvous":    func(c *Config) { c.RendezvousURL = "http://rendezvous.example.com" },

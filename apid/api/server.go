@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
 	"github.com/tucdesk/tucdesk/internal/envelope"
-	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/recording/blob"
@@ -48,10 +46,7 @@ type Config struct {
 	Listen string      // host:port; port 0 takes a free one
 	TLS    *tls.Config // nil: plain http, for which Listen must be loopback
 
-	// The first key of each ring is in use, the others are of a rotation. No
-	// key has two purposes.
-	GrantKeys, TokenKeys, LogKeys keys.Ring
-	RendezvousKeys                []key.Public // of rendezvousd, for admins to sign; empty where they are not known here
+	Keys keys.Set
 
 	RelaySecret    cred.Secret // shared with the relay; zero: sessions get no relay
 	RelayAddrs     []string    // host:port; a session gets the first that the team's roster names too
@@ -101,34 +96,27 @@ const (
 func (cfg *Config) check() error {
 	base, err := wire.ParseBase(cfg.URL)
 	if err != nil {
-		return fmt.Errorf("api: url: %w", err)
+		return fmt.Errorf("api: %w", refuse("url", err))
 	}
 	cfg.URL = base.String()
 	if cfg.RendezvousURL != "" {
 		if base, err = wire.ParseBase(cfg.RendezvousURL); err != nil {
-			return fmt.Errorf("api: rendezvous url: %w", err)
+			return fmt.Errorf("api: %w", refuse("rendezvous_url", err))
 		}
 		cfg.RendezvousURL = base.String()
 	}
-	if len(cfg.GrantKeys) == 0 || len(cfg.TokenKeys) == 0 || len(cfg.LogKeys) == 0 {
-		return errors.New("api: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
-	}
-	seen := map[key.Public]bool{}
-	for _, public := range slices.Concat(cfg.GrantKeys.Publics(), cfg.TokenKeys.Publics(), cfg.LogKeys.Publics(), cfg.RendezvousKeys) {
-		if public.IsZero() || seen[public] {
-			return errors.New("api: one key serves one purpose: grant, token, log and rendezvous need their own")
-		}
-		seen[public] = true
+	if err := cfg.Keys.Check(); err != nil {
+		return fmt.Errorf("api: %w", err)
 	}
 	switch cfg.Founding {
 	case "":
 		cfg.Founding = FoundingClosed
 	case FoundingClosed, FoundingFirst, FoundingOpen:
 	default:
-		return fmt.Errorf("api: founding is closed, first or open, not %q", string(cfg.Founding))
+		return fmt.Errorf("api: %w", refuse("founding", fmt.Errorf("it is closed, first or open, not %q", string(cfg.Founding))))
 	}
 	if cfg.TLS == nil && !isLoopback(cfg.Listen) {
-		return fmt.Errorf("api: listen: %s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)
+		return fmt.Errorf("api: %w", refuse("listen", fmt.Errorf("%s without TLS: plain http is for loopback only; give a certificate", cfg.Listen)))
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -145,7 +133,7 @@ func (cfg *Config) check() error {
 		}
 	}
 	if cfg.Presence == nil {
-		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.RendezvousPins, cfg.GrantKeys[0], cfg.Now)
+		cfg.Presence, err = presence.Rendezvous(cfg.RendezvousURL, cfg.RendezvousPins, cfg.Keys.Grant[0], cfg.Now)
 	}
 	return err
 }
@@ -178,7 +166,7 @@ func New(cfg Config) (*Server, error) {
 		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: endEntry,
 	})
 	way, err := door.New(door.Config{
-		URL: cfg.URL, TokenKeys: cfg.TokenKeys.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
+		URL: cfg.URL, TokenKeys: cfg.Keys.Token.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
 	})
 	if err != nil {
 		return nil, err

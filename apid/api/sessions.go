@@ -190,7 +190,7 @@ func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody
 		PolicyHash: p.PolicyHash, Approvals: approvals, ProofHash: j.proof.Hash(), Nonce: token.NewID(),
 		IAT: now.Unix(), StartBy: now.Add(token.StartWithin).Unix(), EndsBy: now.Add(last).Unix(),
 	}
-	signed, err := token.SignGrant(s.cfg.GrantKeys.For(t.roster.ServerKeys(roster.ServerGrant)), g)
+	signed, err := token.SignGrant(s.cfg.Keys.Grant.For(t.roster.ServerKeys(roster.ServerGrant)), g)
 	if err != nil {
 		return sessionBody{}, fmt.Errorf("api: grant: %w", err)
 	}

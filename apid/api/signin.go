@@ -35,7 +35,7 @@ func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenReque
 		return wire.TokenAnswer{}, door.Unauthenticated()
 	}
 	now := s.now()
-	access, err := token.SignAccess(s.cfg.TokenKeys.For(on.ServerKeys(roster.ServerToken)), token.Claims{
+	access, err := token.SignAccess(s.cfg.Keys.Token.For(on.ServerKeys(roster.ServerToken)), token.Claims{
 		Issuer: s.cfg.URL, Audience: s.cfg.URL, Subject: c.Device.MemberID, TeamID: c.Team, Email: c.Device.Email,
 		Role: roleClaim(c.Device.Roles), JKT: c.Kid, IssuedAt: now, Expires: now.Add(token.AccessLife), ID: token.NewID().String(),
 	})

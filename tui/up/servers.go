@@ -115,7 +115,7 @@ func openServers(ctx context.Context, dir, database string, logger *slog.Logger,
 func (s *servers) build(tap func([]byte)) error {
 	apid, err := api.New(api.Config{
 		URL: s.apiURL, Listen: hostPort(s.apiURL),
-		GrantKeys: s.grant, TokenKeys: s.token, LogKeys: s.log, RendezvousKeys: s.meet.Publics(),
+		Keys:        keys.Set{Grant: s.grant, Token: s.token, Log: s.log, Rendezvous: s.meet.Publics()},
 		RelaySecret: s.relaySecret, RelayAddrs: []string{s.relayAddr}, RendezvousURL: s.rendezvousURL,
 		Store: s.store, Recordings: s.recordings, Marks: s.marks, Founding: api.FoundingFirst, Logger: s.logger.With("part", "apid"),
 	})

@@ -7,12 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// Purposes, which are the names of the files without their endings.
+// Purposes, which are the names of the files without their endings, and of the
+// purposes in a roster.
 const (
 	Grant      = "grant"
 	Token      = "token"
@@ -77,6 +80,65 @@ func Load(dir, purpose string) (Ring, error) {
 		r = append(r, id)
 	}
 	return r, nil
+}
+
+// A Set is all keys of one apid, and the public ones of its rendezvous.
+type Set struct {
+	Grant, Token, Log Ring
+	Rendezvous        []key.Public // for admins to sign; empty where they are not known here
+}
+
+// Open reads apid's keys from a folder.
+func Open(dir string) (s Set, err error) {
+	for purpose, ring := range map[string]*Ring{Grant: &s.Grant, Token: &s.Token, Log: &s.Log} {
+		if *ring, err = Load(dir, purpose); err != nil {
+			return Set{}, fmt.Errorf("%w; make it with tucdesk-apid keys init DIR", err)
+		}
+	}
+	return s, nil
+}
+
+// ParsePublics reads public keys (tdp1…) that commas separate.
+func ParsePublics(text string) (list []key.Public, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		public, err := key.ParsePublicText(one)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, public)
+	}
+	return list, nil
+}
+
+// Public gives the public sides, as apid shows them.
+func (s Set) Public() (list []wire.ServerKey) {
+	for _, k := range []struct {
+		purpose string
+		keys    []key.Public
+	}{{Grant, s.Grant.Publics()}, {Token, s.Token.Publics()}, {Log, s.Log.Publics()}, {Rendezvous, s.Rendezvous}} {
+		for _, public := range k.keys {
+			list = append(list, wire.ServerKey{Purpose: k.purpose, Key: public})
+		}
+	}
+	return list
+}
+
+// Check refuses a set that lacks a purpose, or in which one key has two.
+func (s Set) Check() error {
+	if len(s.Grant) == 0 || len(s.Token) == 0 || len(s.Log) == 0 {
+		return errors.New("keys: keys for grant, token and log are needed; make them with tucdesk-apid keys init")
+	}
+	seen := map[key.Public]bool{}
+	for _, k := range s.Public() {
+		if k.Key.IsZero() || seen[k.Key] {
+			return errors.New("keys: one key serves one purpose: grant, token, log and rendezvous need their own")
+		}
+		seen[k.Key] = true
+	}
+	return nil
 }
 
 // Init makes the keys that are missing in a folder.

@@ -153,7 +153,7 @@ func (w *world) openAPI() {
 	w.must(err)
 	server, err := api.New(api.Config{
 		URL: w.apid.url, Listen: strings.TrimPrefix(w.apid.url, "http://"),
-		GrantKeys: keys.Ring{w.grantKey}, TokenKeys: keys.Ring{w.tokenKey}, LogKeys: keys.Ring{w.logKey}, RendezvousKeys: []key.Public{w.meetKey.Public()},
+		Keys:        keys.Set{Grant: keys.Ring{w.grantKey}, Token: keys.Ring{w.tokenKey}, Log: keys.Ring{w.logKey}, Rendezvous: []key.Public{w.meetKey.Public()}},
 		RelaySecret: w.relaySecret, RelayAddrs: []string{w.relayAddr}, RendezvousURL: w.meet.url,
 		Presence: everybodyOnline{}, Store: w.store, Founding: api.FoundingFirst,
 		Logger: slog.New(slog.NewTextHandler(&w.apidLogs, nil)),
