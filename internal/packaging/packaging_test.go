@@ -138,7 +138,7 @@ func unit(t *testing.T, name string) map[string][]string {
 
 // The three servers differ in what they are given, not in how they are locked up.
 func TestServersAreLockedUpAlike(t *testing.T) {
-	own := []string{"Description", "Documentation", "User", "Group", "ExecStart", "ExecPaths", "LoadCredential", "SetCredential", "LimitNOFILE", "StateDirectory", "StateDirectoryMode"}
+	own := []string{"Description", "Documentation", "User", "Group", "ExecStart", "ExecPaths", "LoadCredential", "SetCredential", "LimitNOFILE", "StateDirectory", "StateDirectoryMode", "RestrictAddressFamilies"}
 	first := unit(t, "tucdesk-apid.service")
 	for _, name := range []string{"rendezvousd", "relayd"} {
 		u := unit(t, "tucdesk-"+name+".service")
@@ -150,6 +150,13 @@ func TestServersAreLockedUpAlike(t *testing.T) {
 	}
 	for _, name := range []string{"apid", "rendezvousd", "relayd"} {
 		u := unit(t, "tucdesk-"+name+".service")
+		want := "AF_INET AF_INET6"
+		if name == "apid" {
+			want += " AF_UNIX" // for a database on the same machine
+		}
+		if got := strings.Join(u["RestrictAddressFamilies"], ","); got != want {
+			t.Errorf("%s speaks %q, want %q", name, got, want)
+		}
 		if u["ProcSubset"] != nil {
 			t.Errorf("%s: ProcSubset hides the kernel's listen backlog", name)
 		}
