@@ -22,5 +22,5 @@
 //
 // The package starts no goroutines and takes no locks: a Terminal is for one
 // goroutine at a time. It must not import os, time or anything of this module
-// but sanitize.
+// but sanitize and the packages below this one.
 package vt
