@@ -194,6 +194,9 @@ const (
 // itself is told about at once, and the true answer is still waited for.
 func (m *meeting) wait(ctx context.Context) (contact.Answer, error) {
 	id, err := m.client.PostNewcomer(ctx, m.rendezvous, wire.NewcomerRequest{Topic: m.Topic(), Request: m.post})
+	if ctx.Err() != nil {
+		return contact.Answer{}, fmt.Errorf("%w: %w", ErrNobody, ctx.Err())
+	}
 	if err != nil {
 		return contact.Answer{}, err
 	}

@@ -47,12 +47,17 @@ func Found(ctx context.Context, f Founding) (*profile.Home, error) {
 	if err := free(f.Dir); err != nil {
 		return nil, err
 	}
-	// Who may be wrong about the team is told so before anything is made.
-	if _, err := genesis(f, key.IdentityFromSeed([32]byte{1}), roster.DeviceBody{}); !errors.Is(err, errTrial) {
-		return nil, err
-	}
+	// Names and addresses that can't be are told before anything is made: keys
+	// that are thrown away try them.
 	nobody, err := key.GenerateIdentity()
 	if err != nil {
+		return nil, err
+	}
+	nothing, err := key.GenerateUnsealer()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.genesis(nobody, nothing); err != nil {
 		return nil, err
 	}
 	client, err := wire.NewClient(wire.Options{URL: f.API, Identity: nobody, HTTP: wire.Pinned(f.Pins)})
@@ -77,11 +82,7 @@ func Found(ctx context.Context, f Founding) (*profile.Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, err := home.Once(genesisFile, func() ([]byte, error) {
-		return genesis(f, home.Identity, roster.DeviceBody{
-			Public: home.Identity.Public(), Recipient: home.Unsealer.Recipient(), Exp: time.Now().Add(KeyLife).Unix(),
-		})
-	})
+	first, err := home.Once(genesisFile, func() ([]byte, error) { return f.genesis(home.Identity, home.Unsealer) })
 	if err != nil {
 		return nil, err
 	}
@@ -130,29 +131,15 @@ func free(dir string) error {
 	return fmt.Errorf("team: %s has the profile of team %s; set TUCDESK_HOME to another folder", dir, p.TeamID)
 }
 
-// errTrial: the trial went as well as it can.
-var errTrial = errors.New("team: internal error: a trial")
-
-// genesis makes and signs the first statement. Without a device it only tries
-// whether names and addresses may be: errTrial.
-func genesis(f Founding, by key.Identity, device roster.DeviceBody) ([]byte, error) {
+// genesis makes and signs the first statement.
+func (f *Founding) genesis(id key.Identity, u key.Unsealer) ([]byte, error) {
 	now := time.Now()
-	trial := device.Exp == 0
-	if trial {
-		u, err := key.GenerateUnsealer()
-		if err != nil {
-			return nil, err
-		}
-		device = roster.DeviceBody{Public: by.Public(), Recipient: u.Recipient(), Exp: now.Add(time.Hour).Unix()}
-	}
-	b, err := roster.Found(roster.Genesis{
+	return roster.Found(roster.Genesis{
 		TeamID: f.TeamID, Threshold: 1, Created: now.Unix(),
-		Admins: []roster.AdminDevice{{MemberID: newMemberID(), Email: f.Email, Roles: []string{}, Device: device}},
-	}, by)
-	if err == nil && trial {
-		err = errTrial
-	}
-	return b, err
+		Admins: []roster.AdminDevice{{MemberID: newMemberID(), Email: f.Email, Roles: []string{}, Device: roster.DeviceBody{
+			Public: id.Public(), Recipient: u.Recipient(), Exp: now.Add(KeyLife).Unix(),
+		}}},
+	}, id)
 }
 
 // serverKeys gives the statement that names the servers as they describe
