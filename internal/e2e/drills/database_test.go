@@ -86,9 +86,9 @@ func databaseDrills() []*drill {
 		{
 			part: malDatabase, name: "write the roster", promise: "rows of the roster are signed objects, not authority",
 			attack: "replaces the row that names web-1's key, adds a row with an operator of its own, and replaces the policy's row by one that refuses nothing",
-			shows:  "api: the stored roster of team acme",
+			shows:  "rosters: the stored roster of team acme",
 			check: check{
-				file: "apid/api/roster.go", in: "(*rosters).at",
+				file: "apid/api/rosters/rosters.go", in: "(*Cache).At",
 				old: "if r, err = r.Apply(statements...); err != nil {", new: "if r, err = r.Apply(statements...); false && err != nil {",
 				then: "apid still finds that the rows do not lead to the head that is stored, and serves nobody",
 			},
@@ -141,6 +141,7 @@ func databaseDrills() []*drill {
 					} else {
 						w.t.Errorf("MUST NOT HAPPEN: apid serves a roster with %s that nobody signed", name)
 					}
+					w.forgetMarks()
 					w.restore(before)
 				}
 				return said
@@ -334,8 +335,27 @@ func databaseDrills() []*drill {
 			},
 		},
 		{
-			part: malDatabase, name: "restore an old state", promise: "who has signed since, and who has seen a checkpoint since, finds it",
-			attack: "puts the file of yesterday back; operators and agents go on from today",
+			part: malDatabase, name: "restore an old state", promise: "apid signs no second history on top of an old state",
+			attack: "puts the file of yesterday back",
+			shows:  "is older than what the server has signed",
+			check: check{
+				file: "apid/api/effect.go", in: "(*Server).commit",
+				old: "if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); err != nil {", new: "if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); false && err != nil {",
+				then: "apid goes on and refuses only devices that have signed since",
+			},
+			play: func(w *world) string {
+				w.as("alice").fine("web-1")
+				old := w.snapshot()
+				w.as("alice").fine("web-1")
+				w.restore(old)
+				// One who has signed nothing since: for her nothing is missing.
+				_, err := w.as("beth").run("web-1", w.canary(0).low())
+				return w.said(err)
+			},
+		},
+		{
+			part: malDatabase, name: "restore an old state and all memory of a newer one", promise: "who has signed since, and who has seen a checkpoint since, finds it",
+			attack: "puts the file of yesterday back, and takes away what apid keeps elsewhere of what it has signed; operators and agents go on from today",
 			shows:  "the proof does not follow the last one of this device",
 			check: check{
 				file: "apid/api/effect.go", in: "(*Server).useProof",
@@ -348,6 +368,7 @@ func databaseDrills() []*drill {
 				old := w.snapshot()
 				alice.fine("web-1")
 				seen := w.checkpoint()
+				w.forgetMarks()
 				w.restore(old)
 				_, err := w.as("alice").run("web-1", w.canary(0).low())
 				said := w.said(err)

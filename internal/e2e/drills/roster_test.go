@@ -164,7 +164,7 @@ func rosterDrills() []*drill {
 			attack: "serves an operator who knows of a lockdown the roster from before it",
 			shows:  "apid tells of another roster",
 			check: check{
-				file: "backend/control/control.go", in: "(*Backend).syncNow",
+				file: "backend/control/control.go", in: "(*Backend).fetch",
 				old: "if page.Head.Seq < r.Head().Seq || ", new: "if false && page.Head.Seq < r.Head().Seq || false && ",
 				then: "the client keeps the newer roster and says nothing of the older one",
 			},

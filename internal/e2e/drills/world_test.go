@@ -19,6 +19,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
+	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -66,6 +67,7 @@ type world struct {
 	relaySecret                         cred.Secret
 	database                            string // the file
 	store                               *sqlite.Store
+	marks                               *marks.Book // what apid has signed, which it keeps elsewhere
 	apid                                *apid
 	apidLogs                            logs
 	meet                                *meet
@@ -102,6 +104,7 @@ func newWorld(t testing.TB, d *drill) *world {
 	w.startRelay()
 	w.meet = newMeet(w)
 	w.database = filepath.Join(w.dir, "tucdesk.db")
+	w.forgetMarks()
 	w.apid = &apid{w: w, tricks: map[string]trick{}}
 	w.apid.url = w.serve(w.apid)
 	w.openAPI()
@@ -155,11 +158,18 @@ func (w *world) openAPI() {
 		URL: w.apid.url, Listen: strings.TrimPrefix(w.apid.url, "http://"),
 		Keys:        keys.Set{Grant: keys.Ring{w.grantKey}, Token: keys.Ring{w.tokenKey}, Log: keys.Ring{w.logKey}, Rendezvous: []key.Public{w.meetKey.Public()}},
 		RelaySecret: w.relaySecret, RelayAddrs: []string{w.relayAddr}, RendezvousURL: w.meet.url,
-		Presence: everybodyOnline{}, Store: w.store, Founding: api.FoundingFirst,
+		Presence: everybodyOnline{}, Store: w.store, Marks: w.marks, Founding: api.FoundingFirst,
 		Logger: slog.New(slog.NewTextHandler(&w.apidLogs, nil)),
 	})
 	w.must(err)
 	w.apid.use(server.Handler())
+}
+
+// forgetMarks takes away what apid remembers outside its database.
+func (w *world) forgetMarks() {
+	var err error
+	w.marks, err = marks.Open("")
+	w.must(err)
 }
 
 // everybodyOnline spares the drills the registry.
