@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/tucdesk/tucdesk/backend"
@@ -98,10 +99,18 @@ func (t *terminal) lost(err error) error {
 		err = merr
 	}
 	if gone := t.way.Err(); gone != nil && errors.Is(err, channel.ErrLost) {
-		err = gone // it says what to do
+		return &lostError{gone}
 	}
 	return fmt.Errorf("%w: the session ended before the program did: %w", backend.ErrUnavailable, err)
 }
+
+// A lostError is the end of a terminal whose path is gone. It is ErrUnavailable,
+// and its text is short: the cause, and what to do, fit into a line of a screen.
+type lostError struct{ gone error }
+
+func (e *lostError) Error() string        { return strings.TrimPrefix(e.gone.Error(), "path: ") }
+func (e *lostError) Unwrap() error        { return e.gone }
+func (e *lostError) Is(target error) bool { return target == backend.ErrUnavailable }
 
 // Read gives stdout, or the PTY.
 func (t *terminal) Read(p []byte) (int, error) { return t.stdout.Read(p) }

@@ -27,6 +27,29 @@ func build(t *testing.T) string {
 	return program
 }
 
+// TestConsoleLosesRelay: a pane whose relay was killed says so and what to do, and
+// the console is as usable as before.
+func TestConsoleLosesRelay(t *testing.T) {
+	d := startProcesses(t)
+	alice := tmuxtest.Start(t, 100, 30, []string{asCommand + "=1", "TUCDESK_HOME=" + d.Homes["alice"]}, os.Args[0], "--path", "relay")
+	alice.See("web-1", "allow")
+	alice.Type("/web-1")
+	alice.See("1 of 4")
+	alice.Keys("Enter")
+	alice.Keys("Enter")
+	alice.See("E2EE with", "relay")
+	alice.Type("PS1='ready> '")
+	alice.Keys("Enter")
+	alice.See("\nready>")
+	d.kill9(t, "relayd")
+	alice.See("the link was lost; r opens again", "relay lost: it was restarted", "ready>")
+	alice.Keys("r")
+	alice.See("E2EE with", "relay")
+	alice.Type("echo back $((6*7))")
+	alice.Keys("Enter")
+	alice.See("\nback 42")
+}
+
 // TestConsole is the five-minute tour, typed: filter, a verdict, a login shell,
 // vim, a resize, 50 MB, a held command, an approval in a second console.
 func TestConsole(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 // ErrGone means a relay that has lost the allocation, or is not there any more.
 // The path is closed then.
-var ErrGone = errors.New("path: the relay has lost this session")
+var ErrGone = errors.New("path: relay lost")
 
 // Times of looking after a relay. What a killed relay costs is known after at most
 // quiet + tick + confirmations*confirmTime, or quiet + tick + refusedFor: less than

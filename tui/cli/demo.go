@@ -178,13 +178,18 @@ func openLog(dir string) (*os.File, error) {
 
 // runConsole opens the console: on the team of this home, or on the backend that
 // url names.
-func (a *app) runConsole(ctx context.Context, url string) error {
+func (a *app) runConsole(ctx context.Context, url, way string) error {
 	if url == "" {
+		path, err := control.ParsePath(way)
+		if err != nil {
+			return err
+		}
 		b, err := a.control()
 		if err != nil {
 			return err
 		}
 		defer b.Close()
+		b.UsePath(path)
 		who := "tucdesk"
 		if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
 			who = d.Email
