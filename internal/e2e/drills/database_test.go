@@ -23,7 +23,7 @@ import (
 func (w *world) inDatabase(write func(*sql.DB)) {
 	w.t.Helper()
 	w.must(w.store.Close())
-	db, err := sql.Open("sqlite", w.database)
+	db, err := sql.Open("sqlite", w.database+"?_pragma=busy_timeout(10000)")
 	w.must(err)
 	write(db)
 	w.must(db.Close())
@@ -56,7 +56,7 @@ func (w *world) body(db *sql.DB, id backend.ApprovalID, change func(*ask.Ask)) {
 func (w *world) snapshot() string {
 	w.t.Helper()
 	copied := filepath.Join(w.t.TempDir(), "copy.db")
-	db, err := sql.Open("sqlite", w.database)
+	db, err := sql.Open("sqlite", w.database+"?_pragma=busy_timeout(10000)")
 	w.must(err)
 	defer db.Close()
 	w.exec(db, "VACUUM INTO ?", copied)

@@ -42,12 +42,12 @@ var parts = []struct {
 	},
 	{
 		malNetwork, "A malicious network half of an agent",
-		"It stands between the rendezvous, the relay and the half that has the keys: every offer and every datagram passes there. In these drills its part is played by a malicious rendezvous and a malicious relay, whose hands are the same ones; what only the half in the machine can do (say that apid has confirmed a roster, or that entries were handed in) is in the list below and not in a drill yet.",
+		"It stands between the rendezvous, the relay and the half that has the keys: every offer and every datagram passes there. In these drills its part is played by a malicious rendezvous and a malicious relay, whose hands are the same ones. What only the half within the agent can ask for is `TestMaliciousNetworkHalf` in `agent/host`: it gives the other half no roster, what it has signed is good for nothing else, and what it swallows is missed.",
 		[]string{
 			"Drop and delay what passes, and end sessions by it.",
 			"See sizes and times of datagrams, and addresses.",
 			"Say that the roster was confirmed when it was not, so that `max_staleness` does not bite.",
-			"Say that entries were handed in which were not: the gap in the machine's own numbers shows it to every verifier.",
+			"Say that entries, or segments of recordings, were handed in which were not: the gap in the machine's own numbers shows it to every verifier, from the next entry on.",
 			"Have registrations and heartbeats signed, and nothing else.",
 		},
 	},
