@@ -12,30 +12,35 @@ import (
 
 // getAgents gives a page of agents with their states, in the order of names.
 func (s *Server) getAgents(ctx context.Context, r *door.Request) (wire.AgentsPage, error) {
-	var rows []store.Target
-	err := s.store.View(ctx, r.Caller.Team, func(tx store.Tx) (err error) {
-		rows, err = tx.Targets.List(r.Text("after"), wire.MaxAgents)
-		return err
-	})
+	states, next, err := s.agentStates(ctx, r.Caller.Team, r.Text("after"))
 	if errors.Is(err, store.ErrInvalid) {
 		return wire.AgentsPage{}, door.Malformed("after is not a name", "take next of the page before")
 	}
+	return wire.AgentsPage{Agents: states, Next: next}, err
+}
+
+// agentStates gives the states of a page of agents, and where the next page
+// begins. While rendezvous can't be asked, they are not known.
+func (s *Server) agentStates(ctx context.Context, team, after string) (states []wire.AgentState, next string, err error) {
+	var rows []store.Target
+	err = s.store.View(ctx, team, func(tx store.Tx) (err error) {
+		rows, err = tx.Targets.List(after, wire.MaxAgents)
+		return err
+	})
 	if err != nil {
-		return wire.AgentsPage{}, err
+		return nil, "", err
 	}
 	kids := make([]key.Kid, len(rows))
 	for i := range rows {
 		kids[i] = rows[i].Kid
 	}
-	states, err := s.presence.States(ctx, r.Caller.Team, kids)
-	if err != nil {
+	if states, err = s.presence.States(ctx, team, kids); err != nil {
 		s.logger.Warn("rendezvous does not say who is online", "err", err)
 	}
-	page := wire.AgentsPage{Agents: states}
 	if len(rows) == wire.MaxAgents {
-		page.Next = rows[len(rows)-1].Name
+		next = rows[len(rows)-1].Name
 	}
-	return page, nil
+	return states, next, nil
 }
 
 // reachable refuses a session with an agent that is not connected.

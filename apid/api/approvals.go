@@ -93,7 +93,7 @@ func (s *Server) postApproval(ctx context.Context, r *door.Request, in wire.AskR
 		if err := s.record(t, entry); err != nil {
 			return err
 		}
-		return asked.Write(t.tx)
+		return t.keep(asked)
 	})
 	switch {
 	case err != nil:
@@ -163,7 +163,7 @@ func (s *Server) namedApprovals(t *team, p token.Proof, ids []token.ID) (namedAp
 // spend uses the approvals up, in the transaction of the grant.
 func (n *namedApprovals) spend(t *team) error {
 	for i := range n.rows {
-		if err := n.rows[i].Write(t.tx); err != nil {
+		if err := t.keep(n.rows[i]); err != nil {
 			return err
 		}
 	}
@@ -310,12 +310,11 @@ func (s *Server) postDecision(ctx context.Context, r *door.Request, in wire.Seal
 		if err := s.record(t, a.Entry(t.roster, action, party(r.Caller), in.Decision)); err != nil {
 			return err
 		}
-		return a.Write(t.tx)
+		return t.keep(a)
 	})
 	if err != nil {
 		return wire.Approval{}, err
 	}
-	s.waiters.Changed(id)
 	return a.Show(r.Caller, s.now(), true), nil
 }
 
@@ -350,12 +349,11 @@ func (s *Server) postCancel(ctx context.Context, r *door.Request, in wire.Cancel
 		if err := s.record(t, entry); err != nil {
 			return err
 		}
-		return a.Write(t.tx)
+		return t.keep(a)
 	})
 	if err != nil {
 		return wire.Approval{}, err
 	}
-	s.waiters.Changed(id)
 	shown := a.Show(r.Caller, s.now(), true)
 	shown.Actor = &actor
 	return shown, nil

@@ -93,8 +93,7 @@ func moveSession(t *team, c door.Caller, e audit.Entry) error {
 		}
 	}
 	row.State = state
-	_, err = t.tx.Sessions.Update(row)
-	return err
+	return t.move(row)
 }
 
 // endedAt notes in a session's body that the log's newest entry is about its end.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/internal/audit"
@@ -30,6 +31,24 @@ type team struct {
 	signer key.Kid // of log
 	wrote  bool    // entries that no checkpoint covers yet
 	signed []byte  // the checkpoint over them
+
+	// What changed, for those who wait or listen.
+	began    roster.Head
+	asks     []*ask.Ask
+	sessions []store.Session
+}
+
+// keep stores an ask.
+func (t *team) keep(a *ask.Ask) error {
+	t.asks = append(t.asks, a)
+	return a.Write(t.tx)
+}
+
+// move stores a session's next state.
+func (t *team) move(row store.Session) error {
+	t.sessions = append(t.sessions, row)
+	_, err := t.tx.Sessions.Update(row)
+	return err
 }
 
 // record appends an entry of apid's own.
@@ -53,7 +72,7 @@ func (s *Server) begin(tx store.Tx, name string) (*team, error) {
 // names, also while keys are rotated.
 func (s *Server) team(tx store.Tx, r *roster.Roster) *team {
 	id := s.cfg.Keys.Log.For(r.ServerKeys(roster.ServerLog))
-	return &team{tx: tx, roster: r, signer: id.Kid(), log: audit.NewLog(id, r.TeamFP(), r.TeamID())}
+	return &team{tx: tx, roster: r, began: r.Head(), signer: id.Kid(), log: audit.NewLog(id, r.TeamFP(), r.TeamID())}
 }
 
 // transact runs f as the team's only writer. What f recorded is under a signed
@@ -68,8 +87,8 @@ func (s *Server) transact(ctx context.Context, name string, f func(*team) error)
 	})
 }
 
-// commit runs f in the team's transaction, signs what it recorded, and remembers
-// what was signed. A log that was set back is not signed, and nothing is kept.
+// commit runs f in the team's transaction, signs what it recorded, remembers what
+// was signed, and wakes those who wait for what changed. A log that was set back is not signed, and nothing is kept.
 func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*team, error)) error {
 	var t *team
 	err := s.store.Tx(ctx, name, func(tx store.Tx) (err error) {
@@ -86,8 +105,12 @@ func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*tea
 	case errors.Is(err, marks.ErrSetBack):
 		s.logger.Error("nothing is signed or granted for this team", "team", name, "err", err)
 		return wire.NewProblem(wire.KindUnavailable, "the audit log in this server's database is older than what the server has signed: it goes no further", "tell whoever runs the server")
-	case err != nil || t.signed == nil:
+	case err != nil:
 		return err
+	}
+	s.tell(name, t)
+	if t.signed == nil {
+		return nil
 	}
 	if err := s.marks.Signed(name, t.signed); err != nil {
 		s.logger.Error("a signed checkpoint is not remembered", "team", name, "err", err)

@@ -20,6 +20,7 @@ type ids struct {
 	agent    key.Kid
 	approval token.ID
 	session  token.ID // recorded, of the agent
+	event    token.ID
 }
 
 // isolated says for each route how a member of one team asks for a thing of
@@ -54,6 +55,9 @@ var isolated = map[string]struct {
 	}},
 	"GET /v1/roster": {want: 401, as: "who is not on a roster is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		return eve.signedSend(t, eve.staging, "GET", "/v1/roster?team="+of.team, nil)
+	}},
+	"GET /v1/events": {want: 200, as: "where it goes on is no thing of a team: it begins anew", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return 200, wire.AppendEvent(nil, eve.bob.listen(t, of.event.String()).want(wire.EventReset))
 	}},
 	"POST /v1/entries": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		b, err := audit.NewChain(eve.staging, audit.Link{}).Next(audit.Entry{
@@ -130,8 +134,9 @@ func TestForeignIsUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorded, _ := acme.recorded(t)
-	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID, recorded}
-	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID(), token.NewID()}
+	event := acme.bob.listen(t, "").want(wire.EventReset).Stamp
+	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID, recorded, event}
+	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID(), token.NewID(), token.NewID()}
 	for _, rt := range s.routes() {
 		t.Run(rt.Label(), func(t *testing.T) {
 			row, ok := isolated[rt.Label()]

@@ -22,6 +22,7 @@ func (s *Server) routes() []door.Route {
 		door.Get("/v1/roster", door.Reader, "The team's signed roster statements.", s.getRoster).Query("after"),
 		door.Post("/v1/roster/statements", door.Member, "Append signed statements, all or none.", s.postStatements),
 		door.Get("/v1/agents", door.Member, "Which agents are online.", s.getAgents).Query("after"),
+		door.Get("/v1/events", door.Member, "Server-sent events: hints that something changed which one may see.", s.events.Serve),
 		door.Get("/v1/actor", door.Member, "Where the chain of this device's proofs stands.", s.getActor),
 		door.Post("/v1/proofs", door.Member, "Record a proof of this device without any effect.", s.postProof),
 		door.Post("/v1/sessions", door.Member, "Ask for a grant.", s.postSession),

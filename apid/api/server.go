@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/events"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
@@ -75,6 +77,7 @@ type Server struct {
 	rosters    rosters.Cache
 	recordings *recordings.Service
 	waiters    *waiters.List
+	events     *events.Hub
 	mailbox    *mailbox.Box
 	refusals   *door.Limiter // those that leave an entry
 	handler    http.Handler
@@ -162,6 +165,7 @@ func New(cfg Config) (*Server, error) {
 		mailbox:  mailbox.New(cfg.Now),
 		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}
+	s.events = events.New(s.again, cfg.Now)
 	s.recordings = recordings.New(recordings.Config{
 		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: endEntry,
 	})
@@ -204,11 +208,10 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}
 	s.addr.Store(l.Addr().String())
 	work, stopWork := context.WithCancel(ctx)
-	background := make(chan struct{})
-	go func() {
-		defer close(background)
-		s.sweep(work)
-	}()
+	var background sync.WaitGroup
+	background.Go(func() { s.sweep(work) })
+	watch := presence.Watch{Teams: s.events.Teams, Page: s.agentStates, Changed: s.events.PublishAgents}
+	background.Go(func() { watch.Run(work) })
 	srv := &http.Server{
 		Handler:           s.handler,
 		TLSConfig:         s.cfg.TLS,
@@ -221,6 +224,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		BaseContext:       func(net.Listener) context.Context { return work },
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+	srv.RegisterOnShutdown(s.events.Close) // they would not end by themselves
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.TLS != nil {
@@ -242,6 +246,6 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		<-served
 	}
 	stopWork()
-	<-background
+	background.Wait()
 	return errors.Join(err, s.marks.Save())
 }

@@ -109,7 +109,6 @@ func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.Sessi
 	case refusal != nil:
 		return wire.SessionAnswer{}, refusal
 	}
-	s.waiters.Changed(in.Approvals...)
 	return s.sessionAnswer(r.Caller, body)
 }
 
@@ -199,10 +198,11 @@ func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody
 	if err != nil {
 		return sessionBody{}, err
 	}
-	_, err = t.tx.Sessions.Insert(store.Session{
+	row, err := t.tx.Sessions.Insert(store.Session{
 		ID: p.SessionID, State: sessionGranted, Operator: p.Operator, Agent: p.Target, ProofHash: j.proof.Hash(),
 		Created: now, EndsBy: now.Add(last), Body: b,
 	})
+	t.sessions = append(t.sessions, row)
 	return body, err
 }
 

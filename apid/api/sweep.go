@@ -7,7 +7,6 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/store"
-	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 const (
@@ -73,9 +72,7 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 	if err != nil || !busy {
 		return err
 	}
-	var changed []token.ID
-	err = s.transact(ctx, name, func(t *team) error {
-		changed = nil
+	return s.transact(ctx, name, func(t *team) error {
 		for _, state := range []approval.State{approval.Pending, approval.Approved} {
 			due, err := t.tx.Approvals.Due(string(state), now, sweepLimit)
 			if err != nil {
@@ -92,10 +89,9 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 				if err := s.record(t, a.Entry(t.roster, "expire", t.own())); err != nil {
 					return err
 				}
-				if err := a.Write(t.tx); err != nil {
+				if err := t.keep(a); err != nil {
 					return err
 				}
-				changed = append(changed, a.Record.ID)
 			}
 		}
 		if err := endSessions(t, now); err != nil {
@@ -104,10 +100,6 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 		_, err := t.tx.Replay.Prune(now.Add(-replayGrace), store.MaxPage)
 		return err
 	})
-	if err == nil {
-		s.waiters.Changed(changed...)
-	}
-	return err
 }
 
 func endSessions(t *team, now time.Time) error {
@@ -118,7 +110,7 @@ func endSessions(t *team, now time.Time) error {
 		}
 		for _, row := range due {
 			row.State = sessionEnded
-			if _, err := t.tx.Sessions.Update(row); err != nil {
+			if err := t.move(row); err != nil {
 				return err
 			}
 		}

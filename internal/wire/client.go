@@ -37,6 +37,7 @@ type Client struct {
 	identity key.Identity
 	http     *http.Client
 	now      func() time.Time
+	pause    time.Duration // before a lost stream of events is opened again
 
 	signingIn chan struct{} // holds one value; who has it may sign in
 
@@ -59,7 +60,7 @@ func NewClient(o Options) (*Client, error) {
 	if o.Identity.IsZero() {
 		return nil, errors.New("wire: a client needs the identity of a device")
 	}
-	c := &Client{base: base, teamID: o.TeamID, identity: o.Identity, http: httpClient(o.HTTP), now: o.Now,
+	c := &Client{base: base, teamID: o.TeamID, identity: o.Identity, http: httpClient(o.HTTP), now: o.Now, pause: firstPause,
 		signingIn: make(chan struct{}, 1), nonces: make(map[string]string)}
 	if c.now == nil {
 		c.now = time.Now

@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 const (
@@ -82,6 +84,8 @@ type call struct {
 	out    any           // pointer for the JSON answer; nil: ignored
 	wait   time.Duration // that the server was asked to wait before it answers
 	open   bool          // needs no token
+
+	lastEvent token.ID // of a stream of events that goes on
 }
 
 // url is what is signed; with the query when withQuery is set.
@@ -120,8 +124,11 @@ func (c *call) send(ctx context.Context, client *http.Client, body []byte, heade
 		return nil, fmt.Errorf("wire: %w", err)
 	}
 	req.Header = header
-	req.Header.Set("Accept", "application/json, application/octet-stream, "+ContentTypeProblem)
+	req.Header.Set("Accept", "application/json, application/octet-stream, "+ContentTypeEvents+", "+ContentTypeProblem)
 	req.Header.Set("User-Agent", "tucdesk")
+	if !c.lastEvent.IsZero() {
+		req.Header.Set(HeaderLastEvent, c.lastEvent.String())
+	}
 	switch {
 	case c.raw != nil:
 		req.Header.Set("Content-Type", "application/octet-stream")

@@ -114,6 +114,12 @@ func (a *Ask) Visible(c door.Caller, now time.Time) bool {
 	return a.Record.Requester == c.Device.MemberID || c.Audits() || a.MayDecide(c.Roster, c.Kid, now)
 }
 
+// Outline gives what Visible needs of the ask, without its blobs: what is kept in
+// memory to judge later who may be told of a change.
+func (a *Ask) Outline() *Ask {
+	return &Ask{Record: approval.Record{Requester: a.Record.Requester, Quorum: a.Record.Quorum}, Rule: a.Rule, Approvers: a.Approvers}
+}
+
 // Show gives the ask to a caller; its sealed blobs only when they are asked for.
 func (a *Ask) Show(c door.Caller, now time.Time, blobs bool) wire.Approval {
 	rec := a.Record.At(now)

@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/store/sqlite"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -124,5 +125,28 @@ func TestProblem(t *testing.T) {
 	}
 	if !errors.Is(door.NotFound(), wire.ErrNotFound) {
 		t.Error("not found is not found")
+	}
+}
+
+// What is kept to judge who may be told is judged alike, and holds no blob.
+func TestOutlineIsSeenAlike(t *testing.T) {
+	now := time.Unix(1_790_000_000, 0)
+	a := sample(t, now)
+	o := a.Outline()
+	if o.Sealed != nil || o.Decisions != nil || o.stored.Body != nil || o.Record.Decisions != nil {
+		t.Errorf("the outline holds blobs: %+v", o)
+	}
+	on := new(roster.Roster)
+	for name, c := range map[string]struct {
+		caller door.Caller
+		sees   bool
+	}{
+		"asker":   {door.Caller{Roster: on, Device: roster.Device{MemberID: "alice"}}, true},
+		"auditor": {door.Caller{Roster: on, Device: roster.Device{MemberID: "dora", Roles: []string{"auditor"}}}, true},
+		"other":   {door.Caller{Roster: on, Device: roster.Device{MemberID: "frank", Roles: []string{"sre"}}}, false},
+	} {
+		if a.Visible(c.caller, now) != c.sees || o.Visible(c.caller, now) != c.sees {
+			t.Errorf("%s: the ask is seen: %v, its outline: %v, want %v", name, a.Visible(c.caller, now), o.Visible(c.caller, now), c.sees)
+		}
 	}
 }

@@ -37,6 +37,7 @@ type Caller struct {
 	Device roster.Device // of a member
 	Agent  roster.Agent  // of an agent
 	Proof  token.DPoP    // of a member: of this request
+	Until  time.Time     // of a member: when the access token ends
 }
 
 // Audits reports whether a member may read the audit log.
@@ -135,7 +136,7 @@ func (d *Door) signedIn(r *http.Request, sum envelope.Hash) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	c := Caller{Team: claims.TeamID, Kid: claims.JKT, Proof: proof}
+	c := Caller{Team: claims.TeamID, Kid: claims.JKT, Proof: proof, Until: claims.Expires}
 	if c.Roster, err = d.cfg.Roster(r.Context(), c.Team); err != nil {
 		return Caller{}, err
 	}

@@ -159,6 +159,74 @@ func TestStreamIsCut(t *testing.T) {
 	}
 }
 
+// A feed outlives the deadlines that the server has for answers, over HTTP/1.1
+// and HTTP/2, and its reader has each part at once.
+func TestFeedOutlivesDeadlines(t *testing.T) {
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(proto, func(t *testing.T) {
+			next, ended := make(chan string), make(chan error, 1)
+			w := newWorld(t, Get("/v1/feed", Anyone, "", func(context.Context, *Request) (Feed, error) {
+				return func(ctx context.Context, send func([]byte) error) error {
+					for {
+						select {
+						case part := <-next:
+							if err := send([]byte(part)); err != nil {
+								return err
+							}
+						case <-ctx.Done():
+							ended <- ctx.Err()
+							return ctx.Err()
+						}
+					}
+				}, nil
+			}))
+			srv := httptest.NewUnstartedServer(w.handler)
+			const deadline = 100 * time.Millisecond
+			srv.Config.ReadTimeout, srv.Config.WriteTimeout = deadline, deadline
+			srv.EnableHTTP2 = proto == "HTTP/2.0"
+			srv.StartTLS()
+			defer srv.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+"/v1/feed", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := make(chan *http.Response, 1)
+			go func() {
+				resp, err := srv.Client().Do(req)
+				if err != nil {
+					t.Error(err)
+				}
+				answer <- resp
+			}()
+			next <- "first"
+			resp := <-answer
+			if resp == nil {
+				return
+			}
+			defer resp.Body.Close()
+			if resp.Proto != proto || resp.Header.Get("Content-Type") != wire.ContentTypeEvents {
+				t.Errorf("%s, %s", resp.Proto, resp.Header.Get("Content-Type"))
+			}
+			got := make([]byte, 5)
+			for i := range 3 {
+				if i > 0 {
+					time.Sleep(2 * deadline) // both deadlines are over
+					next <- "again"
+				}
+				if _, err := io.ReadFull(resp.Body, got); err != nil {
+					t.Fatalf("part %d: %v", i, err)
+				}
+			}
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("the feed of a reader that went ended with %v", err)
+			}
+		})
+	}
+}
+
 func TestConfigIsComplete(t *testing.T) {
 	if _, err := New(Config{URL: testURL}); err == nil {
 		t.Error("a door without a key")

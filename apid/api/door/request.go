@@ -91,6 +91,47 @@ func Put[Out any](path string, limit int64, doc string, f func(context.Context, 
 // byte cuts the connection, so that nobody takes a part for the whole.
 type Stream func(w io.Writer) error
 
+// A Feed is an answer that goes on while its caller listens: server-sent events.
+// It ends when it returns. ctx ends with the connection; send gives up on a
+// reader that takes nothing for feedWrite.
+type Feed func(ctx context.Context, send func([]byte) error) error
+
+// feedWrite bounds how long one send of a Feed may take.
+const feedWrite = 10 * time.Second
+
+// feed writes a Feed.
+func (d *Door) feed(w http.ResponseWriter, hr *http.Request, feed Feed) {
+	w.Header().Set("Content-Type", wire.ContentTypeEvents)
+	w.Header().Set("X-Accel-Buffering", "no") // for a proxy that would hold it back
+	// The server's deadlines are for a request and its answer; here each send
+	// has its own. As for a Stream, a test's writer has none.
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{})
+	_ = c.SetWriteDeadline(time.Time{})
+	err := feed(hr.Context(), func(b []byte) error {
+		_ = c.SetWriteDeadline(time.Now().Add(feedWrite))
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		// On HTTP/2 it would end the stream also while nothing is written.
+		return ignoreUnsupported(c.SetWriteDeadline(time.Time{}))
+	})
+	_ = c.SetWriteDeadline(time.Now().Add(feedWrite))
+	if err != nil {
+		d.cfg.Logger.Debug("a stream of events ended", "err", err)
+	}
+}
+
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
+}
+
 // serve is the one way through which every request goes.
 func (d *Door) serve(rt *Route) http.HandlerFunc {
 	return func(w http.ResponseWriter, hr *http.Request) {
@@ -108,6 +149,10 @@ func (d *Door) answer(w http.ResponseWriter, hr *http.Request, rt *Route) (statu
 	answer, err := d.call(w, hr, rt)
 	if err != nil {
 		return d.refuse(w, err)
+	}
+	if feed, ok := answer.(Feed); ok {
+		d.feed(w, hr, feed)
+		return http.StatusOK
 	}
 	if write, ok := answer.(Stream); ok {
 		w.Header().Set("Content-Type", "application/octet-stream")

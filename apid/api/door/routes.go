@@ -102,9 +102,13 @@ func (rt *Route) operation(schemas huma.Registry) *huma.Operation {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: jsonOf(schemas, rt.in, "application/json")}
 	}
 	answer := &huma.Response{Description: "OK"}
-	if rt.out == reflect.TypeFor[Stream]() {
+	switch rt.out {
+	case reflect.TypeFor[Stream]():
 		answer.Content = map[string]*huma.MediaType{"application/octet-stream": {}}
-	} else {
+	case reflect.TypeFor[Feed]():
+		answer.Content = map[string]*huma.MediaType{wire.ContentTypeEvents: {}}
+		op.Parameters = append(op.Parameters, &huma.Param{Name: wire.HeaderLastEvent, In: "header", Schema: &huma.Schema{Type: huma.TypeString}})
+	default:
 		answer.Content = jsonOf(schemas, rt.out, "application/json")
 	}
 	op.Responses["200"] = answer
