@@ -139,7 +139,7 @@ func approvalDrills() []*drill {
 				file: "backend/control/approve.go", in: "(*Backend).open1",
 				old:  "if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {",
 				new:  "if false && a.ID != ap.ID {",
-				then: "the approver sees and signs the other command, under the first one's number",
+				then: "the approver is shown the other command as this request",
 			},
 			play: func(w *world) string {
 				alice, bob := w.as("alice"), w.as("bob")

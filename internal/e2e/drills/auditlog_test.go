@@ -90,7 +90,7 @@ func logDrills() []*drill {
 			check: check{
 				file: "internal/audit/verify.go", in: "(*verification).checkTogether",
 				old: "if !e.Type.byRecorder() {", new: "if false && !e.Type.byRecorder() {",
-				then: "the log holds a command that never ran",
+				then: "the entry still lacks the word of the operator whom it names",
 			},
 			play: func(w *world) string {
 				w.as("alice").fine("web-1")
@@ -162,7 +162,7 @@ func logDrills() []*drill {
 			check: check{
 				file: "internal/audit/verify.go", in: "(*verification).genesis",
 				old: "if r.TeamFP() != v.report.TeamFP {", new: "if false && r.TeamFP() != v.report.TeamFP {",
-				then: "every entry is still refused: each names the fingerprint of its team",
+				then: "its checkpoint is still not one of this team's log",
 			},
 			play: func(w *world) string {
 				mallory := w.identity()

@@ -206,7 +206,7 @@ func databaseDrills() []*drill {
 				file: "backend/control/approve.go", in: "(*Backend).open1",
 				old:  "if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {",
 				new:  "if false && a.ID != ap.ID {",
-				then: "the approver sees and signs the other command, under the first one's number",
+				then: "the approver is shown the other command as this request; apid refuses the decision, which names the other",
 			},
 			play: func(w *world) string {
 				alice := w.as("alice")
@@ -360,7 +360,7 @@ func databaseDrills() []*drill {
 			check: check{
 				file: "apid/api/effect.go", in: "(*Server).useProof",
 				old: "if p.ActorSeq != seq+1 || p.ActorPrev != last {", new: "if false && p.ActorSeq != seq+1 {",
-				then: "the session runs, and the log that is exported afterwards has gaps in every chain",
+				then: "the store still moves a chain by one only, and the session is refused without a reason",
 			},
 			play: func(w *world) string {
 				alice := w.as("alice")

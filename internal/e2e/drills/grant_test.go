@@ -48,15 +48,16 @@ func grantDrills() []*drill {
 		{
 			part: malApid, name: "grant what policy denies", promise: "a grant is needed and never enough: the agent judges by the signed policy",
 			attack: "grants a session to somebody whom no rule lets in",
-			shows:  "policy: the agent's own policy does not allow this",
+			shows:  "(this agent's policy: version 1)",
 			check: check{
 				file: "agent/host/checker.go", in: "(*checker).judge",
 				old: "if a.verdict.Effect == policy.Deny {", new: "if false && a.verdict.Effect == policy.Deny {",
-				then: "the agent still refuses when it judges the command, after the handshake",
+				then: "the agent still refuses: a verdict that denies meets no gate level",
 			},
 			play: func(w *world) string {
 				c := w.canary(0)
-				return w.refused(w.attack(w.machines["web-1"], attempt{by: w.inLeague("dora"), argv: c.low()}))
+				m := w.machines["web-1"]
+				return w.refused(w.attack(m, attempt{by: w.inLeague("dora"), argv: c.low()})) + m.await(w, "session refused")
 			},
 		},
 		{

@@ -119,7 +119,7 @@ func networkDrills() []*drill {
 			check: check{
 				file: "agent/host/checker.go", in: "(*checker).admit",
 				old: "if p.SessionID != o.SessionID {", new: "if false && p.SessionID != o.SessionID {",
-				then: "the handshake, which is over the session's id, does not come about",
+				then: "the relay's credential, which names the session, does not fit",
 			},
 			play: func(w *world) string {
 				w.meet.route = func(o *wire.Offer) (wire.OfferAnswer, bool, error) {
