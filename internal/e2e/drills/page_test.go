@@ -61,8 +61,9 @@ func page() string {
 		"lets it play one attack against the honest client, the honest agent and the offline verifier, and asserts two things: what must not happen (a\n" +
 		"file on the machine is not touched, a forged log does not verify), and what the honest side says.\n\n" +
 		"A test that can't fail proves nothing. So each drill names the check that stops the attack, and\n" +
-		"`go test ./internal/e2e/drills -run TestMutations -mutate` builds it without that check: every drill fails then. The last column says what\n" +
-		"comes of the attack in that build; where another wall still holds, it says which.\n")
+		"`go test ./internal/e2e/drills -run TestMutations -mutate` builds it without that check: every drill fails then, but for those\n" +
+		"that have nothing to leave out. The last column says what comes of the attack in that build; where another wall still holds, it says which.\n" +
+		"\"silence\" is what a machine says to strangers: nothing at all.\n")
 	for _, p := range parts {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", p.title, p.has)
 		b.WriteString("| drill | promise | the attack | the honest side says | check | without it |\n|---|---|---|---|---|---|\n")

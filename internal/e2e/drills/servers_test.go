@@ -9,14 +9,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -122,23 +123,23 @@ func invent(v any) trick {
 	}
 }
 
-// forward plays what a server that was taken over says of the roster.
+// serveRoster has apid change what it says of the roster.
 func (w *world) serveRoster(change func(*wire.RosterPage)) {
 	w.apid.play("GET /v1/roster", alter(change))
 }
 
-// frozen has apid show the roster as it is now, to everybody and for ever.
-func (w *world) frozen() {
-	head := wire.Head(w.homes["carol"].Roster().Head())
-	w.serveRoster(func(p *wire.RosterPage) { freeze(p, head) })
-}
-
-// freeze cuts a page at a head.
-func freeze(p *wire.RosterPage, head wire.Head) {
-	if over := int64(p.Head.Seq) - int64(head.Seq); over > 0 && !p.More {
-		p.Statements = p.Statements[:max(0, int64(len(p.Statements))-over)]
-	}
-	p.Head = head
+// freeze has apid show the roster up to a head to everybody, whether or not the
+// true one would let them see it.
+func (w *world) freeze(head roster.Head) {
+	w.apid.play("GET /v1/roster", func(r *http.Request, _ []byte, _ func([]byte) answer) answer {
+		after, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+		true1 := w.homes["carol"].Roster()
+		page := wire.RosterPage{Genesis: true1.Genesis(), Statements: [][]byte{}, Head: wire.Head(head)}
+		if after < head.Seq {
+			page.Statements = true1.Statements(after)[:head.Seq-after]
+		}
+		return invent(page)(nil, nil, nil)
+	})
 }
 
 // meet is a rendezvous of the attacker's own. It checks nothing, keeps everything
@@ -379,6 +380,3 @@ func (m *meet) reply(rw http.ResponseWriter, v any, err error) {
 	m.w.saw(b)
 	rw.Write(b)
 }
-
-// zero is no hash at all.
-var zero envelope.Hash

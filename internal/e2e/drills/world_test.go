@@ -80,7 +80,6 @@ type world struct {
 	mu        sync.Mutex
 	seen      bytes.Buffer // all that has passed the servers
 	datagrams func([]byte) [][]byte
-	secrets   []string // that must be nowhere
 	canaries  []canary
 }
 
