@@ -361,10 +361,19 @@ func TestKilledAPID(t *testing.T) {
 			}
 		})
 	}
-	for range kills(t) {
-		old := d.kill9(t, "apid")
+	ackedNow := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acked)
+	}
+	for n := range kills(t) {
+		old, before := d.kill9(t, "apid"), ackedNow()
 		await(t, "apid's restart", func() bool { return d.pidOf(t, "apid") != old })
-		// From "not up yet" to "in the middle of many requests".
+		// From "not up yet" to "in the middle of many requests": every other
+		// time something has to get through first.
+		if n%2 == 0 {
+			await(t, "a command between two kills", func() bool { return ackedNow() > before })
+		}
 		time.Sleep(time.Duration(rng.Int64N(int64(1200 * time.Millisecond))))
 	}
 	close(stop)
