@@ -131,9 +131,23 @@ type (
 		Await(ctx context.Context, id ApprovalID) error
 	}
 
+	// A Watcher says at once what a listing would show only when it is next
+	// asked for. What changes because time passes, it does not say.
+	Watcher interface {
+		// Watch calls changed once when it begins to watch, as for a change
+		// of everything, and then for each change; several may be told as
+		// one, and some in vain. It makes one call at a time, which must
+		// return soon. It returns ctx's error, ErrClosed, or an error that
+		// says why changes can't be watched: then one asks now and then.
+		Watch(ctx context.Context, changed func(Change)) error
+	}
+
 	// An Unwrapper is a decorator of a Backend.
 	Unwrapper interface{ Unwrap() Backend }
 )
+
+// A Change says what is worth asking for again. The zero value is nothing.
+type Change struct{ Targets, Approvals bool }
 
 // As finds a capability of b: in b itself, else in what it decorates.
 func As[T any](b Backend) (T, bool) {

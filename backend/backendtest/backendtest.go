@@ -62,6 +62,7 @@ var tests = []struct {
 	{"HeldThenDeniedNever", heldThenDeniedNever},
 	{"NobodyApprovesTheirOwn", nobodyApprovesTheirOwn},
 	{"DecidedOnce", decidedOnce},
+	{"WatcherTellsAtOnce", watcherTellsAtOnce},
 	{"ZeroVerdictDenies", zeroVerdictDenies},
 	{"BatchAgrees", batchAgrees},
 	{"CapabilitiesSurviveDecorator", capabilitiesSurviveDecorator},

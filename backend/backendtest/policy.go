@@ -167,6 +167,96 @@ func decidedOnce(t *testing.T, h *Harness) {
 	}
 }
 
+// A watch is a call of Watch that runs.
+type watch struct {
+	changes chan backend.Change
+	ended   chan error
+	stop    context.CancelFunc
+}
+
+// startWatch watches b and waits until it has begun.
+func startWatch(t *testing.T, b backend.Backend) *watch {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	w := &watch{make(chan backend.Change, 1000), make(chan error, 1), stop}
+	watcher := require[backend.Watcher](t, b, "Watcher")
+	go func() {
+		w.ended <- watcher.Watch(ctx, func(c backend.Change) { w.changes <- c })
+	}()
+	within(t, patience, "the first call of changed", func() {
+		if first := <-w.changes; !first.Targets || !first.Approvals {
+			t.Errorf("Watch began with %+v", first)
+		}
+	})
+	return w
+}
+
+// until waits for changes of approvals until one shows a state of id to b.
+func (w *watch) until(t *testing.T, b backend.Backend, id backend.ApprovalID, want backend.ApprovalState) {
+	t.Helper()
+	approver := require[backend.Approver](t, b, "Approver")
+	shown := func() bool {
+		for a, err := range approver.Pending(t.Context()) {
+			if err != nil {
+				t.Errorf("Pending: %v", err)
+				return true
+			}
+			if a.ID == id {
+				return a.State == want
+			}
+		}
+		return want != backend.ApprovalWaiting // it has left the queue
+	}
+	within(t, patience, "a change that shows approval "+string(want), func() {
+		for c := range w.changes {
+			if c.Approvals && shown() {
+				return
+			}
+		}
+	})
+}
+
+// watcherTellsAtOnce is for backends that can watch. Nothing here asks before it
+// was told to.
+func watcherTellsAtOnce(t *testing.T, h *Harness) {
+	b := h.open(t)
+	if _, ok := backend.As[backend.Watcher](b); !ok {
+		t.Log("the backend is no Watcher: whoever wants to know asks now and then")
+		return
+	}
+	if h.Approver == nil {
+		t.Fatal("Harness.Approver is not set")
+	}
+	other := h.Approver(t, b)
+	t.Cleanup(func() { other.Close() })
+	mine, theirs := startWatch(t, b), startWatch(t, other)
+	id, err := require[backend.Asker](t, b, "Asker").Ask(t.Context(), h.Held)
+	if err != nil {
+		t.Fatalf("Ask: %v", err)
+	}
+	theirs.until(t, other, id, backend.ApprovalWaiting)
+	mine.until(t, b, id, backend.ApprovalWaiting)
+	if err := decide(t, other, id, backend.Decision{Reason: "not today"}); err != nil {
+		t.Fatalf("Decide: %v", err)
+	}
+	mine.until(t, b, id, backend.ApprovalDenied)
+	mine.stop()
+	within(t, patience, "Watch, after its context was done,", func() {
+		if err := <-mine.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v", err)
+		}
+	})
+	if err := other.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	within(t, patience, "Watch, after Close,", func() {
+		if err := <-theirs.ended; !errors.Is(err, backend.ErrClosed) {
+			t.Errorf("Watch returned %v", err)
+		}
+	})
+	theirs.stop()
+}
+
 func zeroVerdictDenies(t *testing.T, h *Harness) {
 	b := h.open(t)
 	ev := require[backend.Evaluator](t, b, "Evaluator")
@@ -221,6 +311,9 @@ func capabilitiesSurviveDecorator(t *testing.T, h *Harness) {
 	_, bare = backend.As[backend.Asker](b)
 	_, behind = backend.As[backend.Asker](d)
 	same("Asker", bare, behind)
+	_, bare = backend.As[backend.Watcher](b)
+	_, behind = backend.As[backend.Watcher](d)
+	same("Watcher", bare, behind)
 }
 
 // faulty fails the first Open: before the backend saw it, or after, with the

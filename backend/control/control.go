@@ -96,6 +96,7 @@ type Backend struct {
 	now    func() time.Time
 	path   Path
 
+	ended     chan struct{} // closed by Close
 	mu        sync.Mutex
 	closed    bool
 	looked    time.Time // when the roster was last compared with apid's
@@ -103,6 +104,7 @@ type Backend struct {
 	syncErr   error
 	states    map[key.Kid]wire.AgentState
 	statesAt  time.Time
+	hints     int // from apid that roster or states have changed
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
 }
@@ -113,6 +115,7 @@ var (
 	_ backend.BatchEvaluator = (*Backend)(nil)
 	_ backend.Approver       = (*Backend)(nil)
 	_ backend.Asker          = (*Backend)(nil)
+	_ backend.Watcher        = (*Backend)(nil)
 )
 
 // New makes a backend of an opened home. It does not touch the network.
@@ -126,6 +129,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 	}
 	return &Backend{
 		home: home, api: api, logger: logger, now: time.Now,
+		ended:     make(chan struct{}),
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
 	}, nil
@@ -143,7 +147,10 @@ func (b *Backend) Home() *profile.Home { return b.home }
 // Close ends every terminal and every idle connection.
 func (b *Backend) Close() error {
 	b.mu.Lock()
-	b.closed = true
+	if !b.closed {
+		b.closed = true
+		close(b.ended)
+	}
 	open := make([]*terminal, 0, len(b.terminals))
 	for t := range b.terminals {
 		open = append(open, t)
@@ -179,6 +186,7 @@ func (b *Backend) Sync(ctx context.Context) (*roster.Roster, error) {
 }
 
 func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
+	hints := b.hinted()
 	r, err := b.fetch(ctx)
 	if err == nil {
 		if serr := b.home.Synced(); serr != nil {
@@ -188,6 +196,7 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case err == nil && b.hints != hints: // it may be older than the hint
 	case err == nil:
 		b.looked, b.failed = b.now(), time.Time{}
 	case ctx.Err() == nil:
@@ -272,7 +281,7 @@ func (b *Backend) Targets(ctx context.Context) iter.Seq2[backend.Target, error] 
 // what is known; a machine that is in no answer is unknown.
 func (b *Backend) agentStates(ctx context.Context) map[key.Kid]wire.AgentState {
 	b.mu.Lock()
-	states, at := b.states, b.statesAt
+	states, at, hints := b.states, b.statesAt, b.hints
 	b.mu.Unlock()
 	if b.now().Sub(at) < statesFresh {
 		return states
@@ -296,7 +305,10 @@ func (b *Backend) agentStates(ctx context.Context) map[key.Kid]wire.AgentState {
 		after = page.Next
 	}
 	b.mu.Lock()
-	b.states, b.statesAt = states, b.now()
+	b.states = states
+	if b.hints == hints {
+		b.statesAt = b.now()
+	}
 	b.mu.Unlock()
 	return states
 }

@@ -56,7 +56,8 @@ type World struct {
 	mu        sync.Mutex
 	targets   []*Target // sorted by ID
 	byID      map[backend.TargetID]*Target
-	approvals []*approval // in the order of asking
+	approvals []*approval   // in the order of asking
+	changed   chan struct{} // closed when approvals change next
 }
 
 type approval struct {
@@ -68,7 +69,7 @@ type approval struct {
 // NewWorld returns a world with these targets. Two targets with the same ID,
 // or one without, are an error.
 func NewWorld(targets []Target) (*World, error) {
-	w := &World{commands: builtins(), byID: make(map[backend.TargetID]*Target, len(targets))}
+	w := &World{commands: builtins(), byID: make(map[backend.TargetID]*Target, len(targets)), changed: make(chan struct{})}
 	for i := range targets {
 		t := targets[i]
 		if t.ID == "" {
@@ -86,7 +87,7 @@ func NewWorld(targets []Target) (*World, error) {
 
 // Backend returns the world as member sees it.
 func (w *World) Backend(member string) *Backend {
-	return &Backend{world: w, member: member, open: make(map[*terminal]struct{})}
+	return &Backend{world: w, member: member, open: make(map[*terminal]struct{}), ended: make(chan struct{})}
 }
 
 // Driver opens Demo worlds: "mem:alice" as alice.
@@ -111,6 +112,7 @@ type Backend struct {
 
 	mu     sync.Mutex
 	closed bool
+	ended  chan struct{} // closed by Close
 	open   map[*terminal]struct{}
 }
 
@@ -120,6 +122,7 @@ var _ interface {
 	backend.BatchEvaluator
 	backend.Approver
 	backend.Asker
+	backend.Watcher
 } = (*Backend)(nil)
 
 // Targets implements backend.Backend.
@@ -235,7 +238,10 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 // Close implements backend.Backend.
 func (b *Backend) Close() error {
 	b.mu.Lock()
-	b.closed = true
+	if !b.closed {
+		b.closed = true
+		close(b.ended)
+	}
 	open := make([]*terminal, 0, len(b.open))
 	for t := range b.open {
 		open = append(open, t)
@@ -316,6 +322,35 @@ func (b *Backend) Decide(ctx context.Context, id backend.ApprovalID, d backend.D
 	return b.world.decide(b.member, id, d, time.Now())
 }
 
+// Watch implements backend.Watcher. Targets never change.
+func (b *Backend) Watch(ctx context.Context, changed func(backend.Change)) error {
+	for c := (backend.Change{Targets: true, Approvals: true}); ; c.Targets = false {
+		next := b.world.next()
+		if err := b.usable(ctx); err != nil {
+			return err
+		}
+		changed(c)
+		select {
+		case <-next:
+		case <-ctx.Done():
+		case <-b.ended:
+		}
+	}
+}
+
+// next gives a channel that is closed when the approvals change.
+func (w *World) next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
+}
+
+// tell says that the approvals have changed. The caller holds w.mu.
+func (w *World) tell() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
 func (w *World) ask(member string, t *Target, req backend.OpenRequest, now time.Time) (backend.ApprovalID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -347,6 +382,7 @@ func (w *World) ask(member string, t *Target, req backend.OpenRequest, now time.
 		a.Tier = t.Tiers[req.Argv[0]]
 	}
 	w.approvals = append(w.approvals, a)
+	w.tell()
 	return a.ID, nil
 }
 
@@ -428,6 +464,7 @@ func (w *World) decide(member string, id backend.ApprovalID, d backend.Decision,
 		a.State, a.WhyNot = backend.ApprovalDenied, d.Reason
 	}
 	close(a.decided)
+	w.tell()
 	return nil
 }
 
@@ -450,5 +487,6 @@ func (w *World) use(member string, req backend.OpenRequest) error {
 		return fmt.Errorf("mem: %w", backend.ErrHeld)
 	}
 	a.State = backend.ApprovalUsed
+	w.tell()
 	return nil
 }
