@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,26 +28,34 @@ type Settings struct {
 	MaxStale      time.Duration `yaml:"max_stale" doc:"no new session on a roster that was not confirmed for so long"`
 	Poll          time.Duration `yaml:"poll" doc:"mean time between two questions for the roster"`
 	MaxSessions   int           `yaml:"max_sessions" doc:"sessions that run at a time"`
+	NetworkUser   string        `yaml:"network_user" doc:"whom the network half runs as when the agent is started as root; a user with no rights, and better one that nothing else runs as"`
 	MaxSpool      int64         `yaml:"max_spool" doc:"bytes of sealed recordings that wait on disk for their upload; when they are full, what must be recorded does not run"`
 }
 
 const defaultDir = "/var/lib/tucdesk-agent"
 
-// Command describes tucdesk-agent.
-func Command() daemon.Command {
+// defaultNetworkUser is on every system.
+const defaultNetworkUser = "nobody"
+
+// Command describes tucdesk-agent. at are the arguments at which this program has
+// the command, if it is a part of another.
+func Command(at ...string) daemon.Command {
 	return daemon.Command{
 		Name: "tucdesk-agent",
 		Doc:  "lets a team's operators reach this machine, under rules that it checks itself",
 		Config: Settings{
 			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256, MaxSpool: defaultSpool,
+			NetworkUser: defaultNetworkUser,
 		},
-		Admin:    "127.0.0.1:9465",
-		New:      newService,
-		Commands: append(newcomer.Commands(defaultDir), keysCommand()),
+		Admin: "127.0.0.1:9465",
+		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
+			return newService(cfg, env, append(slices.Clone(at), networkHalfName))
+		},
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand()),
 	}
 }
 
-func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
+func newService(cfg []byte, env daemon.Env, network []string) (daemon.Service, error) {
 	var s Settings
 	if err := daemon.Decode(cfg, &s); err != nil {
 		return nil, err
@@ -81,8 +90,22 @@ func newService(cfg []byte, env daemon.Env) (daemon.Service, error) {
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
 		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
-		Logger: env.Logger, Registry: env.Registry,
+		Network: network, NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
+}
+
+const networkHalfName = "net"
+
+// networkCommand is the network half. It takes no heed of signals: it ends with the
+// agent.
+func networkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    networkHalfName,
+		Short:  "Be the network half of an agent, which starts it",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE:   func(*cobra.Command, []string) error { return networkMain() },
+	}
 }
 
 func keysCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -48,6 +50,12 @@ type Config struct {
 	MaxSessions int           // that run at a time; 0: 256
 	MaxSpool    int64         // bytes of sealed recordings that wait on disk; 0: 1 GiB
 
+	// Network are the arguments with which this program is the network half, as a
+	// process of its own: see halves.Main. nil: the network half is part of this
+	// process.
+	Network     []string
+	NetworkUser string // whom it runs as when this process is root
+
 	Logger   *slog.Logger          // nil: none
 	Registry prometheus.Registerer // nil: none
 	Now      func() time.Time      // nil: time.Now
@@ -61,7 +69,9 @@ type Host struct {
 	api  uplink.API
 	dial func(context.Context, wire.Presence, wire.AgentHandler) error
 	open func(*uplink.Uplink) outside
-	disk ledger.Disk
+	// start starts a network half of a test's; nil: this program.
+	start func(socket *os.File) (wait func() error, kill func(), err error)
+	disk  ledger.Disk
 }
 
 // New checks the configuration. It touches neither disk nor network.
@@ -84,6 +94,9 @@ func New(c Config) (*Host, error) {
 		if c.Demo && !isLoopback(base) {
 			return nil, fmt.Errorf("host: %w", &daemon.SettingError{Key: name, Err: errors.New("a demo never leaves loopback")})
 		}
+	}
+	if err := checkApart(c); err != nil {
+		return nil, fmt.Errorf("host: %w", &daemon.SettingError{Key: "network_user", Err: err})
 	}
 	if c.MaxStale == 0 {
 		c.MaxStale = 24 * time.Hour
@@ -150,9 +163,10 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 	if led.Used.Damaged() {
 		h.c.Logger.Error("the ledger of used approvals was damaged: whatever was approved before now must be approved again")
 	}
-	ctx, fail := context.WithCancelCause(ctx)
+	whole := ctx
+	ctx, fail := context.WithCancelCause(whole)
 	defer fail(nil)
-	s, n, err := h.build(identity, unsealer, led, ready, func(err error) { fail(&diskError{err}) })
+	s, n, err := h.build(identity, unsealer, led, ready, fail)
 	if err != nil {
 		return err
 	}
@@ -164,11 +178,17 @@ func (h *Host) Run(ctx context.Context, ready func()) error {
 	n.Run(ctx)
 	s.Close()
 	n.Last()
-	var disk *diskError
-	if errors.As(context.Cause(ctx), &disk) {
-		return disk
+	if cause := context.Cause(ctx); cause != context.Cause(whole) {
+		return cause
 	}
 	return nil
+}
+
+// A networkHalf is an uplink.Uplink, or one in another process.
+type networkHalf interface {
+	Join(context.Context) error // until there is a roster
+	Run(context.Context)
+	Last() // hands in what is owed
 }
 
 // A diskError ends the agent: it can't promise any more what it must not forget.
@@ -180,10 +200,11 @@ func (e *diskError) Error() string {
 
 func (e *diskError) Unwrap() error { return e.err }
 
-// build makes both halves and joins them.
-func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func(), fail func(error)) (*sessions, *uplink.Uplink, error) {
+// build makes both halves and joins them. end ends the agent.
+func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.Ledger, ready func(), end context.CancelCauseFunc) (*sessions, networkHalf, error) {
 	c := h.c
 	logger := c.Logger
+	fail := func(err error) { end(&diskError{err}) }
 	t := &team{
 		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, floor: c.Floor, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger, fail: fail,
 	}
@@ -205,13 +226,36 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err := t.open(); err != nil {
 		return nil, nil, err
 	}
+	api, err := wire.ParseBase(c.APIURL)
+	if err != nil {
+		return nil, nil, err
+	}
 	in := &half{sessions: s, team: t, outbox: led.Outbox, presence: &presence{
-		identity: identity, team: t, audience: c.RendezvousURL, now: c.Now,
+		identity: identity, team: t, teamID: c.TeamID, audience: c.RendezvousURL, api: api, now: c.Now,
 	}}
+	n, err := h.network(in, ready, end)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.checker = &checker{
+		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now,
+		refresh: s.outside.Refresh,
+	}
+	return s, n, nil
+}
+
+// network makes the network half, in this process or in one of its own, and lets the
+// sessions reach it.
+func (h *Host) network(in *half, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
+	c := h.c
+	ready = sync.OnceFunc(ready)
+	if c.Network != nil || h.start != nil {
+		return h.apart(in, ready, end)
+	}
 	if h.api == nil {
-		signed, err := wire.NewSigned(wire.SignedOptions{URL: c.APIURL, Identity: identity, HTTP: wire.Pinned(c.Pins), Now: c.Now})
+		signed, err := wire.NewSigned(wire.SignedOptions{URL: c.APIURL, Signer: in, HTTP: wire.Pinned(c.Pins)})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		h.api = signed
 	}
@@ -221,20 +265,16 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		}
 	}
 	n := uplink.New(uplink.Config{
-		Team: c.TeamID, API: h.api, Inside: in, Logger: logger, Metrics: h.metrics.uplink, Poll: c.Poll,
+		Team: c.TeamID, API: h.api, Inside: in, Logger: c.Logger, Metrics: h.metrics.uplink, Poll: c.Poll,
 		Paths:  path.Options{Loopback: c.Demo},
-		Online: sync.OnceFunc(ready),
+		Online: ready,
 		Dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
 	})
-	s.outside = network{n}
+	in.outside = network{n}
 	if h.open != nil {
-		s.outside = h.open(n)
+		in.outside = h.open(n)
 	}
-	s.checker = &checker{
-		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now,
-		refresh: s.outside.Refresh,
-	}
-	return s, n, nil
+	return n, nil
 }
 
 // half is the session half as the network half sees it.
@@ -327,5 +367,13 @@ func (n network) OpenWay(ctx context.Context, relay string, c cred.Credential) (
 	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	return switched{r}, nil
+}
+
+// switched is a path of this process as a way.
+type switched struct{ *path.Switch }
+
+// Gather implements way.
+func (s switched) Gather(ctx context.Context) (direct.Attempt, error) {
+	return direct.On(s.Switch).Gather(ctx)
 }

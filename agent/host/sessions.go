@@ -14,8 +14,8 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/key"
-	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
@@ -44,7 +44,7 @@ type way interface {
 	// Permit lets the peer through.
 	Permit(ctx context.Context, peer net.Addr) error
 	// Gather begins an attempt at a path without the relay.
-	Gather(ctx context.Context) (*path.Attempt, error)
+	Gather(ctx context.Context) (direct.Attempt, error)
 }
 
 // outside is what the session half asks of the network half.

@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/memnet"
@@ -320,7 +321,7 @@ type fakeWay struct {
 
 func (f fakeWay) LocalRelayed() net.Addr               { return f.addr }
 func (fakeWay) Permit(context.Context, net.Addr) error { return nil }
-func (fakeWay) Gather(context.Context) (*path.Attempt, error) {
+func (fakeWay) Gather(context.Context) (direct.Attempt, error) {
 	return nil, path.ErrNoDirect
 }
 

@@ -284,7 +284,7 @@ func (b *Backend) steer(mux *channel.Mux, way *path.Switch) {
 		b.logger.Debug("the agent does not look for direct paths")
 		return
 	}
-	err = direct.Lead(ctx, ch, way)
+	err = direct.Lead(ctx, ch, direct.On(way))
 	b.logger.Debug("no more attempts at a direct path", "error", err)
 }
 

@@ -25,9 +25,36 @@ const (
 	goodLife   = time.Minute
 )
 
-// A Switch is the session's path; a *path.Switch is one.
+// A Switch is the session's path; see [On].
 type Switch interface {
-	Gather(context.Context) (*path.Attempt, error)
+	Gather(context.Context) (Attempt, error)
+}
+
+// An Attempt is one try at a direct path: a Attempt, or one that another
+// process makes.
+type Attempt interface {
+	// Local is what to tell the peer.
+	Local() path.Description
+	// Connect returns nil once the switch is on the direct path.
+	Connect(ctx context.Context, peer path.Description, lead bool) error
+	// Lost is closed when the attempt is over.
+	Lost() <-chan struct{}
+	// Close may be called more than once.
+	Close()
+}
+
+// On makes a Switch of a path in this process.
+func On(s *path.Switch) Switch { return on{s} }
+
+type on struct{ s *path.Switch }
+
+// Gather implements [Switch].
+func (o on) Gather(ctx context.Context) (Attempt, error) {
+	a, err := o.s.Gather(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // talk is one side of the conversation.
@@ -198,7 +225,7 @@ func (t *talk) gone(n uint64) error { return write(t.ch, message{Attempt: n}) }
 
 // hold connects and stays until the path is lost on either side. Its error ends
 // the conversation; the message is an offer that has ended this attempt.
-func (t *talk) hold(ctx context.Context, a *path.Attempt, n uint64, peer path.Description, lead bool) (*message, error) {
+func (t *talk) hold(ctx context.Context, a Attempt, n uint64, peer path.Description, lead bool) (*message, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	connected := make(chan error, 1)
 	go func() { connected <- a.Connect(ctx, peer, lead) }()

@@ -22,7 +22,7 @@ import (
 // nowhere is a machine without an address.
 type nowhere struct{ asked int }
 
-func (n *nowhere) Gather(context.Context) (*path.Attempt, error) {
+func (n *nowhere) Gather(context.Context) (Attempt, error) {
 	n.asked++
 	return nil, path.ErrNoDirect
 }
@@ -235,7 +235,7 @@ func TestHostileCandidatesEndTheTalk(t *testing.T) {
 	defer victim.Close()
 	bad := description("10.0.0.1:4000", victim.LocalAddr().String())
 	t.Run("follow", func(t *testing.T) {
-		peer, ended := talkTo(t, Follow, onRelay(t, true))
+		peer, ended := talkTo(t, Follow, On(onRelay(t, true)))
 		if err := write(peer, message{Attempt: 1, Description: bad}); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestHostileCandidatesEndTheTalk(t *testing.T) {
 		}
 	})
 	t.Run("lead", func(t *testing.T) {
-		peer, ended := talkTo(t, Lead, onRelay(t, true))
+		peer, ended := talkTo(t, Lead, On(onRelay(t, true)))
 		m, err := read(peer)
 		if err != nil || m.Attempt != 1 || m.Description == nil {
 			t.Fatalf("offer: %v %v", m, err)
@@ -270,10 +270,10 @@ func TestHostileCandidatesEndTheTalk(t *testing.T) {
 // Both sides over a pipe: a path, its loss said by the peer, and the next one.
 func TestLeadAndFollow(t *testing.T) {
 	one, two := onRelay(t, true), onRelay(t, true)
-	peer, _ := talkTo(t, Lead, one)
+	peer, _ := talkTo(t, Lead, On(one))
 	ctx, cancel := context.WithCancel(t.Context())
 	followed := make(chan error, 1)
-	go func() { followed <- Follow(ctx, peer, two) }()
+	go func() { followed <- Follow(ctx, peer, On(two)) }()
 	for _, s := range []*path.Switch{one, two} {
 		if err := s.Await(t.Context(), path.Direct); err != nil {
 			t.Fatal(err)

@@ -63,7 +63,7 @@ func (w *watch) run(ctx context.Context) {
 
 // look gives an error when the allocation is lost for certain.
 func (w *watch) look(ctx context.Context) error {
-	code, err := w.refresh(ctx, askTime)
+	code, err := w.refresh(ctx, lifetime, askTime)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return w.unreachable()
@@ -95,7 +95,7 @@ func (w *watch) unreachable() error {
 // this allocation. One that answers other questions, and not this, does not know it.
 func (w *watch) confirm(ctx context.Context) error {
 	for range confirmations {
-		code, err := w.refresh(ctx, confirmTime)
+		code, err := w.refresh(ctx, lifetime, confirmTime)
 		if err != nil {
 			continue
 		}
@@ -114,11 +114,23 @@ func (w *watch) confirm(ctx context.Context) error {
 	return fmt.Errorf("%w: it was restarted; open the session again", ErrGone)
 }
 
-// refresh asks for the allocation to be kept (RFC 8656, section 7). It gives the
-// code of a refusal, or 0. A new nonce is kept for the next time.
-func (w *watch) refresh(ctx context.Context, limit time.Duration) (stun.ErrorCode, error) {
+// forget releases the allocation that somebody else had on this socket, with the
+// same credential. It is asked twice: the first answer brings the nonce.
+func (w *watch) forget(ctx context.Context) error {
+	for range 2 {
+		if code, err := w.refresh(ctx, 0, askTime); err != nil || code == 0 {
+			return err
+		}
+	}
+	return errors.New("path: the relay does not release what this socket had")
+}
+
+// refresh asks for the allocation to be kept so long, or to be released (RFC 8656,
+// section 7). It gives the code of a refusal, or 0. A new nonce is kept for the next
+// time.
+func (w *watch) refresh(ctx context.Context, keep, limit time.Duration) (stun.ErrorCode, error) {
 	var life [4]byte
-	binary.BigEndian.PutUint32(life[:], uint32(lifetime/time.Second))
+	binary.BigEndian.PutUint32(life[:], uint32(keep/time.Second))
 	setters := []stun.Setter{
 		stun.TransactionID, stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.RawAttribute{Type: stun.AttrLifetime, Length: 4, Value: life[:]},

@@ -83,12 +83,28 @@ type Relayed struct {
 // bounds the opening, not the path's life. The allocation is refreshed until
 // Close; the relay ends it when the credential expires.
 func OpenRelay(ctx context.Context, addr string, c cred.Credential) (*Relayed, error) {
+	conn, err := DialRelay(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return OpenRelayFrom(ctx, conn, c)
+}
+
+// DialRelay makes the socket of a path through the relay at addr. Nothing is sent.
+func DialRelay(ctx context.Context, addr string) (*net.UDPConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "udp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	return OpenRelayOn(ctx, connected{conn.(*net.UDPConn)}, conn.RemoteAddr(), c)
+	return conn.(*net.UDPConn), nil
+}
+
+// OpenRelayFrom is [OpenRelay] on the socket of [DialRelay], which may be one on
+// which a process that is gone had an allocation: that one is released first. The
+// path owns conn from here on and closes it.
+func OpenRelayFrom(ctx context.Context, conn *net.UDPConn, c cred.Credential) (*Relayed, error) {
+	return OpenRelayOn(ctx, connected{conn}, conn.RemoteAddr(), c)
 }
 
 // OpenRelayOn is [OpenRelay] on a socket that the caller has opened, such as
@@ -117,7 +133,13 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		r.server = canonical(udp)
 	}
 	go r.readLoop(fail)
+	w := &watch{r: r, username: c.Username, password: string(c.Password)}
 	r.alloc, err = client.AllocateWithContext(ctx)
+	if taken(err) {
+		if err = w.forget(ctx); err == nil {
+			r.alloc, err = client.AllocateWithContext(ctx)
+		}
+	}
 	if err != nil {
 		r.release()
 		if cause := context.Cause(ctx); cause != nil {
@@ -125,7 +147,6 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		}
 		return nil, openError(err)
 	}
-	w := &watch{r: r, username: c.Username, password: string(c.Password)}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.unwatch = stop
 	go func() {
@@ -133,6 +154,12 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 		w.run(watching)
 	}()
 	return r, nil
+}
+
+// taken reports whether the relay has an allocation for this socket already.
+func taken(err error) bool {
+	var answer *stun.TurnError
+	return errors.As(err, &answer) && answer.ErrorCodeAttr.Code == stun.CodeAllocMismatch
 }
 
 // openError sorts the errors of an exchange with the relay.

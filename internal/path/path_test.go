@@ -194,3 +194,84 @@ func TestOpeningStopsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A process that has died leaves a socket on which the relay knows an allocation,
+// and which another process has kept. The path goes on there: same address, same
+// peer, nothing for the other side to learn.
+func TestOpenRelayFromWhatAnotherLeft(t *testing.T) {
+	secret := cred.NewSecret()
+	s, err := relay.New(relay.Config{Listen: "127.0.0.1:0", Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	up, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, func() { close(up) }) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	<-up
+	mint := func(side cred.Side) cred.Credential { return secret.Mint([16]byte{1}, side, time.Now().Add(time.Hour)) }
+	operator, err := path.OpenRelay(t.Context(), s.Addr().String(), mint(cred.Operator))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer operator.Close()
+	// What a killed process leaves: an allocation that nobody has released.
+	sock, err := path.DialRelay(t.Context(), s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := sock.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c := mint(cred.Agent)
+	dead, err := path.OpenRelayOn(t.Context(), plain{sock}, sock.RemoteAddr(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	permit(t, operator, dead)
+	was := dead.LocalRelayed().String()
+	sock.SetReadDeadline(time.Now().Add(-time.Second)) // it reads no more
+
+	kept, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := path.OpenRelayFrom(t.Context(), kept.(*net.UDPConn), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.LocalRelayed().String() != was {
+		t.Errorf("the address was %s and is %s", was, again.LocalRelayed())
+	}
+	permit(t, again, operator)
+	for _, way := range [][2]*path.Relayed{{operator, again}, {again, operator}} {
+		if _, err := way[0].WriteTo([]byte("still here"), way[1].LocalRelayed()); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100)
+		if n, _, err := way[1].ReadFrom(b); err != nil || string(b[:n]) != "still here" {
+			t.Errorf("%q, %v", b[:n], err)
+		}
+	}
+	// Another credential does not release it.
+	thief, err := path.DialRelay(t.Context(), s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := path.OpenRelayFrom(t.Context(), thief, c); !errors.Is(err, path.ErrRefused) {
+		t.Errorf("a second socket got the allocation: %v, %v", r, err)
+	}
+}
+
+// plain is a connected socket as a PacketConn.
+type plain struct{ *net.UDPConn }
+
+func (c plain) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, err := c.Read(p)
+	return n, c.RemoteAddr(), err
+}
+
+func (c plain) WriteTo(p []byte, _ net.Addr) (int, error) { return c.Write(p) }

@@ -483,7 +483,7 @@ func (s *switches) muxes(t testing.TB) (operator, agent *channel.Mux) {
 		}
 		defer ch.Close()
 		ch.Answer(channel.Answer{Effect: channel.Allow})
-		direct.Follow(t.Context(), ch, s.agent)
+		direct.Follow(t.Context(), ch, direct.On(s.agent))
 	}()
 	ch, err := operator.Open(t.Context(), channel.OpenMessage{Kind: direct.Kind})
 	if err != nil {
@@ -494,7 +494,7 @@ func (s *switches) muxes(t testing.TB) (operator, agent *channel.Mux) {
 	}
 	go func() {
 		defer ch.Close()
-		direct.Lead(t.Context(), ch, s.operator)
+		direct.Lead(t.Context(), ch, direct.On(s.operator))
 	}()
 	return operator, agent
 }

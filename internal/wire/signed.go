@@ -16,8 +16,26 @@ import (
 type SignedOptions struct {
 	URL      string           // of the server that is called
 	Identity key.Identity     // of the agent, or the server's key for its purpose
+	Signer   RequestSigner    // instead of Identity, where another process holds it
 	HTTP     *http.Client     // nil: a client with bounds of its own
 	Now      func() time.Time // nil: time.Now
+}
+
+// A RequestSigner signs one HTTP request with a key that stays with it, and gives
+// the header's value.
+type RequestSigner interface {
+	SignRequest(method, url string, body [32]byte) (string, error)
+}
+
+// held is a RequestSigner with a key of this process.
+type held struct {
+	key.Identity
+	now func() time.Time
+}
+
+// SignRequest implements [RequestSigner].
+func (h held) SignRequest(method, url string, body [32]byte) (string, error) {
+	return token.SignRequest(h.Identity, token.Request{Method: method, URL: url, BodySHA256: body, Time: h.now().Unix()})
 }
 
 // Signed is the client of an agent or a server. It has no token: each request is
@@ -25,10 +43,9 @@ type SignedOptions struct {
 // the team on whose roster that key stands; the server believes the roster, not
 // the name. It is safe for concurrent use.
 type Signed struct {
-	base     *url.URL
-	identity key.Identity
-	http     *http.Client
-	now      func() time.Time
+	base   *url.URL
+	signer RequestSigner
+	http   *http.Client
 }
 
 // NewSigned makes a client. It does not touch the network.
@@ -37,14 +54,16 @@ func NewSigned(o SignedOptions) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Identity.IsZero() {
-		return nil, errors.New("wire: a signed client needs an identity")
+	if o.Signer == nil {
+		if o.Identity.IsZero() {
+			return nil, errors.New("wire: a signed client needs an identity")
+		}
+		if o.Now == nil {
+			o.Now = time.Now
+		}
+		o.Signer = held{o.Identity, o.Now}
 	}
-	c := &Signed{base: base, identity: o.Identity, http: httpClient(o.HTTP), now: o.Now}
-	if c.now == nil {
-		c.now = time.Now
-	}
-	return c, nil
+	return &Signed{base: base, signer: o.Signer, http: httpClient(o.HTTP)}, nil
 }
 
 // as gives the function that sends calls in the name of a team.
@@ -64,9 +83,7 @@ func (c *Signed) do(ctx context.Context, team string, k *call) error {
 	if err != nil {
 		return err
 	}
-	signed, err := token.SignRequest(c.identity, token.Request{
-		Method: k.method, URL: k.url(true), BodySHA256: sum, Time: c.now().Unix(),
-	})
+	signed, err := c.signer.SignRequest(k.method, k.url(true), sum)
 	if err != nil {
 		return fmt.Errorf("wire: sign the request: %w", err)
 	}

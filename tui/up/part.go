@@ -19,7 +19,8 @@ import (
 // parts are the programs that this one can be, by the names that Part takes.
 func parts() map[string]func() daemon.Command {
 	return map[string]func() daemon.Command{
-		"agent": host.Command, "apid": api.Command, "relayd": relay.Command, "rendezvousd": rendezvous.Command,
+		"agent": func() daemon.Command { return host.Command("part", "agent") },
+		"apid":  api.Command, "relayd": relay.Command, "rendezvousd": rendezvous.Command,
 	}
 }
 

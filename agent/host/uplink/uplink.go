@@ -12,10 +12,9 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -61,7 +60,9 @@ type Segment struct {
 // Inside is what the network half may ask of the session half, which holds the
 // keys and checks all that it is given.
 type Inside interface {
+	// Presence and RequestSigner are all that is signed for the network half.
 	wire.Presence
+	wire.RequestSigner
 	// Offer and Finish take what rendezvousd brings.
 	Offer(context.Context, wire.SignalOffer) (wire.SignalAnswer, error)
 	Finish(wire.SignalFinish)
@@ -110,11 +111,11 @@ type Config struct {
 	Paths   path.Options  // of sessions
 }
 
-// Metrics say how the uplink does.
+// Metrics say how the uplink does, each in a number that is set.
 type Metrics struct {
-	Online prometheus.Gauge // 1 while rendezvousd has us
-	Owed   prometheus.Gauge // audit entries that are being handed in
-	Head   prometheus.Gauge // number of the newest roster statement
+	Online func(float64) // 1 while rendezvousd has us
+	Owed   func(float64) // audit entries that are being handed in
+	Head   func(float64) // number of the newest roster statement
 }
 
 // An Uplink is safe for concurrent use.
@@ -135,7 +136,16 @@ func New(c Config) *Uplink {
 
 // OpenPath opens a path through a relay, that can go over to a direct one.
 func (u *Uplink) OpenPath(ctx context.Context, relay string, c cred.Credential) (*path.Switch, error) {
-	r, err := path.OpenRelay(ctx, relay, c)
+	conn, err := path.DialRelay(ctx, relay)
+	if err != nil {
+		return nil, err
+	}
+	return u.OpenPathFrom(ctx, conn, c)
+}
+
+// OpenPathFrom is OpenPath on a socket to the relay, which it owns from here on.
+func (u *Uplink) OpenPathFrom(ctx context.Context, conn *net.UDPConn, c cred.Credential) (*path.Switch, error) {
+	r, err := path.OpenRelayFrom(ctx, conn, c)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +194,7 @@ func (u *Uplink) refresh(ctx context.Context) error {
 			}
 		}
 		now, _ := u.Inside.Head()
-		u.Metrics.Head.Set(float64(now.Seq))
+		u.Metrics.Head(float64(now.Seq))
 		if page.More && now.Seq > h.Seq {
 			continue
 		}
@@ -231,7 +241,7 @@ func (u *Uplink) keepReachable(ctx context.Context) {
 	h := &handler{Uplink: u, welcomed: func() { wait = redialFirst }}
 	for {
 		err := u.Dial(ctx, h)
-		u.Metrics.Online.Set(0)
+		u.Metrics.Online(0)
 		if ctx.Err() != nil {
 			return
 		}
@@ -251,7 +261,7 @@ type handler struct {
 
 func (h *handler) Welcome(w wire.SignalWelcome) {
 	h.welcomed()
-	h.Metrics.Online.Set(1)
+	h.Metrics.Online(1)
 	h.Logger.Info("reachable by way of rendezvous", "heartbeat_s", w.Heartbeat)
 	if ours, _ := h.Inside.Head(); w.HeadSeq > ours.Seq {
 		h.refreshSoon()
@@ -331,7 +341,7 @@ func (u *Uplink) keepDelivering(ctx context.Context) {
 // deliver hands in one batch. apid takes a repeated entry as the one it has.
 func (u *Uplink) deliver(ctx context.Context) error {
 	batch := u.Inside.Owed(wire.MaxPost)
-	u.Metrics.Owed.Set(float64(len(batch)))
+	u.Metrics.Owed(float64(len(batch)))
 	if len(batch) == 0 {
 		return nil
 	}

@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -51,7 +49,10 @@ func page(head uint64, more bool, statements ...string) wire.RosterPage {
 
 func (f *fakes) Register() ([]byte, error)                       { return nil, nil }
 func (f *fakes) Heartbeat(envelope.Hash, uint64) ([]byte, error) { return nil, nil }
-func (f *fakes) Finish(wire.SignalFinish)                        {}
+func (f *fakes) SignRequest(string, string, [32]byte) (string, error) {
+	return "", nil
+}
+func (f *fakes) Finish(wire.SignalFinish) {}
 func (f *fakes) Offer(context.Context, wire.SignalOffer) (wire.SignalAnswer, error) {
 	return wire.SignalAnswer{}, nil
 }
@@ -125,10 +126,10 @@ func (f api) PostEntries(_ context.Context, _ string, entries ...[]byte) (wire.E
 }
 
 func (f *fakes) uplink(dial func(context.Context, wire.AgentHandler) error) *Uplink {
-	gauge := func() prometheus.Gauge { return prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}) }
+	gauge := func(float64) {}
 	return New(Config{
 		Team: "acme", API: api{f}, Inside: f, Dial: dial, Online: func() {}, Logger: slog.New(slog.DiscardHandler),
-		Metrics: Metrics{gauge(), gauge(), gauge()}, Poll: time.Minute,
+		Metrics: Metrics{gauge, gauge, gauge}, Poll: time.Minute,
 	})
 }
 

@@ -1,0 +1,16 @@
+package host
+
+import (
+	"context"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+)
+
+// checkApart has nothing to check: the agent does not run here.
+func checkApart(Config) error { return nil }
+
+func (*Host) apart(*half, func(), context.CancelCauseFunc) (networkHalf, error) {
+	return nil, process.ErrUnsupported
+}
+
+func networkMain() error { return process.ErrUnsupported }

@@ -1,0 +1,418 @@
+//go:build unix
+
+package halves
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/path"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+const (
+	// callTime bounds what the privileged side may take for an answer; an offer
+	// takes longer.
+	callTime = 10 * time.Second
+	// maxWays bounds the paths of one network half.
+	maxWays = 4096
+	// maxLearn bounds the statements of one call, in bytes.
+	maxLearn = maxInward / 2
+)
+
+// errSetup means a call before the setup, or a second setup.
+var errSetup = errors.New("halves: not set up, or set up twice")
+
+// Serve is the network half: it works for the privileged side at the other end of
+// the socket until that is gone.
+func Serve(socket *os.File, logger *slog.Logger) error {
+	c, err := unixConn(socket)
+	if err != nil {
+		return err
+	}
+	return serve(c, logger)
+}
+
+func serve(c *net.UnixConn, logger *slog.Logger) error {
+	k := newConn(c, false)
+	o := &outer{k: k, logger: logger, ways: map[uint64]*forward{}, more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1)}
+	o.ctx, o.stop = context.WithCancel(context.Background())
+	err := k.serve(o)
+	o.stop()
+	o.running.Wait()
+	o.mu.Lock()
+	ways := o.ways
+	o.ways = nil
+	o.mu.Unlock()
+	for _, f := range ways {
+		f.close()
+	}
+	return err
+}
+
+// outer is the network half. It implements side and, for its uplink, uplink.Inside.
+type outer struct {
+	k       *conn
+	logger  *slog.Logger
+	ctx     context.Context // of the uplink's loops
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	more, moreRecorded chan struct{}
+
+	mu     sync.Mutex
+	uplink *uplink.Uplink
+	ways   map[uint64]*forward // nil value: being opened; nil map: over
+}
+
+// setup makes the uplink, and starts it.
+func (o *outer) setup(s setupCall) error {
+	pinned := func() *http.Client { return wire.Pinned(s.Pins) }
+	api, err := wire.NewSigned(wire.SignedOptions{URL: s.API, Signer: o, HTTP: pinned()})
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.uplink != nil {
+		return errSetup
+	}
+	gauge := func(which uint64) func(float64) {
+		return func(v float64) { o.k.tell(opGauge, gaugeNote{which, uint64(v)}) }
+	}
+	o.uplink = uplink.New(uplink.Config{
+		Team: s.Team, API: api, Inside: o, Online: func() {}, Logger: o.logger,
+		Metrics: uplink.Metrics{Online: gauge(gaugeOnline), Owed: gauge(gaugeOwed), Head: gauge(gaugeHead)},
+		Poll:    time.Duration(s.Poll) * time.Millisecond,
+		Paths:   path.Options{Loopback: s.Demo},
+		Dial: func(ctx context.Context, h wire.AgentHandler) error {
+			return wire.DialAgent(ctx, wire.AgentOptions{URL: s.Rendezvous, Presence: o, HTTP: pinned()}, h)
+		},
+	})
+	o.running.Go(func() {
+		if o.uplink.Join(o.ctx) == nil {
+			o.uplink.Run(o.ctx)
+		}
+	})
+	return nil
+}
+
+// ready gives the uplink.
+func (o *outer) ready() (*uplink.Uplink, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.uplink == nil {
+		return nil, errSetup
+	}
+	return o.uplink, nil
+}
+
+// call implements side.
+func (o *outer) call(ctx context.Context, r request) (reply, error) {
+	if r.op == opSetup {
+		return with(r, func(m setupCall) (any, error) { return nil, o.setup(m) })
+	}
+	u, err := o.ready()
+	if err != nil {
+		closeFiles(r.files)
+		return reply{}, err
+	}
+	switch r.op {
+	case opOpen:
+		return o.open(ctx, u, r)
+	case opPermit:
+		return with(r, func(m permitCall) (any, error) {
+			f, err := o.way(m.Way)
+			if err != nil {
+				return nil, err
+			}
+			return nil, f.permit(ctx, m.Peer)
+		})
+	case opGather:
+		return with(r, func(m attemptCall) (any, error) {
+			f, err := o.way(m.Way)
+			if err != nil {
+				return nil, err
+			}
+			d, err := f.gather(ctx, m.Attempt)
+			return gatherAnswer{d}, err
+		})
+	case opConnect:
+		return with(r, func(m connectCall) (any, error) {
+			f, err := o.way(m.Way)
+			if err != nil {
+				return nil, err
+			}
+			return nil, f.connect(ctx, m)
+		})
+	case opRefresh:
+		return reply{}, u.Refresh(ctx)
+	case opRest:
+		o.stop()
+		o.running.Wait()
+		return reply{}, nil
+	case opLast:
+		u.Last()
+		return reply{}, nil
+	}
+	closeFiles(r.files)
+	return reply{}, ErrProtocol
+}
+
+// note implements side.
+func (o *outer) note(r request) error {
+	closeFiles(r.files)
+	switch r.op {
+	case opMore:
+		wake(o.more)
+		return decode(r.body, nil)
+	case opMoreRecorded:
+		wake(o.moreRecorded)
+		return decode(r.body, nil)
+	}
+	var a attemptCall
+	if err := decode(r.body, &a); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	f := o.ways[a.Way]
+	if r.op == opClose && o.ways != nil {
+		delete(o.ways, a.Way)
+	}
+	o.mu.Unlock()
+	switch {
+	case r.op != opClose && r.op != opLeave:
+		return ErrProtocol
+	case f == nil:
+	case r.op == opClose:
+		go f.close()
+	default:
+		go f.leave(a.Attempt)
+	}
+	return nil
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outer) way(id uint64) (*forward, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.ways[id]
+	if f == nil {
+		return nil, net.ErrClosed
+	}
+	return f, nil
+}
+
+// open opens a path through a relay, or again the one that another network half has
+// left, and forwards between it and the session's socket.
+func (o *outer) open(ctx context.Context, u *uplink.Uplink, r request) (reply, error) {
+	var m openCall
+	if err := decode(r.body, &m); err != nil || len(r.files) == 0 || m.Again != (len(r.files) == 2) {
+		closeFiles(r.files)
+		return reply{}, ErrProtocol
+	}
+	session, err := unixConn(r.files[0])
+	if err != nil {
+		closeFiles(r.files[1:])
+		return reply{}, err
+	}
+	if !o.reserve(m.Way) {
+		session.Close()
+		closeFiles(r.files[1:])
+		return reply{}, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	var sock *net.UDPConn
+	if m.Again {
+		sock, err = udpConn(r.files[1])
+	} else {
+		sock, err = path.DialRelay(ctx, m.Relay)
+	}
+	var kept *os.File
+	if err == nil && !m.Again {
+		kept, err = copyOf(sock)
+	}
+	var s *path.Switch
+	if err == nil {
+		s, err = u.OpenPathFrom(ctx, sock, cred.Credential{Username: m.Username, Password: cred.Password(m.Password)})
+	}
+	if err != nil {
+		o.release(m.Way)
+		session.Close()
+		closeFiles([]*os.File{kept})
+		return reply{}, err
+	}
+	f := newForward(o.k, m.Way, session, s)
+	if !o.keep(m.Way, f) {
+		f.close()
+		closeFiles([]*os.File{kept})
+		return reply{}, net.ErrClosed
+	}
+	f.start()
+	a := openAnswer{Addr: s.LocalRelayed().(*net.UDPAddr).AddrPort()}
+	if kept == nil {
+		return reply{body: a}, nil
+	}
+	return reply{body: a, files: []*os.File{kept}}, nil
+}
+
+// reserve makes sure that a way is opened once.
+func (o *outer) reserve(id uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.ways[id]; o.ways == nil || known || len(o.ways) >= maxWays {
+		return false
+	}
+	o.ways[id] = nil
+	return true
+}
+
+func (o *outer) release(id uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.ways, id)
+}
+
+// keep notes an open way; false if it was closed meanwhile.
+func (o *outer) keep(id uint64, f *forward) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, wanted := o.ways[id]; !wanted {
+		return false
+	}
+	o.ways[id] = f
+	return true
+}
+
+// ask is a call to the privileged side.
+func (o *outer) ask(ctx context.Context, op op, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	files, err := o.k.call(ctx, op, in, out)
+	closeFiles(files)
+	return err
+}
+
+// do is ask without a caller who may go away.
+func (o *outer) do(op op, in, out any) error { return o.ask(context.Background(), op, in, out) }
+
+// Register implements uplink.Inside.
+func (o *outer) Register() ([]byte, error) {
+	var a signedAnswer
+	err := o.do(opRegister, nil, &a)
+	return a.Envelope, err
+}
+
+// Heartbeat implements uplink.Inside.
+func (o *outer) Heartbeat(registration envelope.Hash, seq uint64) ([]byte, error) {
+	var a signedAnswer
+	err := o.do(opHeartbeat, heartbeatCall{registration, seq}, &a)
+	return a.Envelope, err
+}
+
+// SignRequest implements uplink.Inside.
+func (o *outer) SignRequest(method, url string, body [32]byte) (string, error) {
+	var a requestAnswer
+	err := o.do(opRequest, requestCall{method, url, body}, &a)
+	return a.Header, err
+}
+
+// Offer implements uplink.Inside.
+func (o *outer) Offer(ctx context.Context, m wire.SignalOffer) (a wire.SignalAnswer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, offerTime)
+	defer cancel()
+	_, err = o.k.call(ctx, opOffer, m, &a)
+	return a, err
+}
+
+// Finish implements uplink.Inside.
+func (o *outer) Finish(f wire.SignalFinish) { o.k.tell(opFinish, f) }
+
+// Head implements uplink.Inside.
+func (o *outer) Head() (wire.Head, bool) {
+	var h headMessage
+	if o.do(opHead, nil, &h) != nil {
+		return wire.Head{}, false
+	}
+	return wire.Head{Seq: h.Seq, Hash: h.Hash}, h.Known
+}
+
+// Genesis implements uplink.Inside.
+func (o *outer) Genesis(b []byte) error { return o.do(opGenesis, genesisCall{b}, nil) }
+
+// Learn implements uplink.Inside.
+func (o *outer) Learn(statements [][]byte) error {
+	for len(statements) > 0 {
+		n, size := 0, 0
+		for n < len(statements) && (n == 0 || size+len(statements[n]) <= maxLearn) {
+			size += len(statements[n])
+			n++
+		}
+		if err := o.do(opLearn, learnCall{statements[:n]}, nil); err != nil {
+			return err
+		}
+		statements = statements[n:]
+	}
+	return nil
+}
+
+// Confirm implements uplink.Inside.
+func (o *outer) Confirm(h wire.Head) error {
+	return o.do(opConfirm, headMessage{true, h.Seq, h.Hash}, nil)
+}
+
+// Owed implements uplink.Inside.
+func (o *outer) Owed(n int) (owed []uplink.Entry) {
+	var a owedAnswer
+	if o.do(opOwed, owedCall{uint64(n)}, &a) != nil {
+		return nil
+	}
+	for _, e := range a.Entries {
+		owed = append(owed, uplink.Entry{Seq: e.Seq, Bytes: e.Entry})
+	}
+	return owed
+}
+
+// More implements uplink.Inside.
+func (o *outer) More() <-chan struct{} { return o.more }
+
+// Handed implements uplink.Inside.
+func (o *outer) Handed(seq uint64) error { return o.do(opHanded, handedCall{seq}, nil) }
+
+// Recorded implements uplink.Inside.
+func (o *outer) Recorded() (uplink.Segment, bool) {
+	var a recordedAnswer
+	if o.do(opRecorded, nil, &a) != nil || !a.Found {
+		return uplink.Segment{}, false
+	}
+	return uplink.Segment{Session: a.Session, N: a.N, Manifest: a.Manifest, Bytes: a.Segment}, true
+}
+
+// MoreRecorded implements uplink.Inside.
+func (o *outer) MoreRecorded() <-chan struct{} { return o.moreRecorded }
+
+// Uploaded implements uplink.Inside.
+func (o *outer) Uploaded(s uplink.Segment) error {
+	return o.do(opUploaded, segmentCall{Session: s.Session, N: s.N}, nil)
+}
+
+// Refused implements uplink.Inside.
+func (o *outer) Refused(s uplink.Segment, why error) {
+	_ = o.do(opRefused, segmentCall{s.Session, s.N, failureOf(why, false).Code}, nil)
+}

@@ -1,0 +1,121 @@
+//go:build unix
+
+package halves
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// wayBuffer is what a session's socket holds each way, in bytes of the kernel's
+// count: some hundred datagrams.
+const wayBuffer = 512 << 10
+
+// pair makes a socket pair: ours as a connection, theirs as a file to be handed over.
+func pair(kind int) (ours *net.UnixConn, theirs *os.File, err error) {
+	syscall.ForkLock.RLock() // no program that starts now inherits them
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, fmt.Errorf("halves: socketpair: %w", err)
+	}
+	for _, fd := range fds {
+		if kind != unix.SOCK_STREAM {
+			// Less is slower, no more.
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, wayBuffer)
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, wayBuffer)
+		}
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "other half")
+	if ours, err = unixConn(os.NewFile(uintptr(fds[0]), "this half")); err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
+}
+
+// unixConn makes a connection of a socket that was inherited or received, and
+// closes the file.
+func unixConn(f *os.File) (*net.UnixConn, error) {
+	c, err := fileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("halves: the socket is of another kind (%s)", c.LocalAddr().Network())
+	}
+	return u, nil
+}
+
+// udpConn is likewise, for a socket to a relay.
+func udpConn(f *os.File) (*net.UDPConn, error) {
+	c, err := fileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UDPConn)
+	if !ok || u.RemoteAddr() == nil {
+		c.Close()
+		return nil, fmt.Errorf("halves: no connected UDP socket")
+	}
+	return u, nil
+}
+
+func fileConn(f *os.File) (net.Conn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("halves: %w", err)
+	}
+	return c, nil
+}
+
+// isDatagram reports whether a descriptor that the network half has sent is a
+// socket for datagrams of an IP network. It is kept, never read or written.
+func isDatagram(f *os.File) bool {
+	fd := int(f.Fd())
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_DGRAM {
+		return false
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return false
+	}
+	switch sa.(type) {
+	case *unix.SockaddrInet4, *unix.SockaddrInet6:
+		return true
+	}
+	return false
+}
+
+// copyOf duplicates a descriptor.
+func copyOf(f interface {
+	SyscallConn() (syscall.RawConn, error)
+}) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var derr error
+	if err := raw.Control(func(own uintptr) {
+		fd, derr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return nil, err
+	}
+	if derr != nil {
+		return nil, derr
+	}
+	return os.NewFile(uintptr(fd), "copy"), nil
+}

@@ -1,0 +1,18 @@
+//go:build unix && !linux
+
+package halves
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// self names the running program.
+func self() (string, error) { return os.Executable() }
+
+// bind has nothing to do: these systems have no such promise.
+func bind() error { return nil }
+
+// harden keeps this process' memory off the disk.
+func harden() error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) }

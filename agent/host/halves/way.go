@@ -1,0 +1,289 @@
+//go:build unix
+
+package halves
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/path"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+)
+
+// patience is how long a datagram waits for room in its session's socket before it
+// is lost, as on any network.
+const patience = 20 * time.Millisecond
+
+// A Way is a path to one peer that the network half has opened, as a
+// [net.PacketConn]. It stands while the network half is started again: what is sent
+// meanwhile is lost, or late. It is safe for concurrent use.
+type Way struct {
+	*net.UnixConn // this end; the network half forwards at the other
+
+	n      *Network
+	id     uint64
+	theirs *os.File // the other end, for the next network half
+	relay  string
+	cred   cred.Credential
+
+	mu      sync.Mutex
+	over    bool
+	addr    net.UDPAddr
+	sock    *os.File       // to the relay, for the next network half; nil until it is open
+	peer    netip.AddrPort // of Permit
+	last    uint64         // number of the last attempt
+	attempt *attempt       // not over
+}
+
+func (w *Way) call(again bool) openCall {
+	return openCall{Way: w.id, Again: again, Relay: w.relay, Username: w.cred.Username, Password: string(w.cred.Password)}
+}
+
+// opened notes that the path is there; false if it is not wanted any more.
+func (w *Way) opened(addr netip.AddrPort, sock *os.File) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		sock.Close()
+		return false
+	}
+	w.addr, w.sock = *net.UDPAddrFromAddrPort(addr), sock
+	return true
+}
+
+// LocalRelayed is where the peer reaches this side by way of the relay.
+func (w *Way) LocalRelayed() net.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.addr
+	return &a
+}
+
+// LocalAddr is the same.
+func (w *Way) LocalAddr() net.Addr { return w.LocalRelayed() }
+
+// Permit lets the peer through. A way has one.
+func (w *Way) Permit(ctx context.Context, peer net.Addr) error {
+	udp, ok := peer.(*net.UDPAddr)
+	if !ok {
+		return path.ErrNotPermitted
+	}
+	want := netip.AddrPortFrom(udp.AddrPort().Addr().Unmap(), udp.AddrPort().Port())
+	k, err := w.n.now()
+	if err != nil {
+		return err
+	}
+	if _, err := k.call(ctx, opPermit, permitCall{w.id, want}, nil); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peer = want
+	return nil
+}
+
+// again has a new network half open the path on what the last one has left, as long
+// as there are both.
+func (w *Way) again(k *conn) {
+	wait := againFirst
+	for {
+		left, was, peer := w.left()
+		if left == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), openTime)
+		var a openAnswer
+		files, err := k.call(ctx, opOpen, w.call(true), &a, left...)
+		closeFiles(left)
+		closeFiles(files)
+		if err == nil && a.Addr != was {
+			cancel()
+			w.Close() // the peer can't find us there
+			return
+		}
+		if err == nil && peer.IsValid() {
+			_, err = k.call(ctx, opPermit, permitCall{w.id, peer}, nil)
+		}
+		cancel()
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(wait):
+			wait = min(2*wait, againMost)
+		case <-k.done:
+			return
+		}
+	}
+}
+
+// left gives copies of the descriptors that a network half leaves, nil if the path
+// is over or was never open; and what the path was.
+func (w *Way) left() (files []*os.File, addr, peer netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || w.sock == nil {
+		return nil, addr, peer
+	}
+	for _, f := range []*os.File{w.theirs, w.sock} {
+		c, err := copyOf(f)
+		if err != nil {
+			closeFiles(files)
+			return nil, addr, peer
+		}
+		files = append(files, c)
+	}
+	own := w.addr.AddrPort()
+	return files, netip.AddrPortFrom(own.Addr().Unmap(), own.Port()), w.peer
+}
+
+// ReadFrom implements [net.PacketConn]. Every datagram comes from the peer, as far
+// as is told here: only what is sealed above tells who sent it.
+func (w *Way) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, err := w.UnixConn.Read(p)
+	if err != nil {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			err = net.ErrClosed
+		}
+		return 0, nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return n, net.UDPAddrFromAddrPort(w.peer), nil
+}
+
+// WriteTo implements [net.PacketConn]. It goes to the one peer, and waits no longer
+// than patience for a network half that does not read.
+func (w *Way) WriteTo(p []byte, _ net.Addr) (int, error) {
+	if len(p) > path.MaxDatagram {
+		return 0, path.ErrTooLong
+	}
+	if err := w.UnixConn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return 0, net.ErrClosed
+	}
+	_, err := w.UnixConn.Write(p)
+	if errors.Is(err, net.ErrClosed) {
+		return 0, net.ErrClosed
+	}
+	return len(p), nil // lost, if so
+}
+
+// SetDeadline implements [net.PacketConn].
+func (w *Way) SetDeadline(t time.Time) error { return w.UnixConn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements [net.PacketConn]: writes have their own.
+func (w *Way) SetWriteDeadline(time.Time) error { return nil }
+
+// Close ends the path, and has it released.
+func (w *Way) Close() error {
+	w.mu.Lock()
+	if w.over {
+		w.mu.Unlock()
+		return nil
+	}
+	w.over = true
+	w.theirs.Close()
+	if w.sock != nil {
+		w.sock.Close()
+	}
+	w.mu.Unlock()
+	w.lose(0)
+	w.n.mu.Lock()
+	delete(w.n.ways, w.id)
+	k := w.n.link
+	w.n.mu.Unlock()
+	if k != nil {
+		k.tell(opClose, attemptCall{Way: w.id})
+	}
+	return w.UnixConn.Close()
+}
+
+// attempt is one try at a direct path, which the network half makes.
+type attempt struct {
+	w     *Way
+	k     *conn
+	id    uint64
+	local path.Description
+	once  sync.Once
+	gone  chan struct{}
+}
+
+// Gather begins an attempt at a path without the relay.
+func (w *Way) Gather(ctx context.Context) (direct.Attempt, error) {
+	k, err := w.n.now()
+	if err != nil {
+		return nil, path.ErrNoDirect
+	}
+	w.mu.Lock()
+	if w.over || w.attempt != nil {
+		w.mu.Unlock()
+		return nil, path.ErrAttempt
+	}
+	w.last++
+	a := &attempt{w: w, k: k, id: w.last, gone: make(chan struct{})}
+	w.attempt = a
+	w.mu.Unlock()
+	var got gatherAnswer
+	_, err = k.call(ctx, opGather, attemptCall{w.id, a.id}, &got)
+	if err == nil {
+		// What it names is told to the peer. Whether it may be is what an honest
+		// side asks of itself, and the peer asks again.
+		err = got.Description.Check(w.n.c.Demo)
+	}
+	switch {
+	case err == nil:
+		a.local = got.Description
+		return a, nil
+	case errors.Is(err, ErrAway), errors.Is(err, path.ErrCandidate):
+		err = path.ErrNoDirect
+	}
+	a.Close()
+	return nil, err
+}
+
+// Local implements direct.Attempt.
+func (a *attempt) Local() path.Description { return a.local }
+
+// Connect implements direct.Attempt.
+func (a *attempt) Connect(ctx context.Context, peer path.Description, lead bool) error {
+	// Refused here too: the network half is not what keeps this agent from being
+	// made to contact an address.
+	if err := peer.Check(a.w.n.c.Demo); err != nil {
+		return err
+	}
+	_, err := a.k.call(ctx, opConnect, connectCall{a.w.id, a.id, peer, lead}, nil)
+	if errors.Is(err, ErrAway) {
+		return path.ErrNoDirect
+	}
+	return err
+}
+
+// Lost implements direct.Attempt.
+func (a *attempt) Lost() <-chan struct{} { return a.gone }
+
+// Close implements direct.Attempt.
+func (a *attempt) Close() {
+	a.w.lose(a.id)
+	a.k.tell(opLeave, attemptCall{a.w.id, a.id})
+}
+
+// lose ends an attempt; 0: whatever it is.
+func (w *Way) lose(id uint64) {
+	w.mu.Lock()
+	a := w.attempt
+	if a != nil && (id == 0 || a.id == id) {
+		w.attempt = nil
+	} else {
+		a = nil
+	}
+	w.mu.Unlock()
+	if a != nil {
+		a.once.Do(func() { close(a.gone) })
+	}
+}
