@@ -31,8 +31,8 @@ const (
 	maxFiles = 2
 	// maxCalls bounds the calls of the other side that are worked on at a time.
 	maxCalls = 64
-	// callsPerSecond and callsAtOnce bound the calls of the network half: signing
-	// and checking cost time.
+	// callsPerSecond and callsAtOnce bound the calls and notes of the network half:
+	// signing and checking cost time.
 	callsPerSecond = 200
 	callsAtOnce    = 400
 	// maxWaiting bounds the calls that the other side has not answered.
@@ -113,6 +113,7 @@ type fileReader struct {
 func (r *fileReader) Read(p []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxFiles))
 	n, oobn, flags, _, err := r.c.ReadMsgUnix(p, oob)
+	n = max(n, 0) // -1 beside an error
 	if oobn > 0 {
 		if aerr := r.add(oob[:oobn]); err == nil {
 			err = aerr
@@ -170,6 +171,7 @@ type request struct {
 type reply struct {
 	body  any        // nil: nothing but that it is done
 	files []*os.File // sent along; the sender's, closed once sent
+	sent  func()     // called once it is, or can't be; may be nil
 }
 
 // side is what one half does with the other's calls and notes. Calls come in
@@ -240,13 +242,16 @@ func (k *conn) serve(s side) error {
 			break
 		}
 		q := request{op: f.op, body: f.body, files: files}
+		if f.kind == kindNote || f.kind == kindCall {
+			if err = k.rate.Wait(ctx); err != nil {
+				closeFiles(files)
+				break
+			}
+		}
 		switch f.kind {
 		case kindNote:
 			err = s.note(q)
 		case kindCall:
-			if err = k.rate.Wait(ctx); err != nil {
-				break
-			}
 			select {
 			case slots <- struct{}{}:
 				calls.Go(func() {
@@ -273,6 +278,9 @@ func (k *conn) serve(s side) error {
 
 func (k *conn) answer(ctx context.Context, s side, id uint32, q request) {
 	r, err := s.call(ctx, q)
+	if r.sent != nil {
+		defer r.sent()
+	}
 	if err == nil {
 		var body []byte
 		if body, err = encode(r.body); err == nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -55,7 +54,7 @@ func (f *forward) in() {
 		if f.session.SetWriteDeadline(time.Now().Add(patience)) != nil {
 			return
 		}
-		if _, err := f.session.Write(b[:n]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := f.session.Write(b[:n]); errors.Is(err, net.ErrClosed) {
 			return
 		}
 	}

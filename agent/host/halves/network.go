@@ -120,7 +120,7 @@ func (n *Network) once(ctx context.Context) error {
 	k := newConn(ours, true)
 	ended := make(chan error, 1)
 	n.rest.Go(func() {
-		err := k.serve(&inner{n: n, k: k})
+		err := k.serve(&inner{n: n})
 		n.gone(k)
 		kill()
 		if werr := wait(); werr != nil && errors.Is(err, ErrAway) {
@@ -295,8 +295,8 @@ func good(a netip.AddrPort) bool {
 
 // inner answers one network half.
 type inner struct {
-	n *Network
-	k *conn
+	n       *Network
+	segment sync.Mutex // held while a recording's segment is on its way
 }
 
 // call implements side.
@@ -380,12 +380,14 @@ func (i *inner) deliveries(r request) (reply, error) {
 		if err := decode(r.body, nil); err != nil {
 			return reply{}, err
 		}
+		// They are long: one at a time.
+		i.segment.Lock()
 		s, ok := in.Recorded()
 		a := recordedAnswer{Found: ok, Session: s.Session, N: s.N, Manifest: s.Manifest, Segment: s.Bytes}
 		if !ok {
 			a.Manifest, a.Segment = []byte{}, []byte{}
 		}
-		return reply{body: a}, nil
+		return reply{body: a, sent: i.segment.Unlock}, nil
 	case opUploaded:
 		return with(r, func(m segmentCall) (any, error) {
 			return nil, in.Uploaded(uplink.Segment{Session: m.Session, N: m.N})

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/direct"
@@ -32,13 +33,14 @@ type Way struct {
 	relay  string
 	cred   cred.Credential
 
+	peer atomic.Pointer[net.UDPAddr] // of Permit; nil until then
+
 	mu      sync.Mutex
 	over    bool
 	addr    net.UDPAddr
-	sock    *os.File       // to the relay, for the next network half; nil until it is open
-	peer    netip.AddrPort // of Permit
-	last    uint64         // number of the last attempt
-	attempt *attempt       // not over
+	sock    *os.File // to the relay, for the next network half; nil until it is open
+	last    uint64   // number of the last attempt
+	attempt *attempt // not over
 }
 
 func (w *Way) call(again bool) openCall {
@@ -82,9 +84,7 @@ func (w *Way) Permit(ctx context.Context, peer net.Addr) error {
 	if _, err := k.call(ctx, opPermit, permitCall{w.id, want}, nil); err != nil {
 		return err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.peer = want
+	w.peer.Store(net.UDPAddrFromAddrPort(want))
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (w *Way) Permit(ctx context.Context, peer net.Addr) error {
 func (w *Way) again(k *conn) {
 	wait := againFirst
 	for {
-		left, was, peer := w.left()
+		left, was := w.left()
 		if left == nil {
 			return
 		}
@@ -107,8 +107,8 @@ func (w *Way) again(k *conn) {
 			w.Close() // the peer can't find us there
 			return
 		}
-		if err == nil && peer.IsValid() {
-			_, err = k.call(ctx, opPermit, permitCall{w.id, peer}, nil)
+		if peer := w.peer.Load(); err == nil && peer != nil {
+			_, err = k.call(ctx, opPermit, permitCall{w.id, peer.AddrPort()}, nil)
 		}
 		cancel()
 		if err == nil {
@@ -125,22 +125,22 @@ func (w *Way) again(k *conn) {
 
 // left gives copies of the descriptors that a network half leaves, nil if the path
 // is over or was never open; and what the path was.
-func (w *Way) left() (files []*os.File, addr, peer netip.AddrPort) {
+func (w *Way) left() (files []*os.File, addr netip.AddrPort) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over || w.sock == nil {
-		return nil, addr, peer
+		return nil, addr
 	}
 	for _, f := range []*os.File{w.theirs, w.sock} {
 		c, err := copyOf(f)
 		if err != nil {
 			closeFiles(files)
-			return nil, addr, peer
+			return nil, addr
 		}
 		files = append(files, c)
 	}
 	own := w.addr.AddrPort()
-	return files, netip.AddrPortFrom(own.Addr().Unmap(), own.Port()), w.peer
+	return files, netip.AddrPortFrom(own.Addr().Unmap(), own.Port())
 }
 
 // ReadFrom implements [net.PacketConn]. Every datagram comes from the peer, as far
@@ -153,9 +153,11 @@ func (w *Way) ReadFrom(p []byte) (int, net.Addr, error) {
 		}
 		return 0, nil, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return n, net.UDPAddrFromAddrPort(w.peer), nil
+	from := w.peer.Load()
+	if from == nil {
+		return 0, nil, net.ErrClosed // nothing was to come before
+	}
+	return n, from, nil
 }
 
 // WriteTo implements [net.PacketConn]. It goes to the one peer, and waits no longer

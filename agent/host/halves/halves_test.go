@@ -1,0 +1,606 @@
+//go:build unix
+
+package halves
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tucdesk/tucdesk/agent/host/uplink"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/path"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/relayd/relay"
+)
+
+// privileged is a session half that keeps what it was asked.
+type privileged struct {
+	mu       sync.Mutex
+	asked    []any
+	err      error
+	owed     []uplink.Entry
+	segment  uplink.Segment
+	more     chan struct{}
+	recorded chan struct{}
+	offered  func(context.Context) // in an offer; may be nil
+}
+
+func newPrivileged() *privileged {
+	return &privileged{more: make(chan struct{}, 1), recorded: make(chan struct{}, 1)}
+}
+
+func (p *privileged) ask(what ...any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, what...)
+	return p.err
+}
+
+func (p *privileged) Register() ([]byte, error) { return []byte("registration"), p.ask("register") }
+func (p *privileged) Heartbeat(h envelope.Hash, seq uint64) ([]byte, error) {
+	return []byte("heartbeat"), p.ask("heartbeat", h, seq)
+}
+func (p *privileged) SignRequest(method, url string, body [32]byte) (string, error) {
+	return "header", p.ask("request", method, url, envelope.Hash(body))
+}
+func (p *privileged) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAnswer, error) {
+	if p.offered != nil {
+		p.offered(ctx)
+	}
+	return wire.SignalAnswer{SessionID: o.SessionID, HS2: []byte("hs2"), Candidate: "192.0.0.8:2"}, p.ask("offer", o)
+}
+func (p *privileged) Finish(f wire.SignalFinish) { p.ask("finish", f) }
+func (p *privileged) Head() (wire.Head, bool) {
+	p.ask("head")
+	return wire.Head{Seq: 7, Hash: envelope.Sum([]byte("head"))}, true
+}
+func (p *privileged) Genesis(b []byte) error    { return p.ask("genesis", b) }
+func (p *privileged) Learn(s [][]byte) error    { return p.ask("learn", s) }
+func (p *privileged) Confirm(h wire.Head) error { return p.ask("confirm", h) }
+func (p *privileged) Owed(n int) []uplink.Entry { return p.owed[:min(n, len(p.owed))] }
+func (p *privileged) More() <-chan struct{}     { return p.more }
+func (p *privileged) Handed(seq uint64) error   { return p.ask("handed", seq) }
+func (p *privileged) Recorded() (uplink.Segment, bool) {
+	return p.segment, p.segment.N > 0
+}
+func (p *privileged) MoreRecorded() <-chan struct{} { return p.recorded }
+func (p *privileged) Uploaded(s uplink.Segment) error {
+	return p.ask("uploaded", s.Session, s.N)
+}
+func (p *privileged) Refused(s uplink.Segment, why error) { p.ask("refused", s.Session, s.N, why) }
+
+func config(p *privileged) Config {
+	gauge := func(float64) {}
+	return Config{
+		Team: "acme", APIURL: "http://127.0.0.1:1", RendezvousURL: "http://127.0.0.1:1", Poll: time.Hour, Demo: true,
+		Inside: p, Metrics: uplink.Metrics{Online: gauge, Owed: gauge, Head: gauge}, Online: func() {}, Fail: func(error) {},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func id(b byte) token.ID { return token.ID{b, 15: 1} }
+
+// joined gives both sides of one connection.
+func joined(t *testing.T, p *privileged) (*inner, *outer) {
+	t.Helper()
+	ours, theirs, err := pair(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := unixConn(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &inner{n: New(config(p))}
+	o := &outer{k: newConn(c, false), logger: slog.New(slog.DiscardHandler), more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1)}
+	k := newConn(ours, true)
+	var both sync.WaitGroup
+	both.Go(func() { k.serve(i) })
+	both.Go(func() { o.k.serve(o) })
+	t.Cleanup(func() { k.end(ErrAway); both.Wait() })
+	return i, o
+}
+
+// All that the network half may ask comes through as it is.
+func TestInside(t *testing.T) {
+	p := newPrivileged()
+	p.owed = []uplink.Entry{{Seq: 3, Bytes: []byte("three")}, {Seq: 4, Bytes: []byte("four")}}
+	p.segment = uplink.Segment{Session: id(9), N: 2, Manifest: []byte("m"), Bytes: bytes.Repeat([]byte("s"), wire.MaxSegment)}
+	_, o := joined(t, p)
+	h := envelope.Sum([]byte("x"))
+	offer := wire.SignalOffer{SessionID: id(1), Exp: 5, Sealed: []byte("sealed"), HS1: []byte("hs1"), Candidate: "192.0.0.8:1"}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	b, err := o.Register()
+	must(err)
+	if string(b) != "registration" {
+		t.Errorf("%q", b)
+	}
+	b, err = o.Heartbeat(h, 8)
+	must(err)
+	if string(b) != "heartbeat" {
+		t.Errorf("%q", b)
+	}
+	header, err := o.SignRequest("GET", "http://x/y", h)
+	must(err)
+	if header != "header" {
+		t.Errorf("%q", header)
+	}
+	a, err := o.Offer(t.Context(), offer)
+	must(err)
+	if want := (wire.SignalAnswer{SessionID: id(1), HS2: []byte("hs2"), Candidate: "192.0.0.8:2"}); !reflect.DeepEqual(a, want) {
+		t.Errorf("%+v", a)
+	}
+	if head, known := o.Head(); !known || head.Seq != 7 || head.Hash != envelope.Sum([]byte("head")) {
+		t.Errorf("%v %v", head, known)
+	}
+	must(o.Genesis([]byte("genesis")))
+	long := make([][]byte, 5)
+	for n := range long {
+		long[n] = bytes.Repeat([]byte{byte(n)}, 60<<10)
+	}
+	must(o.Learn(long))
+	must(o.Confirm(wire.Head{Seq: 7, Hash: h}))
+	if owed := o.Owed(1); !reflect.DeepEqual(owed, p.owed[:1]) {
+		t.Errorf("%v", owed)
+	}
+	if owed := o.Owed(100); !reflect.DeepEqual(owed, p.owed) {
+		t.Errorf("%v", owed)
+	}
+	must(o.Handed(4))
+	if s, ok := o.Recorded(); !ok || !reflect.DeepEqual(s, p.segment) {
+		t.Errorf("a segment of %d bytes, %v", len(s.Bytes), ok)
+	}
+	must(o.Uploaded(p.segment))
+	o.Refused(p.segment, errors.Join(errors.New("more"), wire.ErrConflict))
+	o.Finish(wire.SignalFinish{SessionID: id(1), HS3: []byte("hs3")})
+	o.Head() // behind it, so that the note was read
+
+	want := []any{
+		"register", "heartbeat", h, uint64(8), "request", "GET", "http://x/y", h, "offer", offer, "head", "genesis", []byte("genesis"),
+		"learn", long[:2], "learn", long[2:4], "learn", long[4:], "confirm", wire.Head{Seq: 7, Hash: h}, "handed", uint64(4),
+		"uploaded", id(9), uint64(2), "refused", id(9), uint64(2), wire.ErrConflict, "finish", wire.SignalFinish{SessionID: id(1), HS3: []byte("hs3")}, "head",
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !reflect.DeepEqual(p.asked, want) {
+		t.Errorf("asked\n%v, want\n%v", p.asked, want)
+	}
+}
+
+// Of an error the network half learns what SPEC.md says and no word more; of one of
+// the network half the privileged side takes no word at all.
+func TestFailures(t *testing.T) {
+	p := newPrivileged()
+	_, o := joined(t, p)
+	for _, tc := range []struct {
+		err, want error
+		text      string
+	}{
+		{errors.New("a secret"), nil, "halves: the other half could not do it"},
+		{errors.Join(errors.New("a secret"), uplink.ErrHopeless), uplink.ErrHopeless, uplink.ErrHopeless.Error()},
+		{errors.Join(errors.New("a secret"), &wire.RefuseError{Reason: "busy"}), nil, "wire: offer refused: busy"},
+	} {
+		p.mu.Lock()
+		p.err = tc.err
+		p.mu.Unlock()
+		err := o.Genesis(nil)
+		if err == nil || tc.want != nil && !errors.Is(err, tc.want) || err.Error() != tc.text {
+			t.Errorf("%v became %v", tc.err, err)
+		}
+	}
+	for _, f := range failures {
+		if got := failureOf(f.err, true).err(false); got != f.err {
+			t.Errorf("%v became %v", f.err, got)
+		}
+	}
+	if f := failureOf(&wire.RefuseError{Reason: "look here"}, false); f.Text != "" {
+		t.Errorf("the network half sends %q", f.Text)
+	}
+	if err := (failure{Code: codeRefuse, Text: "look here"}).err(true); err.Error() != "halves: the other half could not do it" {
+		t.Errorf("the privileged side reads %q", err)
+	}
+}
+
+// raw is the network half's end without a network half.
+func raw(t *testing.T, p *privileged) (socket *net.UnixConn, ended <-chan error) {
+	t.Helper()
+	ours, theirs, err := pair(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := unixConn(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newConn(ours, true)
+	done := make(chan error, 1)
+	go func() { done <- k.serve(&inner{n: New(config(p))}) }()
+	t.Cleanup(func() { c.Close(); k.end(ErrAway) })
+	return c, done
+}
+
+func bytesOf(f frame) []byte { return append(f.header(), f.body...) }
+
+// What is not in SPEC.md ends the connection, and asks nothing of anybody.
+func TestViolations(t *testing.T) {
+	body := func(v any) []byte {
+		b, err := encode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	long := frame{kind: kindCall, op: opGenesis, id: 1}.header()
+	binary.BigEndian.PutUint32(long, maxInward+1)
+	files := frame{kind: kindCall, op: opHead, id: 1, files: 1}
+	for name, b := range map[string][]byte{
+		"too long":               long,
+		"no kind":                bytesOf(frame{kind: 0, op: opHead, id: 1}),
+		"kind 5":                 bytesOf(frame{kind: 5, op: opHead, id: 1}),
+		"a call without number":  bytesOf(frame{kind: kindCall, op: opHead}),
+		"a note with one":        bytesOf(frame{kind: kindNote, op: opLost, id: 1, body: body(attemptCall{})}),
+		"no such call":           bytesOf(frame{kind: kindCall, op: 60, id: 1}),
+		"no such note":           bytesOf(frame{kind: kindNote, op: 60}),
+		"a call of our own":      bytesOf(frame{kind: kindCall, op: opOpen, id: 1, body: body(openCall{})}),
+		"a note of our own":      bytesOf(frame{kind: kindNote, op: opMore}),
+		"a call as a note":       bytesOf(frame{kind: kindNote, op: opGenesis, body: body(genesisCall{})}),
+		"an answer to nothing":   bytesOf(frame{kind: kindAnswer, op: opOpen, id: 1}),
+		"a failure of nothing":   bytesOf(frame{kind: kindFailure, op: opOpen, id: 1, body: body(failure{})}),
+		"a file that is not":     bytesOf(files),
+		"three files":            bytesOf(frame{kind: kindCall, op: opHead, id: 1, files: 3}),
+		"a body where none is":   bytesOf(frame{kind: kindCall, op: opHead, id: 1, body: []byte{0xa0}}),
+		"no body where one is":   bytesOf(frame{kind: kindCall, op: opLearn, id: 1}),
+		"no CBOR":                bytesOf(frame{kind: kindCall, op: opLearn, id: 1, body: []byte("hello")}),
+		"more behind":            bytesOf(frame{kind: kindCall, op: opGenesis, id: 1, body: append(body(genesisCall{[]byte("x")}), 0)}),
+		"an offer without a box": bytesOf(frame{kind: kindCall, op: opOffer, id: 1, body: body(wire.SignalOffer{SessionID: id(1), Exp: 1, HS1: []byte("x")})}),
+		"an endless finish":      bytesOf(frame{kind: kindNote, op: opFinish, body: body(wire.SignalFinish{SessionID: id(1), HS3: make([]byte, wire.MaxHandshake+1)})}),
+		"what was never owed":    bytesOf(frame{kind: kindCall, op: opHanded, id: 1, body: body(handedCall{99})}),
+		"a gauge of its own":     bytesOf(frame{kind: kindNote, op: opGauge, body: body(gaugeNote{9, 1})}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPrivileged()
+			p.owed = []uplink.Entry{{Seq: 98}}
+			c, ended := raw(t, p)
+			if _, err := c.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; !errors.Is(err, ErrProtocol) {
+				t.Errorf("ended with %v", err)
+			}
+			if len(p.asked) > 0 {
+				t.Errorf("asked %v", p.asked)
+			}
+		})
+	}
+}
+
+// Descriptors that belong to nothing do not pile up.
+func TestUnaskedFiles(t *testing.T) {
+	c, ended := raw(t, newPrivileged())
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	frames := bytesOf(frame{kind: kindCall, op: opHead, id: 1})
+	for range 8 {
+		fd := int(null.Fd())
+		if _, _, err := c.WriteMsgUnix(frames, unix.UnixRights(fd, fd), nil); err != nil {
+			break // it has hung up
+		}
+	}
+	if err := <-ended; !errors.Is(err, ErrProtocol) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// A network half that asks without end is answered at a bounded rate and by a
+// bounded number of workers.
+func TestManyCalls(t *testing.T) {
+	p := newPrivileged()
+	held := make(chan struct{})
+	var now, most int
+	p.offered = func(ctx context.Context) {
+		p.mu.Lock()
+		now++
+		most = max(most, now)
+		p.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+	}
+	c, ended := raw(t, p)
+	body, err := encode(wire.SignalOffer{SessionID: id(1), Exp: 1, Sealed: []byte("s"), HS1: []byte("h"), Candidate: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for n := range uint32(200) {
+			c.Write(bytesOf(frame{kind: kindCall, op: opOffer, id: n + 1, body: body}))
+		}
+	}()
+	busy := 0
+	for busy < 200-maxCalls {
+		f, err := readFrame(c, maxOutward)
+		if err != nil || f.kind != kindFailure {
+			t.Fatalf("%+v %v", f, err)
+		}
+		busy++
+	}
+	p.mu.Lock()
+	if most != maxCalls {
+		t.Errorf("%d at a time", most)
+	}
+	p.mu.Unlock()
+	c.Close()
+	if err := <-ended; err == nil {
+		t.Error("it ended without a reason")
+	}
+	close(held)
+}
+
+// stage is a relay, an operator's end on it, and a Network whose network half is in
+// this process.
+type stage struct {
+	network  *Network
+	operator *path.Relayed
+	address  string
+	agent    cred.Credential
+	cut      func() // the network half's end
+	starts   chan struct{}
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	secret := cred.NewSecret()
+	server, err := relay.New(relay.Config{Listen: "127.0.0.1:0", Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	up, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- server.Run(ctx, func() { close(up) }) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	<-up
+	s := &stage{address: server.Addr().String(), starts: make(chan struct{}, 16)}
+	s.agent = secret.Mint([16]byte{1}, cred.Agent, time.Now().Add(time.Hour))
+	if s.operator, err = path.OpenRelay(t.Context(), s.address, secret.Mint([16]byte{1}, cred.Operator, time.Now().Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.operator.Close() })
+	c := config(newPrivileged())
+	var mu sync.Mutex
+	var last *net.UnixConn
+	c.Start = func(socket *os.File) (func() error, func(), error) {
+		f, err := copyOf(socket)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, err := unixConn(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		mu.Lock()
+		last = conn
+		mu.Unlock()
+		done := make(chan error, 1)
+		go func() { done <- serve(conn, slog.New(slog.DiscardHandler)) }()
+		s.starts <- struct{}{}
+		return func() error { return <-done }, func() { conn.Close() }, nil
+	}
+	s.cut = func() { mu.Lock(); defer mu.Unlock(); last.Close() }
+	s.network = New(c)
+	running, stop := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() { defer close(over); s.network.Run(running) }()
+	t.Cleanup(func() { stop(); <-over; s.network.Last() })
+	<-s.starts
+	return s
+}
+
+// open opens the agent's path once the network half is there.
+func (s *stage) open(t *testing.T) *Way {
+	t.Helper()
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		w, err := s.network.OpenWay(t.Context(), s.address, s.agent)
+		if err == nil {
+			t.Cleanup(func() { w.Close() })
+			if err := errors.Join(w.Permit(t.Context(), s.operator.LocalRelayed()), s.operator.Permit(t.Context(), w.LocalRelayed())); err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		if !errors.Is(err, ErrAway) || time.Now().After(until) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// passes sends a datagram until it arrives: some may be lost.
+func passes(t *testing.T, from, to net.PacketConn, at net.Addr, what string) {
+	t.Helper()
+	b := make([]byte, 2000)
+	for until := time.Now().Add(20 * time.Second); ; {
+		if _, err := from.WriteTo([]byte(what), at); err != nil {
+			t.Fatal(err)
+		}
+		to.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		n, _, err := to.ReadFrom(b)
+		if err == nil && string(b[:n]) == what {
+			return
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(until) {
+			t.Fatalf("%q has not come: %v", what, err)
+		}
+	}
+}
+
+// A path outlives network halves: same address, same sockets.
+func TestWaysOutliveNetworkHalves(t *testing.T) {
+	s := newStage(t)
+	w := s.open(t)
+	both := func(when string) {
+		t.Helper()
+		passes(t, s.operator, w, w.LocalRelayed(), "in "+when)
+		passes(t, w, s.operator, s.operator.LocalRelayed(), "out "+when)
+	}
+	both("at first")
+	for _, when := range []string{"after one", "after two"} {
+		s.cut()
+		<-s.starts
+		both(when)
+	}
+	if _, err := w.WriteTo(make([]byte, path.MaxDatagram+1), s.operator.LocalRelayed()); !errors.Is(err, path.ErrTooLong) {
+		t.Errorf("too long: %v", err)
+	}
+	w.Close()
+	if _, _, err := w.ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+	// It was released on the relay: there is room for another.
+	passes(t, s.operator, s.open(t), w.LocalRelayed(), "a new path")
+}
+
+// Attempts at direct paths are the network half's, and end with it.
+func TestAttemptsElsewhere(t *testing.T) {
+	s := newStage(t)
+	w := s.open(t)
+	other := path.NewSwitch(s.operator, path.Options{Loopback: true})
+	defer other.Close()
+	for range 2 {
+		theirs, err := other.Gather(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := w.Gather(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Gather(t.Context()); !errors.Is(err, path.ErrAttempt) {
+			t.Errorf("two at a time: %v", err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- ours.Connect(t.Context(), theirs.Local(), false) }()
+		if err := errors.Join(theirs.Connect(t.Context(), ours.Local(), true), <-done); err != nil {
+			t.Fatal(err)
+		}
+		passes(t, other, w, w.LocalRelayed(), "by the direct path")
+		passes(t, w, other, s.operator.LocalRelayed(), "and back")
+		s.cut()
+		<-ours.Lost()
+		<-s.starts
+		ours.Close()
+		theirs.Close()
+		passes(t, other, w, w.LocalRelayed(), "by relay")
+	}
+	bad := path.Description{Fragment: "abcd", Password: "pppppppppppppppppppppp", Candidates: []path.Candidate{}}
+	for {
+		a, err := w.Gather(t.Context())
+		if errors.Is(err, path.ErrNoDirect) {
+			time.Sleep(time.Millisecond) // the network half is not back yet
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Connect(t.Context(), bad, false); !errors.Is(err, path.ErrCandidate) {
+			t.Errorf("a bad description: %v", err)
+		}
+		a.Close()
+		a.Close()
+		return
+	}
+}
+
+// FuzzReadFrame: what is taken is written in the same way again.
+func FuzzReadFrame(f *testing.F) {
+	for _, s := range []frame{
+		{kind: kindCall, op: opHead, id: 1}, {kind: kindNote, op: opFinish, body: []byte("body")},
+		{kind: kindAnswer, op: opOpen, files: 1, id: 1 << 31, body: []byte{0xa0}}, {kind: kindFailure, op: opOpen, id: 7},
+	} {
+		f.Add(bytesOf(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bytes.NewReader(b)
+		got, err := readFrame(r, 1<<10)
+		if err != nil {
+			return
+		}
+		if again := bytesOf(got); !bytes.Equal(again, b[:len(b)-r.Len()]) || len(got.body) > 1<<10 {
+			t.Fatalf("%x became %x", b, again)
+		}
+	})
+}
+
+// FuzzPrivileged holds that no call and no note of a network half does more than
+// SPEC.md says, whatever is in it.
+func FuzzPrivileged(f *testing.F) {
+	seed := func(note bool, o op, v any) {
+		b, err := encode(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(note, byte(o), b)
+	}
+	offer := wire.SignalOffer{SessionID: id(1), Exp: 5, Sealed: []byte("sealed"), HS1: []byte("hs1"), Candidate: "192.0.0.8:1"}
+	for o, v := range map[op]any{
+		opRegister: nil, opHeartbeat: heartbeatCall{envelope.Sum(nil), 1}, opRequest: requestCall{"GET", "http://x", envelope.Sum(nil)},
+		opOffer: offer, opHead: nil, opGenesis: genesisCall{[]byte("g")}, opLearn: learnCall{[][]byte{[]byte("s")}},
+		opConfirm: headMessage{true, 1, envelope.Sum(nil)}, opOwed: owedCall{3}, opHanded: handedCall{3}, opRecorded: nil,
+		opUploaded: segmentCall{id(1), 1, 0}, opRefused: segmentCall{id(1), 1, 18},
+	} {
+		seed(false, o, v)
+	}
+	seed(true, opFinish, wire.SignalFinish{SessionID: id(1), HS3: []byte("hs3")})
+	seed(true, opGauge, gaugeNote{gaugeOnline, 1})
+	seed(true, opLost, attemptCall{1, 2})
+	calls := []op{opRegister, opHeartbeat, opRequest, opOffer, opHead, opGenesis, opLearn, opConfirm, opOwed, opHanded, opRecorded, opUploaded, opRefused}
+	f.Fuzz(func(t *testing.T, note bool, o byte, body []byte) {
+		p := newPrivileged()
+		p.owed = []uplink.Entry{{Seq: 3, Bytes: []byte("three")}}
+		i := &inner{n: New(config(p))}
+		if note {
+			if err := i.note(request{op: op(o), body: body}); err == nil && !slices.Contains([]op{opFinish, opGauge, opLost}, op(o)) {
+				t.Fatalf("note %d was taken", o)
+			}
+			return
+		}
+		r, err := i.call(t.Context(), request{op: op(o), body: body})
+		if r.sent != nil {
+			r.sent()
+		}
+		switch {
+		case err != nil && len(p.asked) > 0:
+			t.Fatalf("call %d was refused, and asked %v", o, p.asked)
+		case err == nil && !slices.Contains(calls, op(o)):
+			t.Fatalf("call %d was taken", o)
+		case err == nil:
+			if _, err := encode(r.body); err != nil {
+				t.Fatalf("call %d: %v", o, err)
+			}
+		}
+	})
+}
+
+var _ io.Reader = (*fileReader)(nil)
