@@ -320,10 +320,13 @@ func TestManyCalls(t *testing.T) {
 	p := newPrivileged()
 	held := make(chan struct{})
 	var now, most int
+	full := make(chan struct{})
 	p.offered = func(ctx context.Context) {
 		p.mu.Lock()
 		now++
-		most = max(most, now)
+		if most = max(most, now); now == maxCalls {
+			close(full)
+		}
 		p.mu.Unlock()
 		select {
 		case <-held:
@@ -348,6 +351,7 @@ func TestManyCalls(t *testing.T) {
 		}
 		busy++
 	}
+	<-full
 	p.mu.Lock()
 	if most != maxCalls {
 		t.Errorf("%d at a time", most)
