@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 
+	"github.com/tucdesk/tucdesk/agent/host/cage"
 	"github.com/tucdesk/tucdesk/agent/host/halves"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
@@ -17,8 +18,8 @@ func checkApart(c Config) error {
 	return program(c).Check()
 }
 
-func program(c Config) halves.Program {
-	return halves.Program{Args: c.Network, User: c.NetworkUser, Logger: c.Logger}
+func program(c Config) cage.Program {
+	return cage.Program{Args: c.Network, User: c.NetworkUser, Logger: c.Logger}
 }
 
 // apart makes the network half a process of its own.

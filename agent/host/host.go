@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/agent/host/presence"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
@@ -230,8 +231,8 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &half{sessions: s, team: t, outbox: led.Outbox, presence: &presence{
-		identity: identity, team: t, teamID: c.TeamID, audience: c.RendezvousURL, api: api, now: c.Now,
+	in := &half{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
+		Identity: identity, Roster: t.newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now,
 	}}
 	n, err := h.network(in, ready, end)
 	if err != nil {
@@ -279,7 +280,7 @@ func (h *Host) network(in *half, ready func(), end context.CancelCauseFunc) (net
 
 // half is the session half as the network half sees it.
 type half struct {
-	*presence
+	*presence.Signer
 	*sessions
 	team   *team
 	outbox *ledger.Outbox

@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/rosterfile"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 var (
@@ -199,3 +200,6 @@ func (t *team) confirm(head roster.Head) error {
 	}
 	return t.persist(head, now)
 }
+
+// head gives a roster's head as signed objects name it.
+func head(r *roster.Roster) token.Head { return token.Head(r.Head()) }

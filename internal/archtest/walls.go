@@ -48,6 +48,12 @@ var fixed = []wall{
 		why:  "least code on the customer's machine",
 	},
 	{
+		name: "network-half-has-no-keys",
+		from: []string{"agent/host/uplink/...", "agent/host/halves/..."},
+		not:  []string{"internal/session/...", "internal/channel/...", "agent/ledger/...", "agent/host", "agent/newcomer/..."},
+		why:  "what faces the network knows neither a session's keys nor what the agent must not forget",
+	},
+	{
 		name: "console-cannot-leak",
 		from: []string{"tui/console/..."},
 		not:  []string{"net", "net/http", "crypto", "crypto/..."},

@@ -19,7 +19,9 @@
 //   - a datagram passes on a socket of its session's own, and not by the privileged
 //     process: that keeps both ends, and the socket to the relay, so that a session
 //     outlives the network half;
-//   - the network half never runs as root, and gains no rights by running programs.
+//   - the network half never runs as root, and gains no rights by running programs;
+//     where the kernel has Landlock it runs none, writes no file, and reads what name
+//     resolution and TLS need.
 //
 // Like uplink, it must not import internal/session, internal/channel, agent/ledger
 // or agent/host.

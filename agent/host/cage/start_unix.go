@@ -1,6 +1,6 @@
 //go:build unix
 
-package halves
+package cage
 
 import (
 	"bufio"
@@ -23,8 +23,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
-// socketFD is the descriptor at which the network half finds its socket.
-const socketFD = 3
+// Socket is the descriptor at which the program finds its socket.
+const Socket = 3
 
 const (
 	// maxLine bounds a line that the network half logs, in bytes.
@@ -34,13 +34,12 @@ const (
 	linesAtOnce    = 200
 )
 
-// ErrRoot means that the network half was started with the rights of root.
-var ErrRoot = errors.New("halves: the network half does not run as root")
+// ErrRoot means that the program has, or would have, the rights of root.
+var ErrRoot = errors.New("cage: the network half does not run as root")
 
-// A Program is how the network half is started: this program again, with arguments
-// that make it call [Main].
+// A Program is how this program is started again, confined, with other arguments.
 type Program struct {
-	Args   []string // after the program's name
+	Args   []string // after the program's name; what they lead to calls Enter first
 	User   string   // whom it runs as, if this process is root; not root
 	Logger *slog.Logger
 }
@@ -59,12 +58,12 @@ func (p Program) credential() (*syscall.Credential, error) {
 	}
 	u, err := user.Lookup(p.User)
 	if err != nil {
-		return nil, fmt.Errorf("halves: no user %q for the network half; add it, or name another one", p.User)
+		return nil, fmt.Errorf("cage: no user %q for the network half; add it, or name another one", p.User)
 	}
 	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
 	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
 	if err := errors.Join(err1, err2); err != nil {
-		return nil, fmt.Errorf("halves: user %q: %w", p.User, err)
+		return nil, fmt.Errorf("cage: user %q: %w", p.User, err)
 	}
 	if uid == 0 || gid == 0 {
 		return nil, fmt.Errorf("%w: %q is root, or of its group", ErrRoot, p.User)
@@ -73,8 +72,10 @@ func (p Program) credential() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{}}, nil
 }
 
-// Start is Config.Start. The process gains no rights by running programs, whatever
-// it runs, and has no open file of this one but its socket.
+// Start starts it on one end of a socket; wait gives how it ended, and kill ends it.
+// The process gains no rights by running programs, and has no
+// open file of this one but its socket. On Linux with Landlock it runs no other
+// program, writes no file, and reads what name resolution and TLS need.
 func (p Program) Start(socket *os.File) (wait func() error, kill func(), err error) {
 	as, err := p.credential()
 	if err != nil {
@@ -82,15 +83,20 @@ func (p Program) Start(socket *os.File) (wait func() error, kill func(), err err
 	}
 	exe, err := self()
 	if err != nil {
-		return nil, nil, fmt.Errorf("halves: which program is this? %w", err)
+		return nil, nil, fmt.Errorf("cage: which program is this? %w", err)
 	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cage: %w", err)
+	}
+	defer null.Close()
 	said, out, err := os.Pipe()
 	if err != nil {
-		return nil, nil, fmt.Errorf("halves: %w", err)
+		return nil, nil, fmt.Errorf("cage: %w", err)
 	}
 	cmd := &exec.Cmd{
 		Path: exe, Args: append([]string{os.Args[0]}, p.Args...), Dir: "/",
-		Env: os.Environ(), Stderr: out, ExtraFiles: []*os.File{socket},
+		Env: os.Environ(), Stdin: null, Stdout: null, Stderr: out, ExtraFiles: []*os.File{socket},
 		// A group of its own: Ctrl-C is for the privileged side, which ends it.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Credential: as},
 	}
@@ -98,7 +104,7 @@ func (p Program) Start(socket *os.File) (wait func() error, kill func(), err err
 	out.Close()
 	if err != nil {
 		said.Close()
-		return nil, nil, fmt.Errorf("halves: start the network half: %w", err)
+		return nil, nil, fmt.Errorf("cage: start the network half: %w", err)
 	}
 	go p.listen(said)
 	return cmd.Wait, func() { cmd.Process.Kill() }, nil
@@ -107,10 +113,14 @@ func (p Program) Start(socket *os.File) (wait func() error, kill func(), err err
 // startBound starts a program on a thread that can't gain rights, which ends with
 // it: programs that sessions run are started elsewhere.
 func startBound(cmd *exec.Cmd) error {
+	bound, err := bind(cmd.Path)
+	if err != nil {
+		return err
+	}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocks: the thread ends here
-		err := bind()
+		err := bound()
 		if err == nil {
 			err = cmd.Start()
 		}
@@ -137,18 +147,19 @@ func (p Program) listen(said *os.File) {
 	}
 }
 
-// levelOf cuts what newLogger puts first.
+// levelOf cuts what NewLogger puts first.
 func levelOf(line string) (slog.Level, string) {
 	var level slog.Level
 	word, text, ok := strings.Cut(line, " ")
 	if name, is := strings.CutPrefix(word, "level="); ok && is && level.UnmarshalText([]byte(name)) == nil {
 		return level, text
 	}
-	return slog.LevelWarn, line // a panic, or what else is not logged
+	return slog.LevelWarn, line // a panic, or what else comes there
 }
 
-// newLogger writes what listen reads.
-func newLogger(w io.Writer) *slog.Logger {
+// NewLogger makes the program's logger, on its standard error: it writes what listen
+// reads.
+func NewLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey && len(groups) == 0 {
@@ -159,22 +170,19 @@ func newLogger(w io.Writer) *slog.Logger {
 	}))
 }
 
-// Main is the network half's process. It returns when the privileged side is gone.
-func Main() error {
+// Enter completes the confinement from within: it is the program's first act. It
+// gives the socket.
+func Enter() (*os.File, error) {
 	if os.Geteuid() == 0 {
-		return ErrRoot
+		return nil, ErrRoot
 	}
-	socket := os.NewFile(socketFD, "socket")
-	if kind, err := unix.GetsockoptInt(socketFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
-		return errors.New("halves: the agent starts its network half by itself; this is not for the command line")
+	socket := os.NewFile(Socket, "socket")
+	if kind, err := unix.GetsockoptInt(Socket, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return nil, errors.New("cage: the agent starts its network half by itself; this is not for the command line")
 	}
-	unix.CloseOnExec(socketFD)
+	unix.CloseOnExec(Socket)
 	if err := harden(); err != nil {
-		return fmt.Errorf("halves: %w", err)
+		return nil, fmt.Errorf("cage: %w", err)
 	}
-	err := Serve(socket, newLogger(os.Stderr))
-	if errors.Is(err, ErrAway) {
-		return nil
-	}
-	return err
+	return socket, nil
 }

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package halves
+package cage
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 func self() (string, error) { return os.Executable() }
 
 // bind has nothing to do: these systems have no such promise.
-func bind() error { return nil }
+func bind(string) (func() error, error) { return func() error { return nil }, nil }
 
 // harden keeps this process' memory off the disk.
 func harden() error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) }

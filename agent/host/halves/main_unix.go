@@ -1,0 +1,22 @@
+//go:build unix
+
+package halves
+
+import (
+	"errors"
+	"os"
+
+	"github.com/tucdesk/tucdesk/agent/host/cage"
+)
+
+// Main is the network half's process. It returns when the privileged side is gone.
+func Main() error {
+	socket, err := cage.Enter()
+	if err != nil {
+		return err
+	}
+	if err := Serve(socket, cage.NewLogger(os.Stderr)); !errors.Is(err, ErrAway) {
+		return err
+	}
+	return nil
+}
