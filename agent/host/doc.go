@@ -5,15 +5,18 @@
 // agent believes signatures that chain to the roster pinned by team_fp, its own
 // clock and its own ledger. A server's grant is needed and never enough.
 //
-// The package is cut in two, for the day they become two processes:
+// The agent is cut in two:
 //
 //   - the session half holds the keys: team (roster), checker (trust.md 2.4),
 //     sessions and live (handshake, channels, programs), evidence (audit
-//     entries), presence (signs registrations and heartbeats);
+//     entries), package presence (signs registrations, heartbeats and requests);
 //   - the network half, package uplink, holds sockets: rendezvous, roster polls,
 //     upload of entries, paths. It forwards sealed bytes and decides nothing.
 //     What it may ask of the session half is uplink.Inside, what it is asked is
 //     the interface outside.
+//
+// With Config.Network the network half is a process of its own (package halves),
+// confined (package cage), and sessions outlive it. Without, both are in this one.
 //
 // Invariants:
 //   - nothing runs before the checks 1 to 8 of trust.md 2.4, in that order; the

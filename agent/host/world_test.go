@@ -543,7 +543,10 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 		a.open(&m)
 	}
 	ch, err := mux.Open(ctx, m)
-	w.must(err)
+	if err != nil {
+		mux.Close()
+		return nil, nil, end{err: err}
+	}
 	ans, err := ch.AwaitAnswer(ctx)
 	if err != nil {
 		mux.Close()

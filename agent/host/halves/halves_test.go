@@ -375,7 +375,7 @@ type stage struct {
 	starts   chan struct{}
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	secret := cred.NewSecret()
 	server, err := relay.New(relay.Config{Listen: "127.0.0.1:0", Secret: secret})
@@ -424,7 +424,7 @@ func newStage(t *testing.T) *stage {
 }
 
 // open opens the agent's path once the network half is there.
-func (s *stage) open(t *testing.T) *Way {
+func (s *stage) open(t testing.TB) *Way {
 	t.Helper()
 	for until := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		w, err := s.network.OpenWay(t.Context(), s.address, s.agent)
@@ -608,3 +608,57 @@ func FuzzPrivileged(f *testing.F) {
 }
 
 var _ io.Reader = (*fileReader)(nil)
+
+// BenchmarkWay sends datagrams of a full size from the agent's side to the
+// operator's by a relay: by a network half in this process, and by one behind the
+// sockets of SPEC.md. What is lost is not counted as sent.
+func BenchmarkWay(b *testing.B) {
+	run := func(b *testing.B, from net.PacketConn, to *path.Relayed) {
+		const size = 1200
+		got := make(chan struct{}, 1<<16)
+		go func() {
+			buf := make([]byte, 2048)
+			for {
+				if _, _, err := to.ReadFrom(buf); err != nil {
+					return
+				}
+				got <- struct{}{}
+			}
+		}()
+		p := make([]byte, size)
+		b.SetBytes(size)
+		b.ResetTimer()
+		inFlight := 0
+		for arrived := 0; arrived < b.N; {
+			for ; inFlight < 32; inFlight++ {
+				if _, err := from.WriteTo(p, to.LocalRelayed()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			select {
+			case <-got:
+				arrived++
+				inFlight--
+			case <-time.After(50 * time.Millisecond):
+				inFlight = 0
+			}
+		}
+	}
+	b.Run("one process", func(b *testing.B) {
+		s := newStage(b)
+		r, err := path.OpenRelay(b.Context(), s.address, s.agent)
+		if err != nil {
+			b.Fatal(err)
+		}
+		w := path.NewSwitch(r, path.Options{Loopback: true})
+		defer w.Close()
+		if err := errors.Join(w.Permit(b.Context(), s.operator.LocalRelayed()), s.operator.Permit(b.Context(), w.LocalRelayed())); err != nil {
+			b.Fatal(err)
+		}
+		run(b, w, s.operator)
+	})
+	b.Run("two halves", func(b *testing.B) {
+		s := newStage(b)
+		run(b, s.open(b), s.operator)
+	})
+}

@@ -42,13 +42,13 @@ var parts = []struct {
 	},
 	{
 		malNetwork, "A malicious network half of an agent",
-		"It stands between the rendezvous, the relay and the half that has the keys: every offer and every datagram passes there. In these drills its part is played by a malicious rendezvous and a malicious relay, whose hands are the same ones. What only the half within the agent can ask for is `TestMaliciousNetworkHalf` in `agent/host`: it gives the other half no roster, what it has signed is good for nothing else, and what it swallows is missed.",
+		"It stands between the rendezvous, the relay and the half that has the keys: every offer and every datagram passes there. In these drills its part is played by a malicious rendezvous and a malicious relay, whose hands are the same ones. What only the half within the agent can ask for is `TestMaliciousNetworkHalf` in `agent/host`: it gives the other half no roster, what it has signed is good for nothing else, and what it swallows is missed. `TestCompromisedNetworkHalf` beside it speaks the protocol between the processes, and stands in the way of every datagram.",
 		[]string{
 			"Drop and delay what passes, and end sessions by it.",
 			"See sizes and times of datagrams, and addresses.",
 			"Say that the roster was confirmed when it was not, so that `max_staleness` does not bite.",
 			"Say that entries, or segments of recordings, were handed in which were not: the gap in the machine's own numbers shows it to every verifier, from the next entry on.",
-			"Have registrations and heartbeats signed, and nothing else.",
+			"Have registrations, heartbeats and requests to apid's routes for agents signed, and nothing else.",
 		},
 	},
 }
