@@ -57,7 +57,7 @@ type World struct {
 	targets   []*Target // sorted by ID
 	byID      map[backend.TargetID]*Target
 	approvals []*approval   // in the order of asking
-	changed   chan struct{} // closed when approvals change next
+	changed   chan struct{} // closed at the next change; nil: nobody watches
 }
 
 type approval struct {
@@ -69,7 +69,7 @@ type approval struct {
 // NewWorld returns a world with these targets. Two targets with the same ID,
 // or one without, are an error.
 func NewWorld(targets []Target) (*World, error) {
-	w := &World{commands: builtins(), byID: make(map[backend.TargetID]*Target, len(targets)), changed: make(chan struct{})}
+	w := &World{commands: builtins(), byID: make(map[backend.TargetID]*Target, len(targets))}
 	for i := range targets {
 		t := targets[i]
 		if t.ID == "" {
@@ -87,7 +87,7 @@ func NewWorld(targets []Target) (*World, error) {
 
 // Backend returns the world as member sees it.
 func (w *World) Backend(member string) *Backend {
-	return &Backend{world: w, member: member, open: make(map[*terminal]struct{}), ended: make(chan struct{})}
+	return &Backend{world: w, member: member, open: make(map[*terminal]struct{})}
 }
 
 // Driver opens Demo worlds: "mem:alice" as alice.
@@ -112,7 +112,6 @@ type Backend struct {
 
 	mu     sync.Mutex
 	closed bool
-	ended  chan struct{} // closed by Close
 	open   map[*terminal]struct{}
 }
 
@@ -238,15 +237,15 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 // Close implements backend.Backend.
 func (b *Backend) Close() error {
 	b.mu.Lock()
-	if !b.closed {
-		b.closed = true
-		close(b.ended)
-	}
+	b.closed = true
 	open := make([]*terminal, 0, len(b.open))
 	for t := range b.open {
 		open = append(open, t)
 	}
 	b.mu.Unlock()
+	b.world.mu.Lock()
+	b.world.tell() // a Watch sees that it has ended
+	b.world.mu.Unlock()
 	var errs []error
 	for _, t := range open {
 		errs = append(errs, t.Close())
@@ -333,22 +332,26 @@ func (b *Backend) Watch(ctx context.Context, changed func(backend.Change)) error
 		select {
 		case <-next:
 		case <-ctx.Done():
-		case <-b.ended:
 		}
 	}
 }
 
-// next gives a channel that is closed when the approvals change.
+// next gives a channel that is closed at the next change.
 func (w *World) next() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.changed == nil {
+		w.changed = make(chan struct{})
+	}
 	return w.changed
 }
 
-// tell says that the approvals have changed. The caller holds w.mu.
+// tell wakes those who watch. The caller holds w.mu.
 func (w *World) tell() {
-	close(w.changed)
-	w.changed = make(chan struct{})
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = nil
+	}
 }
 
 func (w *World) ask(member string, t *Target, req backend.OpenRequest, now time.Time) (backend.ApprovalID, error) {

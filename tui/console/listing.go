@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -19,17 +22,8 @@ func (m *model) listTargets() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		var targets []backend.Target
-		for t, err := range m.backend.Targets(ctx) {
-			if err == nil && len(targets) >= maxTargets {
-				err = errTooMany
-			}
-			if err != nil {
-				return targetsMsg{err: err}
-			}
-			targets = append(targets, t)
-		}
-		return targetsMsg{ix: newIndex(targets)}
+		targets, err := collect(m.backend.Targets(ctx), maxTargets)
+		return targetsMsg{newIndex(targets), err}
 	}
 }
 
@@ -42,19 +36,64 @@ func (m *model) listApprovals() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		var msg approvalsMsg
-		for a, err := range ap.Pending(ctx) {
-			if err == nil && len(msg.list) >= maxApprovals {
-				err = errTooMany
-			}
-			if err != nil {
-				msg.err = err
-				break
-			}
-			msg.list = append(msg.list, a)
-		}
-		return msg
+		list, err := collect(ap.Pending(ctx), maxApprovals)
+		return approvalsMsg{list, err}
 	}
+}
+
+// collect gives a whole list, or what came before its error.
+func collect[T any](list iter.Seq2[T, error], most int) (out []T, err error) {
+	for t, err := range list {
+		if err != nil {
+			return out, err
+		}
+		if len(out) >= most {
+			return out, errTooMany
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// watch has the backend say what changes, where it can, until the console ends.
+// Where it can't, or can't any more, what changes shows a little later: the
+// console asks now and then in any case.
+func (m *model) watch() tea.Cmd {
+	w, ok := backend.As[backend.Watcher](m.backend)
+	if !ok {
+		return nil
+	}
+	return func() tea.Msg {
+		_ = w.Watch(m.ctx, func(c backend.Change) {
+			m.newTargets.CompareAndSwap(false, c.Targets)
+			m.newApprovals.CompareAndSwap(false, c.Approvals)
+			m.wake()
+		})
+		return nil
+	}
+}
+
+// poll asks for what it is time for: now and then, and where the backend hints
+// at a change, but not again and again. A hint that is too early, or comes while
+// the list is on its way, is looked at with the next message.
+func (m *model) poll() tea.Cmd {
+	now := m.now()
+	due := func(hint *atomic.Bool, next *time.Time, every time.Duration) bool {
+		if !now.After(*next) && (!hint.Load() || now.Before(next.Add(hintGap-every))) {
+			return false
+		}
+		hint.Store(false)
+		*next = now.Add(every)
+		return true
+	}
+	var approvals, targets tea.Cmd
+	if !m.queueing && due(&m.newApprovals, &m.nextApproval, approvalsEvery) {
+		approvals = m.listApprovals()
+	}
+	if !m.listing && due(&m.newTargets, &m.nextTargets, targetsEvery) {
+		targets = m.listTargets()
+	}
+	return tea.Batch(approvals, targets)
 }
 
 // askVerdicts asks for the verdicts of rows on the screen that have none, in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -18,9 +19,10 @@ const (
 	approvalsEvery = 2 * time.Second
 	targetsEvery   = 15 * time.Second
 	toastFor       = 6 * time.Second
-	bellGap        = time.Second      // a program can't ring all the time
-	awaitAgain     = 3 * time.Second  // after a failure that passes
-	listTimeout    = 30 * time.Second // of one listing or batch of verdicts
+	hintGap        = 500 * time.Millisecond // between two listings of one kind that hints ask for
+	bellGap        = time.Second            // a program can't ring all the time
+	awaitAgain     = 3 * time.Second        // after a failure that passes
+	listTimeout    = 30 * time.Second       // of one listing or batch of verdicts
 	openTimeout    = 45 * time.Second
 	decideTimeout  = 30 * time.Second
 	// maxTargets and maxApprovals bound what a backend can make the console
@@ -40,7 +42,7 @@ var (
 
 // Messages are small: a terminal's output is in none of them.
 type (
-	frameMsg   struct{} // a pane has something new
+	frameMsg   struct{} // a pane has something new, or a hint has come
 	tickMsg    time.Time
 	targetsMsg struct {
 		ix  *index
@@ -110,6 +112,8 @@ type model struct {
 
 	listing, queueing         bool // a listing is on its way
 	nextTargets, nextApproval time.Time
+	// What the backend said to have changed since it was last asked for.
+	newTargets, newApprovals atomic.Bool
 
 	dirty bool
 	view  tea.View
@@ -143,7 +147,7 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 
 // Init implements tea.Model.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(tea.RequestBackgroundColor, m.listTargets(), m.listApprovals(), tick())
+	return tea.Batch(tea.RequestBackgroundColor, m.listTargets(), m.listApprovals(), m.watch(), tick())
 }
 
 func tick() tea.Cmd {
@@ -162,13 +166,12 @@ func (m *model) wake() {
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg.(type) {
 	case frameMsg:
-		return m, m.frame()
+		return m, tea.Batch(m.frame(), m.poll())
 	case tickMsg:
 		return m, m.tick()
 	}
 	m.dirty = true
-	cmd := m.handle(msg)
-	return m, tea.Batch(cmd, m.askVerdicts())
+	return m, tea.Batch(m.handle(msg), m.askVerdicts(), m.poll())
 }
 
 // frame looks at what panes have to say.
@@ -204,24 +207,14 @@ func (m *model) ring() tea.Cmd {
 }
 
 func (m *model) tick() tea.Cmd {
-	now := m.now()
-	cmds := []tea.Cmd{tick()}
-	if m.toast != nil && now.After(m.toastUntil) {
+	if m.toast != nil && m.now().After(m.toastUntil) {
 		m.toast, m.dirty = nil, true
 	}
 	// Count-downs, and waiting tabs.
 	if len(m.queue.list) > 0 || m.place >= atTabs {
 		m.dirty = true
 	}
-	if now.After(m.nextApproval) {
-		m.nextApproval = now.Add(approvalsEvery)
-		cmds = append(cmds, m.listApprovals())
-	}
-	if now.After(m.nextTargets) {
-		m.nextTargets = now.Add(targetsEvery)
-		cmds = append(cmds, m.listTargets())
-	}
-	return tea.Batch(cmds...)
+	return tea.Batch(tick(), m.poll())
 }
 
 func (m *model) handle(msg tea.Msg) tea.Cmd {

@@ -574,3 +574,18 @@ func TestOutageIsSaid(t *testing.T) {
 		h.miss("! no answer", "approvals ?", "is old")
 	})
 }
+
+// What a backend hints at shows without time passing: no poll and no tick.
+func TestHintedApprovalShowsAtOnce(t *testing.T) {
+	w := mem.Demo()
+	inBubble(t, func() backend.Backend { return w.Backend("bob") }, 80, 24, func(h *harness) {
+		h.sleep(hintGap)
+		h.miss("somebody asks")
+		_, err := w.Backend("alice").Ask(h.t.Context(), backend.OpenRequest{Target: "db-1", Kind: backend.KindShell, Reason: "disk is full"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.settle()
+		h.see("somebody asks for your approval")
+	})
+}
