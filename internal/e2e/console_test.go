@@ -11,27 +11,16 @@ import (
 )
 
 // console opens a persona's console in a terminal.
-func (d *demo) console(t *testing.T, program, persona string, cols, rows int) *tmuxtest.Screen {
+func (d *demo) console(t *testing.T, persona string, cols, rows int) *tmuxtest.Screen {
 	t.Helper()
 	return tmuxtest.Start(t, cols, rows, []string{"TUCDESK_HOME=" + d.Homes[persona]}, program)
-}
-
-// build makes the program as people get it: the race detector, which this test
-// binary may carry, makes an emulator many times slower.
-func build(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "tucdesk")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/tucdesk/tucdesk/tui").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
 }
 
 // TestConsoleLosesRelay: a pane whose relay was killed says so and what to do, and
 // the console is as usable as before.
 func TestConsoleLosesRelay(t *testing.T) {
 	d := startProcesses(t)
-	alice := tmuxtest.Start(t, 100, 30, []string{asCommand + "=1", "TUCDESK_HOME=" + d.Homes["alice"]}, os.Args[0], "--path", "relay")
+	alice := tmuxtest.Start(t, 100, 30, []string{"TUCDESK_HOME=" + d.Homes["alice"]}, program, "--path", "relay")
 	alice.See("web-1", "allow")
 	alice.Type("/web-1")
 	alice.See("1 of 4")
@@ -71,8 +60,7 @@ func TestConsole(t *testing.T) {
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	program := build(t)
-	alice := d.console(t, program, "alice", 100, 30)
+	alice := d.console(t, "alice", 100, 30)
 	alice.See("web-1", "✓ allow", "db-1", "✗ deny", "~ hold")
 
 	// The filter narrows; the details name rule and line.
@@ -127,7 +115,7 @@ func TestConsole(t *testing.T) {
 	alice.Keys("Enter")
 	alice.See("waiting for approval")
 
-	bob := d.console(t, program, "bob", 80, 24)
+	bob := d.console(t, "bob", 80, 24)
 	bob.See("approvals 1")
 	bob.Keys("v")
 	bob.See("alice@example.com", "rm -rf")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -16,26 +17,35 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/tucdesk/tucdesk/agent/host"
-	"github.com/tucdesk/tucdesk/backend/all"
-	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/store/engine"
 	"github.com/tucdesk/tucdesk/internal/store/pgtest"
-	"github.com/tucdesk/tucdesk/tui/cli"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
-// asCommand, in the environment, makes this test binary the command line itself.
-const asCommand = "TUCDESK_E2E_AS_COMMAND"
+// program is the path of tucdesk as people get it, which TestMain builds with
+// tucdesk-agent beside it. This test binary may carry the race detector, with
+// which a process takes a second to start; servers and agents of most tests run
+// in it, and are watched.
+var program string
 
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		os.Exit(cli.Main(all.Backends()))
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tucdesk-e2e")
+	if err != nil {
+		log.Print(err)
+		return 1
 	}
-	testscript.Main(m, map[string]func(){
-		"tucdesk":       func() { os.Exit(cli.Main(all.Backends())) },
-		"tucdesk-agent": func() { os.Exit(daemon.Main(host.Command())) },
-	})
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "tucdesk")
+	for out, pkg := range map[string]string{program: "tui", program + "-agent": "agent"} {
+		if b, err := exec.Command("go", "build", "-o", out, "github.com/tucdesk/tucdesk/"+pkg).CombinedOutput(); err != nil {
+			log.Printf("build %s: %v\n%s", pkg, err, b)
+			return 1
+		}
+	}
+	os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return m.Run()
 }
 
 // A demo is a running demo of a test, with everything that passes its rendezvous
@@ -243,8 +253,8 @@ func (d *demo) must(t testing.TB, persona string, args ...string) string {
 // run runs the command line in a process of its own.
 func run(t testing.TB, env []string, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(append(os.Environ(), asCommand+"=1", "NO_COLOR=1"), env...)
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = append(append(os.Environ(), "NO_COLOR=1"), env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -35,8 +35,8 @@ func startProcesses(t testing.TB) *demo {
 
 func (d *demo) startProcesses(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "demo", "--processes", "--headless", "--dir", d.dir)
-	cmd.Env = append(os.Environ(), asCommand+"=1", "TUCDESK_DEMO_DATABASE="+d.database)
+	cmd := exec.Command(program, "demo", "--processes", "--headless", "--dir", d.dir)
+	cmd.Env = append(os.Environ(), "TUCDESK_DEMO_DATABASE="+d.database)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {

@@ -28,8 +28,7 @@ import (
 // startPart runs a daemon until the test ends, and waits until it serves.
 func startPart(t testing.TB, name string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append([]string{"part", name}, args...)...)
-	cmd.Env = append(os.Environ(), asCommand+"=1")
+	cmd := exec.Command(program, append([]string{"part", name}, args...)...)
 	hold, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +150,7 @@ func TestTLS(t *testing.T) {
 	must(append(found, "--pin", pin.String())...)
 
 	// An agent is paired and comes online over its WebSocket.
-	pairing := exec.Command(os.Args[0], "part", "agent", "pair", api, "--pin", pin.String(), "--dir", at("web1"), "--key-file", at("pairing"))
-	pairing.Env = append(os.Environ(), asCommand+"=1")
+	pairing := exec.Command(program, "part", "agent", "pair", api, "--pin", pin.String(), "--dir", at("web1"), "--key-file", at("pairing"))
 	hold, err := pairing.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
