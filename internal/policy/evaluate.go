@@ -106,6 +106,7 @@ func (p *Policy) session(r *rule, kind Kind) Verdict {
 		Record:     defaultRecord,
 		Gate:       gateLevels[0],
 		MaxSession: p.maxSession,
+		Grace:      p.grace,
 		MinSuite:   p.minSuite,
 	}}
 	if kind == Shell {

@@ -136,8 +136,12 @@ func TestObligations(t *testing.T) {
 		t.Errorf("exec: %+v", exec)
 	}
 	silent := &Snapshot{Policy: mustParse(t, "version: 1\nmode: allowlist\nallowlist: [{name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [shell]}]")}
-	if o := Evaluate(aliceOn("x", nil, Shell), silent).Obligations; o.Gate != "enforced" || o.MaxSession != 12*time.Hour || o.MinSuite != 1 || o.Record != "on" {
+	if o := Evaluate(aliceOn("x", nil, Shell), silent).Obligations; o.Gate != "enforced" || o.MaxSession != 12*time.Hour || o.Grace != 10*time.Minute || o.MinSuite != 1 || o.Record != "on" {
 		t.Errorf("defaults: %+v", o)
+	}
+	impatient := &Snapshot{Policy: mustParse(t, entry("grace: 0s"))}
+	if o := Evaluate(aliceOn("x", nil, Exec), impatient).Obligations; o.Grace != 0 {
+		t.Errorf("grace 0s: %+v", o)
 	}
 }
 

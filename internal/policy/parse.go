@@ -25,6 +25,7 @@ const (
 	defaultGate       = "enforced"
 	defaultRecord     = "on"
 	defaultMaxSession = 12 * time.Hour
+	defaultGrace      = 10 * time.Minute
 	defaultMinSuite   = 1
 	defaultExpires    = 15 * time.Minute
 	defaultApprovers  = "role:approver"
@@ -38,6 +39,7 @@ func Parse(doc []byte) (*Policy, error) {
 	d := &docReader{p: &Policy{
 		gate:       defaultGate,
 		maxSession: defaultMaxSession,
+		grace:      defaultGrace,
 		minSuite:   defaultMinSuite,
 	}}
 	d.p.approvers = d.newHold(1)
@@ -76,6 +78,7 @@ func (d *docReader) document(n ast.Node) {
 		document.Key("approvers", func(v ast.Node) { d.p.approvers = d.holdEntry(v, "approvers") }),
 		document.Key("gate", func(v ast.Node) { d.p.gate = d.OneOf(v, "gate", gateLevels...) }),
 		document.Key("max_session", func(v ast.Node) { d.p.maxSession = d.duration(v, "max_session") }),
+		document.Key("grace", func(v ast.Node) { d.p.grace = d.durationFrom(v, "grace", 0) }),
 		document.Key("min_suite", func(v ast.Node) { d.p.minSuite = d.Number(v, "min_suite", 1, 0xffff) }),
 		document.Key("break_glass", d.breakGlass),
 		document.Key("tests", func(v ast.Node) { testlist = v }),
@@ -324,10 +327,14 @@ func (d *docReader) breakGlass(n ast.Node) {
 
 // duration reads a Go duration such as 15m or 12h, from a second to a week.
 func (d *docReader) duration(n ast.Node, what string) time.Duration {
+	return d.durationFrom(n, what, time.Second)
+}
+
+func (d *docReader) durationFrom(n ast.Node, what string, least time.Duration) time.Duration {
 	s := d.Text(n, what)
 	v, err := time.ParseDuration(s)
-	if err != nil || v < time.Second || v > maxDuration {
-		d.Fail(n, "%s is %q; it must be a time such as 15m or 12h, from 1s to %s", what, s, durationText(maxDuration))
+	if err != nil || v < least || v > maxDuration {
+		d.Fail(n, "%s is %q; it must be a time such as 15m or 12h, from %s to %s", what, s, least, durationText(maxDuration))
 	}
 	return v
 }

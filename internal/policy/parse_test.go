@@ -90,6 +90,7 @@ func TestParseErrors(t *testing.T) {
 		{"bad duration", entry("    hold: {expires: 15}"), 8, 21, "must be text"},
 		{"long duration", entry("    hold: {expires: 169h}"), 8, 21, "1s to 7 d"},
 		{"negative duration", entry("    hold: {expires: -1h}"), 8, 21, "1s to 7 d"},
+		{"negative grace", head + "grace: -1s", 3, 8, "from 0s to 7 d"},
 		{"empty approvers", entry("    hold: {approvers: []}"), 8, 23, "empty"},
 		{"bad record", entry("    record: always"), 8, 13, "one of: required, on, off"},
 		{"bad gate", head + "gate: strong", 3, 7, "one of: none, advisory, line, enforced"},

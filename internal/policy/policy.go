@@ -133,6 +133,7 @@ type Obligations struct {
 	Record     string        // "required", "on" or "off"
 	Gate       string        // least gate level: "enforced", "line", "advisory", "none"
 	MaxSession time.Duration
+	Grace      time.Duration // how long the agent keeps a terminal that nobody is attached to; 0: it ends at once
 	MinSuite   int
 }
 
@@ -175,6 +176,7 @@ type Policy struct {
 	approvers  hold // for held commands of rules without a hold
 	gate       string
 	maxSession time.Duration
+	grace      time.Duration
 	minSuite   int
 	breakGlass *BreakGlass
 	breakLine  int
