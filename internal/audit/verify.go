@@ -483,7 +483,9 @@ func (v *verification) checkProof(index int64, c checked) {
 	e, p := c.entry.Entry(), c.proof.Body()
 	v.report.Proofs++
 	use := proofUse{c.proof.Hash(), c.entry.Signer(), e.Type}
-	if _, twice := v.proofs[use]; twice {
+	// Whoever has seen a proof can have it refused as often as he likes: that must
+	// not make an honest log look tampered with.
+	if _, twice := v.proofs[use]; twice && e.Type != Refusal {
 		v.report.add(Tampered, index, "proof", "one proof stands for two %s entries", e.Type)
 	}
 	v.proofs[use] = struct{}{}

@@ -476,6 +476,24 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestReplayedProof: whoever replays a proof has it refused each time. That
+// leaves an entry each, and no alarm: or a replay would be a way to make an
+// honest log look tampered with.
+func TestReplayedProof(t *testing.T) {
+	w := newWorld(t, model()).live()
+	w.session = token.ID{99}
+	asked := w.asks(audit.Verdict, token.ActSession, "allow")
+	w.says(asked)
+	for range 3 {
+		no := w.own(audit.Refusal, asked.Actor)
+		no.Proof, no.Command.Commitment = asked.Proof, asked.Command.Commitment
+		w.agentSays(no)
+	}
+	if r := verify(t, w.export(), w.roster.TeamFP(), audit.Options{}); r.ExitCode() != 0 {
+		t.Error(r.Problems)
+	}
+}
+
 func TestDecisionKinds(t *testing.T) {
 	// A deny and an expiry are ordinary entries too.
 	w := newWorld(t, model()).live()
