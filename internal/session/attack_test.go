@@ -203,9 +203,9 @@ func TestEachCheckRefusesAlone(t *testing.T) {
 			if name == "evidence too short" {
 				size = signatureSize + macSize + evidenceSize - 1
 			}
-			msg := m.marshalClear(size + tagSize)
+			msg := m.marshalClear(typeHS2, size+tagSize)
 			th1 := hashOf(prologue(operator.Self.Kid(), agent.Self.Kid(), operator.TeamFP, operator.BundleHash), hs1Bytes, msg)
-			keys := deriveHandshake(th1, nil, dh)
+			keys := deriveHandshake(th1, nil, dh, nil)
 			msg = onceAEAD{keys.a2o}.seal(msg, row.forge(th1, keys, agent, rest), th1[:])
 			if _, _, err := i.consume(msg); !errors.Is(err, row.want) {
 				t.Fatalf("inner reason %v, want %v", err, row.want)
@@ -236,7 +236,7 @@ func TestReflectionAndWeakPoints(t *testing.T) {
 		"our own point, aliased":  {put(alias), errReflected},
 		"the all-zero point":      {put(zero), key.ErrLowOrder},
 		"the point one":           {put(key.SessionPublic{1}), key.ErrLowOrder},
-		"a suite not offered":     {(&hs2{id: m.id, suite: SuiteHybrid, point: m.point, ciphertext: make([]byte, ciphertext768)}).marshalClear(sealedMin), errMalformed},
+		"a suite not offered":     {(&hs2{id: m.id, suite: SuiteHybrid, point: m.point, ciphertext: make([]byte, ciphertext768)}).marshalClear(typeHS2, sealedMin), errMalformed},
 		"our own first message":   {s.hs1, errMalformed},
 		"HS2 of another session":  {append([]byte{2, 1, s.hs2[2], s.hs2[3], 9}, s.hs2[5:]...), errSession},
 		"a point that is nothing": {put(key.SessionPublic{7, 7}), errSealed},
@@ -245,7 +245,7 @@ func TestReflectionAndWeakPoints(t *testing.T) {
 			t.Errorf("%s: inner reason %v, want %v", name, err, row.want)
 		}
 	}
-	full := append((&hs2{id: m.id, suite: SuiteHybrid, point: m.point, ciphertext: make([]byte, ciphertext768)}).marshalClear(sealedMin), make([]byte, sealedMin)...)
+	full := append((&hs2{id: m.id, suite: SuiteHybrid, point: m.point, ciphertext: make([]byte, ciphertext768)}).marshalClear(typeHS2, sealedMin), make([]byte, sealedMin)...)
 	if _, _, err := s.i.consume(full); !errors.Is(err, errSuite) {
 		t.Errorf("a suite not offered: inner reason %v, want %v", err, errSuite)
 	}
@@ -288,7 +288,7 @@ func TestResponderRefusesAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		row.change(m, own)
-		if _, _, err := respond(agent, accepted, m.marshal(), own); !errors.Is(err, row.want) {
+		if _, _, err := respond(agent, accepted, m.marshal(), own, nil); !errors.Is(err, row.want) {
 			t.Errorf("%s: inner reason %v, want %v", name, err, row.want)
 		}
 	}
@@ -491,7 +491,7 @@ func TestKeysAreErased(t *testing.T) {
 		t.Fatal(err)
 	}
 	kem := bytes.Repeat([]byte{1}, 32)
-	deriveHandshake([hashSize]byte{}, kem, dh)
+	deriveHandshake([hashSize]byte{}, kem, dh, nil)
 	if !bytes.Equal(kem, make([]byte, 32)) || !bytes.Equal(dh.Secret(), make([]byte, 32)) {
 		t.Error("the key schedule leaves its inputs behind")
 	}
@@ -640,7 +640,7 @@ func FuzzHS2(f *testing.F) {
 		sides = append(sides, s)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := parseHS2(b); err == nil && !bytes.Equal(append(m.marshalClear(len(m.sealed)), m.sealed...), b) {
+		if m, err := parseHS2(b); err == nil && !bytes.Equal(append(m.marshalClear(typeHS2, len(m.sealed)), m.sealed...), b) {
 			t.Fatal("parsed, but there is another encoding")
 		}
 		for _, s := range sides {
@@ -662,7 +662,7 @@ func FuzzHS3(f *testing.F) {
 	}
 	f.Add(hs3)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if id, sealed, err := parseHS3(b); err == nil && !bytes.Equal(append(marshalHS3(id, len(sealed)), sealed...), b) {
+		if id, sealed, err := parseHS3(b); err == nil && !bytes.Equal(append(marshalThird(typeHS3, id, len(sealed)), sealed...), b) {
 			t.Fatal("parsed, but there is another encoding")
 		}
 		if slices.Equal(b, hs3) {

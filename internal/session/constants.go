@@ -9,13 +9,19 @@ const (
 	typeHS1  = 0x01
 	typeHS2  = 0x02
 	typeHS3  = 0x03
+	typeRS1  = 0x04
+	typeRS2  = 0x05
+	typeRS3  = 0x06
 	typeData = 0x10
 
 	label        = "tucdesk-session-v1" // SPEC.md 3
 	protocolName = "TDH1"               // SPEC.md 3
+	resumeName   = "TDH1-resume"        // SPEC.md 9
 
 	contextAgent    = "hs-agent"    // SPEC.md 4, signature of the responder
 	contextOperator = "hs-operator" // SPEC.md 4, signature of the initiator
+	resumeAgent     = "rs-agent"    // SPEC.md 9, the same in a resume
+	resumeOperator  = "rs-operator" // SPEC.md 9
 
 	headerSize    = 20 // of handshake messages and of DATA, bytes
 	nonceSize     = 32

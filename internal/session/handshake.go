@@ -23,7 +23,29 @@ var (
 	errSealed    = errors.New("session: sealed part does not open")
 	errSignature = errors.New("session: transcript signature is wrong")
 	errFinished  = errors.New("session: key confirmation is wrong")
+	errBinder    = errors.New("session: not bound to the keys that this session has now")
+	errAttempt   = errors.New("session: this resume, or a later one, was there before")
 )
+
+// A form is what tells a first handshake from a resume.
+type form struct {
+	protocol                      string
+	second, third                 byte // types of messages
+	contextAgent, contextOperator string
+}
+
+var (
+	firstForm  = &form{protocolName, typeHS2, typeHS3, contextAgent, contextOperator}
+	resumeForm = &form{resumeName, typeRS2, typeRS3, resumeAgent, resumeOperator}
+)
+
+// formOf gives the form of a handshake that follows past, or nothing.
+func formOf(p *past) *form {
+	if p == nil {
+		return firstForm
+	}
+	return resumeForm
+}
 
 // randomness is everything random of one side. Tests put in fixed values.
 type randomness struct {
@@ -55,6 +77,7 @@ type Initiator struct {
 	point   key.SessionPublic
 	kem     *mlkem.DecapsulationKey768 // nil unless SuiteHybrid is offered
 	hs1     []byte
+	past    *past // nil but in a resume
 	done    bool
 }
 
@@ -64,15 +87,15 @@ func Initiate(cfg InitiatorConfig) (*Initiator, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return initiate(cfg, r)
+	return initiate(cfg, r, nil)
 }
 
-func initiate(cfg Config, r *randomness) (*Initiator, []byte, error) {
+func initiate(cfg Config, r *randomness, p *past) (*Initiator, []byte, error) {
 	offered, err := cfg.suites()
 	if err != nil {
 		return nil, nil, err
 	}
-	i := &Initiator{cfg: &cfg, offered: offered, private: r.private}
+	i := &Initiator{cfg: &cfg, offered: offered, private: r.private, past: p}
 	if i.point, err = i.private.Public(); err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +107,14 @@ func initiate(cfg Config, r *randomness) (*Initiator, []byte, error) {
 		msg.encaps = i.kem.EncapsulationKey().Bytes()
 	}
 	clear(r.kemSeed[:])
-	i.hs1 = msg.marshal()
+	if p == nil {
+		i.hs1 = msg.marshal()
+	} else {
+		msg.place = &p.place
+		i.hs1 = msg.marshal()
+		binder := p.bind(&cfg, cfg.Self.Kid(), cfg.Peer.Kid(), i.hs1)
+		i.hs1 = append(i.hs1, binder[:]...)
+	}
 	return i, slices.Clone(i.hs1), nil
 }
 
@@ -117,6 +147,7 @@ func (i *Initiator) finish() {
 	i.private.Wipe()
 	i.kem = nil
 	i.cfg = nil
+	i.past.wipe()
 }
 
 // Format implements fmt.Formatter: every verb prints the same redacted text.
@@ -124,7 +155,8 @@ func (i *Initiator) Format(f fmt.State, _ rune) { redact(f, "Initiator") }
 
 func (i *Initiator) consume(b []byte) ([]byte, *Established, error) {
 	// <- HS2
-	m, err := parseHS2(b)
+	f := formOf(i.past)
+	m, err := parseSecond(b, f.second)
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -146,10 +178,10 @@ func (i *Initiator) consume(b []byte) ([]byte, *Established, error) {
 		return nil, nil, err
 	}
 	self, peer := i.cfg.Self.Kid(), i.cfg.Peer.Kid()
-	th1 := hashOf(prologue(self, peer, i.cfg.TeamFP, i.cfg.BundleHash), i.hs1, m.clear)
-	keys := deriveHandshake(th1, kemSecret, dh)
+	th1 := hashOf(prologueOf(f.protocol, self, peer, i.cfg.TeamFP, i.cfg.BundleHash), i.hs1, m.clear)
+	keys := deriveHandshake(th1, kemSecret, dh, i.past.share())
 	defer keys.wipe()
-	p2, evidence, err := openAuth(onceAEAD{keys.a2o}, m.sealed, th1, keys.finA, contextAgent, i.cfg.Peer)
+	p2, evidence, err := openAuth(onceAEAD{keys.a2o}, m.sealed, th1, keys.finA, f.contextAgent, i.cfg.Peer)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,14 +189,14 @@ func (i *Initiator) consume(b []byte) ([]byte, *Established, error) {
 	// -> HS3
 	th2 := hashOf(th1[:], p2)
 	rest := i.cfg.Evidence.marshal()
-	p3 := makeAuth(th2, keys.finO, contextOperator, i.cfg.Self, rest)
-	hs3 := marshalHS3(i.cfg.ID, len(p3)+tagSize)
+	p3 := makeAuth(th2, keys.finO, f.contextOperator, i.cfg.Self, rest)
+	hs3 := marshalThird(f.third, i.cfg.ID, len(p3)+tagSize)
 	hs3 = onceAEAD{keys.o2a}.seal(hs3, p3, th2[:])
 
 	th3 := hashOf(th2[:], p3)
 	o2a, a2o, exporter := keys.deriveTraffic(th3)
 	return hs3, &Established{
-		ID: i.cfg.ID, PeerKid: peer, Suite: m.suite, Peer: evidence,
+		ID: i.cfg.ID, PeerKid: peer, Suite: m.suite, Peer: evidence, place: i.past.next(),
 		records: newRecords(o2a, a2o, false), exporter: exporter,
 	}, nil
 }
@@ -178,6 +210,8 @@ type Responder struct {
 	suite Suite
 	keys  *handshakeKeys
 	th2   [hashSize]byte
+	form  *form
+	place place // of the session that this makes
 	done  bool
 }
 
@@ -194,20 +228,32 @@ func Respond(cfg ResponderConfig, hs1 []byte) (*Responder, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	responder, hs2, err := respond(cfg, accepted, hs1, r)
+	responder, hs2, err := respond(cfg, accepted, hs1, r, nil)
 	if err != nil {
 		return nil, nil, ErrHandshake
 	}
 	return responder, hs2, nil
 }
 
-func respond(cfg Config, accepted []Suite, b []byte, r *randomness) (*Responder, []byte, error) {
+// respond answers HS1 or, where before gives what the session had until now for its
+// place, RS1.
+func respond(cfg Config, accepted []Suite, b []byte, r *randomness, before func(place) (*past, error)) (*Responder, []byte, error) {
 	defer r.private.Wipe()
+	self, peer := cfg.Self.Kid(), cfg.Peer.Kid()
 	// -> HS1
-	m1, err := parseHS1(b)
+	var p *past
+	var m1 *hs1
+	var err error
+	if before == nil {
+		m1, err = parseHS1(b)
+	} else {
+		m1, p, err = openRS1(&cfg, b, before)
+		defer p.wipe()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
+	f := formOf(p)
 	if m1.id != cfg.ID {
 		return nil, nil, errSession
 	}
@@ -240,15 +286,14 @@ func respond(cfg Config, accepted []Suite, b []byte, r *randomness) (*Responder,
 
 	// <- HS2
 	rest := cfg.Evidence.marshal()
-	msg := m2.marshalClear(signatureSize + macSize + len(rest) + tagSize)
-	self, peer := cfg.Self.Kid(), cfg.Peer.Kid()
-	th1 := hashOf(prologue(peer, self, cfg.TeamFP, cfg.BundleHash), b, msg)
-	keys := deriveHandshake(th1, kemSecret, dh)
-	p2 := makeAuth(th1, keys.finA, contextAgent, cfg.Self, rest)
+	msg := m2.marshalClear(f.second, signatureSize+macSize+len(rest)+tagSize)
+	th1 := hashOf(prologueOf(f.protocol, peer, self, cfg.TeamFP, cfg.BundleHash), b, msg)
+	keys := deriveHandshake(th1, kemSecret, dh, p.share())
+	p2 := makeAuth(th1, keys.finA, f.contextAgent, cfg.Self, rest)
 	msg = onceAEAD{keys.a2o}.seal(msg, p2, th1[:])
 	return &Responder{
 		id: cfg.ID, peer: cfg.Peer, suite: m2.suite,
-		keys: keys, th2: hashOf(th1[:], p2),
+		keys: keys, th2: hashOf(th1[:], p2), form: f, place: p.next(),
 	}, msg, nil
 }
 
@@ -286,21 +331,21 @@ func (r *Responder) Format(f fmt.State, _ rune) { redact(f, "Responder") }
 
 func (r *Responder) consume(b []byte) (*Established, error) {
 	// -> HS3
-	id, sealed, err := parseHS3(b)
+	id, sealed, err := parseThird(b, r.form.third)
 	if err != nil {
 		return nil, err
 	}
 	if id != r.id {
 		return nil, errSession
 	}
-	p3, evidence, err := openAuth(onceAEAD{r.keys.o2a}, sealed, r.th2, r.keys.finO, contextOperator, r.peer)
+	p3, evidence, err := openAuth(onceAEAD{r.keys.o2a}, sealed, r.th2, r.keys.finO, r.form.contextOperator, r.peer)
 	if err != nil {
 		return nil, err
 	}
 	th3 := hashOf(r.th2[:], p3)
 	o2a, a2o, exporter := r.keys.deriveTraffic(th3)
 	return &Established{
-		ID: r.id, PeerKid: r.peer.Kid(), Suite: r.suite, Peer: evidence,
+		ID: r.id, PeerKid: r.peer.Kid(), Suite: r.suite, Peer: evidence, place: r.place,
 		records: newRecords(a2o, o2a, true), exporter: exporter,
 	}, nil
 }

@@ -13,17 +13,24 @@ import (
 // outside see ErrHandshake.
 var errMalformed = errors.New("session: malformed message")
 
-// hs1 is the parsed first message (SPEC.md 2.1).
+// hs1 is the parsed first message (SPEC.md 2.1), also of a resume (SPEC.md 9.1).
 type hs1 struct {
 	id     ID
+	place  *place // in a resume only
 	nonce  [nonceSize]byte
 	suites []Suite
 	point  key.SessionPublic
 	encaps []byte // ML-KEM-768 encapsulation key, iff suites has SuiteHybrid
 }
 
+// marshal gives the message; that of a resume lacks its binder, which is counted.
 func (m *hs1) marshal() []byte {
-	b := appendHeader(nil, typeHS1, m.id)
+	b, binder := appendHeader(nil, typeHS1, m.id), 0
+	if m.place != nil {
+		b, binder = appendHeader(nil, typeRS1, m.id), macSize
+		b = binary.BigEndian.AppendUint32(b, m.place.generation)
+		b = binary.BigEndian.AppendUint32(b, m.place.attempt)
+	}
 	b = append(b, m.nonce[:]...)
 	b = append(b, byte(len(m.suites)))
 	for _, s := range m.suites {
@@ -31,7 +38,7 @@ func (m *hs1) marshal() []byte {
 	}
 	b = append(b, m.point[:]...)
 	b = append(b, m.encaps...)
-	return setLength(b, len(b))
+	return setLength(b, len(b)+binder)
 }
 
 func parseHS1(b []byte) (*hs1, error) {
@@ -40,15 +47,38 @@ func parseHS1(b []byte) (*hs1, error) {
 		return nil, err
 	}
 	m := &hs1{id: id}
+	if err := m.parse(r); err != nil {
+		return nil, err
+	}
+	return m, r.end()
+}
+
+// parseRS1 gives the first message of a resume, what its binder is about, and the
+// binder (SPEC.md 9.1).
+func parseRS1(b []byte) (m *hs1, bound, binder []byte, err error) {
+	r, id, err := parseHeader(b, typeRS1)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m = &hs1{id: id, place: &place{generation: r.uint32(), attempt: r.uint32()}}
+	if err := m.parse(r); err != nil {
+		return nil, nil, nil, err
+	}
+	binder = r.take(macSize)
+	return m, b[:max(0, len(b)-macSize)], binder, r.end()
+}
+
+// parse reads what first messages have in common.
+func (m *hs1) parse(r *reader) error {
 	copy(m.nonce[:], r.take(nonceSize))
 	n := int(r.byte())
 	if n < 1 || n > maxSuites {
-		return nil, errMalformed
+		return errMalformed
 	}
 	for range n {
 		s := Suite(r.uint16())
 		if s == 0 || slices.Contains(m.suites, s) {
-			return nil, errMalformed
+			return errMalformed
 		}
 		m.suites = append(m.suites, s)
 	}
@@ -56,7 +86,7 @@ func parseHS1(b []byte) (*hs1, error) {
 	if slices.Contains(m.suites, SuiteHybrid) {
 		m.encaps = r.take(encapsSize)
 	}
-	return m, r.end()
+	return nil
 }
 
 // hs2 is the parsed second message (SPEC.md 2.2).
@@ -72,8 +102,8 @@ type hs2 struct {
 
 // marshalClear gives the message up to E2, with the length of a message whose
 // E2 has sealedSize bytes.
-func (m *hs2) marshalClear(sealedSize int) []byte {
-	b := appendHeader(nil, typeHS2, m.id)
+func (m *hs2) marshalClear(kind byte, sealedSize int) []byte {
+	b := appendHeader(nil, kind, m.id)
 	b = append(b, m.nonce[:]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(m.suite))
 	b = append(b, m.point[:]...)
@@ -81,8 +111,10 @@ func (m *hs2) marshalClear(sealedSize int) []byte {
 	return setLength(b, len(b)+sealedSize)
 }
 
-func parseHS2(b []byte) (*hs2, error) {
-	r, id, err := parseHeader(b, typeHS2)
+func parseHS2(b []byte) (*hs2, error) { return parseSecond(b, typeHS2) }
+
+func parseSecond(b []byte, kind byte) (*hs2, error) {
+	r, id, err := parseHeader(b, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +137,14 @@ func parseHS2(b []byte) (*hs2, error) {
 }
 
 // hs3 is the third message (SPEC.md 2.3): a header and E3.
-func marshalHS3(id ID, sealedSize int) []byte {
-	return setLength(appendHeader(nil, typeHS3, id), headerSize+sealedSize)
+func marshalThird(kind byte, id ID, sealedSize int) []byte {
+	return setLength(appendHeader(nil, kind, id), headerSize+sealedSize)
 }
 
-func parseHS3(b []byte) (id ID, sealed []byte, err error) {
-	r, id, err := parseHeader(b, typeHS3)
+func parseHS3(b []byte) (id ID, sealed []byte, err error) { return parseThird(b, typeHS3) }
+
+func parseThird(b []byte, kind byte) (id ID, sealed []byte, err error) {
+	r, id, err := parseHeader(b, kind)
 	if err != nil {
 		return ID{}, nil, err
 	}
@@ -216,6 +250,7 @@ func (r *reader) take(n int) []byte {
 func (r *reader) rest() []byte   { return r.take(len(r.b)) }
 func (r *reader) byte() byte     { return r.take(1)[0] }
 func (r *reader) uint16() uint16 { return binary.BigEndian.Uint16(r.take(2)) }
+func (r *reader) uint32() uint32 { return binary.BigEndian.Uint32(r.take(4)) }
 func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
 
 // end is an error unless exactly everything was taken.

@@ -97,8 +97,12 @@ func writeAll(h hash.Hash, parts [][]byte) {
 
 // prologue is SPEC.md 3: what both sides must agree on before the first byte.
 func prologue(operator, agent key.Kid, teamFP, bundleHash [32]byte) []byte {
+	return prologueOf(protocolName, operator, agent, teamFP, bundleHash)
+}
+
+func prologueOf(protocol string, operator, agent key.Kid, teamFP, bundleHash [32]byte) []byte {
 	var b strings.Builder
-	b.WriteString(label + "\x00" + protocolName + "\x00")
+	b.WriteString(label + "\x00" + protocol + "\x00")
 	b.Write(bundleHash[:])
 	b.Write(operator[:])
 	b.Write(agent[:])
@@ -114,12 +118,16 @@ type handshakeKeys struct {
 	finA, finO *secret // key confirmation
 }
 
-// deriveHandshake runs the key schedule up to th1. kemSecret is nil in suite 1.
-// It wipes both inputs.
-func deriveHandshake(th1 [hashSize]byte, kemSecret []byte, dh key.SharedSecret) *handshakeKeys {
-	ikm := make([]byte, 0, len(kemSecret)+hashSize)
+// deriveHandshake runs the key schedule up to th1. kemSecret is nil in suite 1,
+// past is nil but in a resume. It wipes all inputs.
+func deriveHandshake(th1 [hashSize]byte, kemSecret []byte, dh key.SharedSecret, past *secret) *handshakeKeys {
+	ikm := make([]byte, 0, len(kemSecret)+2*hashSize)
 	ikm = append(ikm, kemSecret...) // order of X25519MLKEM768
 	ikm = append(ikm, dh.Secret()...)
+	if past != nil {
+		ikm = append(ikm, past[:]...)
+		defer past.wipe()
+	}
 	defer clear(ikm)
 	defer clear(kemSecret)
 	defer dh.Wipe()

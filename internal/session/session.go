@@ -162,6 +162,7 @@ type Established struct {
 	Suite   Suite
 	Peer    Evidence
 
+	place   place // among the handshakes of this session
 	records *Records
 
 	mu       sync.Mutex
@@ -188,6 +189,11 @@ func (e *Established) Exporter(label string, n int) ([]byte, error) {
 // called more than once.
 func (e *Established) Close() {
 	e.records.close()
+	e.forgetExporter()
+}
+
+// forgetExporter erases what later keys could be made of.
+func (e *Established) forgetExporter() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.exporter != nil {

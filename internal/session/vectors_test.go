@@ -129,7 +129,7 @@ func makeVector(t *testing.T, suite Suite) *vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, hs1, err := initiate(operator, ro)
+	i, hs1, err := initiate(operator, ro, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func makeVector(t *testing.T, suite Suite) *vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, hs2, err := respond(agent, accepted, hs1, ra)
+	r, hs2, err := respond(agent, accepted, hs1, ra, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func makeVector(t *testing.T, suite Suite) *vector {
 	v.DH, v.KEMSecret = bytes.Clone(dh.Secret()), kemSecret
 	v.Prologue = prologue(kidO, kidA, operator.TeamFP, operator.BundleHash)
 	th1 := hashOf(v.Prologue, hs1, m2.clear)
-	keys := deriveHandshake(th1, bytes.Clone(kemSecret), dh)
+	keys := deriveHandshake(th1, bytes.Clone(kemSecret), dh, nil)
 	v.TH1, v.PRK = th1[:], keys.prk[:]
 	v.KeyA2O, v.KeyO2A, v.KeyFinA, v.KeyFinO = keys.a2o[:], keys.o2a[:], keys.finA[:], keys.finO[:]
 	if v.P2, err = (onceAEAD{keys.a2o}).open(m2.sealed, th1[:]); err != nil {
