@@ -7,6 +7,8 @@ import (
 	uv "github.com/charmbracelet/ultraviolet"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 )
 
 // View implements tea.Model. It only paints what changed since the last time.
@@ -19,7 +21,7 @@ func (m *model) View() tea.View {
 	if m.cols <= 0 || m.rows <= 0 {
 		return m.view
 	}
-	c := newCanvas(m.cols, m.rows, m.st)
+	c := canvas.New(m.cols, m.rows, m.st)
 	m.view.Cursor = m.draw(c)
 	m.view.Content = c.Render()
 	return m.view
@@ -27,23 +29,23 @@ func (m *model) View() tea.View {
 
 // draw paints a frame: the tab bar, the place, the status or footer, dialogs
 // and toast.
-func (m *model) draw(c *canvas) *tea.Cursor {
+func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 	now := m.now()
 	m.drawBar(c)
 	area := uv.Rect(0, 1, m.cols, max(0, m.rows-2))
 	var cursor *tea.Cursor
 	switch t := m.current(); {
 	case m.place == atAgents:
-		cursor = m.agents.draw(c, area)
+		cursor = m.agents.Draw(c, area)
 	case m.place == atApprovals:
-		m.queue.draw(c, area, now)
+		m.queue.Draw(c, area, now)
 	case t != nil:
 		cursor = t.draw(c, area, now)
 	}
 	m.drawToast(c)
 	for i, d := range m.dialogs {
 		// Only the topmost has a cursor.
-		at := d.draw(c, area, now)
+		at := d.Draw(c, area, now)
 		if i == len(m.dialogs)-1 {
 			cursor = at
 		}
@@ -54,34 +56,34 @@ func (m *model) draw(c *canvas) *tea.Cursor {
 
 // drawToast shows a toast at the right: above the footer, but in the tab bar
 // where a program or a dialog has the rows below.
-func (m *model) drawToast(c *canvas) {
+func (m *model) drawToast(c *canvas.Canvas) {
 	if m.toast == nil || m.rows <= 2 {
 		return
 	}
 	w := 0
 	for _, s := range m.toast {
-		w += width(s.text)
+		w += canvas.Width(s.Text)
 	}
 	w = min(w+2, m.cols)
 	y := m.rows - 2
 	if m.place >= atTabs || len(m.dialogs) > 0 {
 		y = 0
 	}
-	c.fill(uv.Rect(m.cols-w, y, w, 1), c.st.plain)
-	c.line(m.cols-w+1, y, w-1, m.toast...)
+	c.Blank(uv.Rect(m.cols-w, y, w, 1), c.Styles.Plain)
+	c.Spans(m.cols-w+1, y, w-1, m.toast...)
 }
 
-func (m *model) drawBar(c *canvas) {
-	label := func(p place, texts ...sanitize.Text) []span {
-		style, open, shut := c.st.plain, " ", " "
+func (m *model) drawBar(c *canvas.Canvas) {
+	label := func(p place, texts ...sanitize.Text) []canvas.Span {
+		style, open, shut := c.Styles.Plain, " ", " "
 		if p == m.place {
-			style, open, shut = c.st.active, "[", "]"
+			style, open, shut = c.Styles.Active, "[", "]"
 		}
-		spans := []span{lit(style, open)}
+		spans := []canvas.Span{canvas.Lit(style, open)}
 		for _, t := range texts {
-			spans = append(spans, span{style, t})
+			spans = append(spans, canvas.Span{Style: style, Text: t})
 		}
-		return append(spans, lit(style, shut))
+		return append(spans, canvas.Lit(style, shut))
 	}
 	number := func(i int) sanitize.Text {
 		if i > 9 {
@@ -89,12 +91,12 @@ func (m *model) drawBar(c *canvas) {
 		}
 		return sanitize.Clean(fmt.Sprintf("%d ", i))
 	}
-	labels := [][]span{label(atAgents, number(1), sanitize.Literal("agents"))}
+	labels := [][]canvas.Span{label(atAgents, number(1), sanitize.Literal("agents"))}
 	waiting := sanitize.Literal("approvals")
-	if n := m.queue.pending(m.now()); n > 0 {
+	if n := m.queue.Pending(m.now()); n > 0 {
 		waiting = sanitize.Clean(fmt.Sprintf("approvals %d!", n))
 	}
-	if m.queue.err != nil {
+	if m.queue.Err != nil {
 		waiting = sanitize.Literal("approvals ?")
 	}
 	labels = append(labels, label(atApprovals, number(2), waiting))
@@ -105,7 +107,7 @@ func (m *model) drawBar(c *canvas) {
 	widths := make([]int, len(labels))
 	for i, l := range labels {
 		for _, s := range l {
-			widths[i] += width(s.text)
+			widths[i] += canvas.Width(s.Text)
 		}
 	}
 	first, used := int(m.place), widths[m.place]
@@ -115,53 +117,53 @@ func (m *model) drawBar(c *canvas) {
 	}
 	x := 0
 	if first > 0 {
-		x += c.line(0, 0, 1, lit(c.st.faint, "<"))
+		x += c.Spans(0, 0, 1, canvas.Lit(c.Styles.Faint, "<"))
 	}
 	for _, l := range labels[first:] {
-		x += c.line(x, 0, m.cols-x, l...)
+		x += c.Spans(x, 0, m.cols-x, l...)
 	}
 	// At the right: who one is, or that what is shown may be old.
-	right := span{c.st.faint, sanitize.Clean(m.opts.Who)}
-	if m.agents.err != nil || m.queue.err != nil {
-		right = lit(c.st.warn, "! no answer")
+	right := canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(m.opts.Who)}
+	if m.agents.Err != nil || m.queue.Err != nil {
+		right = canvas.Lit(c.Styles.Warn, "! no answer")
 	}
-	if w := width(right.text); w > 0 && x+w+2 < m.cols {
-		c.line(m.cols-w, 0, w, right)
+	if w := canvas.Width(right.Text); w > 0 && x+w+2 < m.cols {
+		c.Spans(m.cols-w, 0, w, right)
 	}
 }
 
 // drawFooter shows the keys of the place, or what protects a terminal.
-func (m *model) drawFooter(c *canvas) {
+func (m *model) drawFooter(c *canvas.Canvas) {
 	y := m.rows - 1
 	if y < 1 {
 		return
 	}
 	if d := m.top(); d != nil {
-		if keys := d.keys(); keys != nil {
-			c.line(0, y, m.cols, keys.footer(c)...)
+		if keys := d.Keys(); keys != nil {
+			c.Spans(0, y, m.cols, keys.Footer(c)...)
 		}
 		return
 	}
 	t := m.current()
 	switch {
-	case m.place == atAgents && m.agents.typing:
-		c.line(0, y, m.cols, lit(c.st.bold, "enter"), lit(c.st.faint, " to the list  "), lit(c.st.bold, "esc"), lit(c.st.faint, " drop  words, and env:prod for tags"))
+	case m.place == atAgents && m.agents.Typing:
+		c.Spans(0, y, m.cols, canvas.Lit(c.Styles.Bold, "enter"), canvas.Lit(c.Styles.Faint, " to the list  "), canvas.Lit(c.Styles.Bold, "esc"), canvas.Lit(c.Styles.Faint, " drop  words, and env:prod for tags"))
 	case m.place == atAgents:
-		c.line(0, y, m.cols, agentKeys.footer(c)...)
+		c.Spans(0, y, m.cols, keymap.AgentKeys.Footer(c)...)
 	case m.place == atApprovals:
-		c.line(0, y, m.cols, approvalKeys.footer(c)...)
+		c.Spans(0, y, m.cols, keymap.ApprovalKeys.Footer(c)...)
 	case m.prefixed:
-		c.line(0, y, m.cols, append([]span{lit(c.st.warn, m.opts.Prefix+" then: ")}, terminalKeys.footer(c)...)...)
+		c.Spans(0, y, m.cols, append([]canvas.Span{canvas.Lit(c.Styles.Warn, m.opts.Prefix+" then: ")}, keymap.TerminalKeys.Footer(c)...)...)
 	case t.state != tabRunning:
-		c.line(0, y, m.cols, terminalKeys.footer(c)...)
+		c.Spans(0, y, m.cols, keymap.TerminalKeys.Footer(c)...)
 	default:
-		c.fill(uv.Rect(0, y, m.cols, 1), c.st.status)
+		c.Blank(uv.Rect(0, y, m.cols, 1), c.Styles.Status)
 		hint := " " + m.opts.Prefix + " ? keys "
 		room := m.cols
 		if m.cols >= hintFrom {
 			room -= len(hint)
-			c.line(room, y, len(hint), lit(c.st.status, hint))
+			c.Spans(room, y, len(hint), canvas.Lit(c.Styles.Status, hint))
 		}
-		c.line(0, y, room, append([]span{lit(c.st.status, " ")}, t.status(c.st.status)...)...)
+		c.Spans(0, y, room, append([]canvas.Span{canvas.Lit(c.Styles.Status, " ")}, t.status(c.Styles.Status)...)...)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
 )
 
 var update = flag.Bool("update", false, "write the golden frames anew")
@@ -154,7 +155,7 @@ func (h *harness) typing(s string) {
 
 // screen is the frame as text.
 func (h *harness) screen() string {
-	c := newCanvas(h.m.cols, h.m.rows, h.m.st)
+	c := canvas.New(h.m.cols, h.m.rows, h.m.st)
 	h.m.draw(c)
 	lines := make([]string, h.m.rows)
 	for y := range lines {

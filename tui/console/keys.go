@@ -11,15 +11,21 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 func (m *model) paste(text string) {
 	switch t := m.current(); {
 	case m.top() != nil:
-		m.top().paste(text)
-	case m.place == atAgents && m.agents.typing:
-		m.agents.query.insert(text)
-		m.agents.applyFilter()
+		m.top().Paste(text)
+	case m.place == atAgents && m.agents.Typing:
+		m.agents.Query.Insert(text)
+		m.agents.ApplyFilter()
 	case t != nil && t.needsPrefix():
 		t.scroll = false
 		t.pane.Paste(text)
@@ -30,14 +36,14 @@ func (m *model) paste(text string) {
 // program, or the console.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if d := m.top(); d != nil {
-		out := d.key(k, m.now())
-		if out.close {
-			m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog) bool { return x == d })
+		out := d.Key(k, m.now())
+		if out.Close {
+			m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog.Dialog) bool { return x == d })
 		}
-		return m.do(out.do)
+		return m.do(out.Do)
 	}
 	switch {
-	case m.place == atAgents && m.agents.typing:
+	case m.place == atAgents && m.agents.Typing:
 		m.filterKey(k)
 		return nil
 	case m.place == atAgents:
@@ -52,52 +58,52 @@ func (m *model) filterKey(k tea.KeyPressMsg) {
 	a := &m.agents
 	switch k.String() {
 	case "enter":
-		a.typing = false
+		a.Typing = false
 	case "esc", "ctrl+c":
-		a.typing = false
-		a.query.set("")
-		a.applyFilter()
+		a.Typing = false
+		a.Query.Set("")
+		a.ApplyFilter()
 	case "down":
-		a.move(1)
+		a.Move(1)
 	case "up":
-		a.move(-1)
+		a.Move(-1)
 	default:
-		if a.query.key(k) {
-			a.cursor = 0
-			a.applyFilter()
+		if a.Query.Key(k) {
+			a.Cursor = 0
+			a.ApplyFilter()
 		}
 	}
 }
 
 func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 	a := &m.agents
-	t, ok := a.current()
-	switch act := agentKeys.lookup(k.String()); act {
-	case actOpen:
+	t, ok := a.Current()
+	switch act := keymap.AgentKeys.Lookup(k.String()); act {
+	case keymap.ActOpen:
 		if ok {
-			return m.open(shellRequest(t.ID), brief(t.Name))
+			return m.open(agents.Shell(t.ID), phrase.Brief(t.Name))
 		}
-	case actExec:
+	case keymap.ActExec:
 		if ok {
 			m.push(m.execPrompt(t))
 		}
-	case actFilter:
-		a.typing = true
-	case actBack:
-		a.query.set("")
-		a.applyFilter()
-	case actDetails:
+	case keymap.ActFilter:
+		a.Typing = true
+	case keymap.ActBack:
+		a.Query.Set("")
+		a.ApplyFilter()
+	case keymap.ActDetails:
 		if ok {
-			m.push(&notice{title: brief(t.Name), body: func(st *styles) []para {
-				return append([]para{{"Target", clean(t.Name), st.bold}}, a.details(st, t)...)
+			m.push(&dialog.Notice{Title: phrase.Brief(t.Name), Body: func(st *canvas.Styles) []canvas.Para {
+				return append([]canvas.Para{{Label: "Target", Text: phrase.Clean(t.Name), Style: st.Bold}}, a.Details(st, t)...)
 			}})
 		}
-	case actRefresh:
-		m.say(m.st.faint, "asking again", sanitize.Text{})
-		a.asking = false
+	case keymap.ActRefresh:
+		m.say(m.st.Faint, "asking again", sanitize.Text{})
+		a.Asking = false
 		return m.listTargets()
 	default:
-		a.move(moved(act, a.height, len(a.rows)))
+		a.Move(moved(act, a.Height, len(a.Rows)))
 		return m.everywhere(act, k)
 	}
 	return nil
@@ -105,37 +111,37 @@ func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 
 func (m *model) approvalKey(k tea.KeyPressMsg) tea.Cmd {
 	q := &m.queue
-	switch act := approvalKeys.lookup(k.String()); act {
-	case actShow:
-		if a, ok := q.current(); ok {
-			m.push(&request{seen: a})
+	switch act := keymap.ApprovalKeys.Lookup(k.String()); act {
+	case keymap.ActShow:
+		if a, ok := q.Current(); ok {
+			m.push(&approvals.Request{Seen: a})
 		}
-	case actRefresh:
-		m.say(m.st.faint, "asking again", sanitize.Text{})
+	case keymap.ActRefresh:
+		m.say(m.st.Faint, "asking again", sanitize.Text{})
 		return m.listApprovals()
-	case actBack:
+	case keymap.ActBack:
 		m.goTo(atAgents)
 	default:
-		q.move(moved(act, max(1, m.rows-3), len(q.list)))
+		q.Move(moved(act, max(1, m.rows-3), len(q.List)))
 		return m.everywhere(act, k)
 	}
 	return nil
 }
 
 // moved is how many rows an action moves a cursor.
-func moved(a action, page, rows int) int {
+func moved(a keymap.Action, page, rows int) int {
 	switch a {
-	case actDown:
+	case keymap.ActDown:
 		return 1
-	case actUp:
+	case keymap.ActUp:
 		return -1
-	case actPageDown:
+	case keymap.ActPageDown:
 		return page
-	case actPageUp:
+	case keymap.ActPageUp:
 		return -page
-	case actTop:
+	case keymap.ActTop:
 		return -rows
-	case actBottom:
+	case keymap.ActBottom:
 		return rows
 	}
 	return 0
@@ -145,8 +151,8 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 	t := m.current()
 	key := k.String()
 	if t.scroll && !m.prefixed && key != m.opts.Prefix {
-		act := scrollKeys.lookup(key)
-		if act == actBack {
+		act := keymap.ScrollKeys.Lookup(key)
+		if act == keymap.ActBack {
 			t.scroll = false
 			t.pane.Scroll(-t.pane.Status().Back)
 			return nil
@@ -168,8 +174,8 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	m.prefixed = false
-	switch act := terminalKeys.lookup(key); act {
-	case actScroll:
+	switch act := keymap.TerminalKeys.Lookup(key); act {
+	case keymap.ActScroll:
 		if t.state == tabRunning {
 			t.scroll = true
 			if key == "pgup" {
@@ -177,11 +183,11 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 				t.pane.Scroll(rows)
 			}
 		}
-	case actCloseTab:
+	case keymap.ActCloseTab:
 		m.closeTab(t)
-	case actDetails:
-		m.push(&notice{title: t.name, body: t.details})
-	case actAgain:
+	case keymap.ActDetails:
+		m.push(&dialog.Notice{Title: t.name, Body: t.details})
+	case keymap.ActAgain:
 		return m.again(t)
 	default:
 		return m.everywhere(act, k)
@@ -190,20 +196,20 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 }
 
 // everywhere handles what every place has.
-func (m *model) everywhere(act action, k tea.KeyPressMsg) tea.Cmd {
+func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	places := place(len(m.tabs)) + atTabs
 	switch act {
-	case actHelp:
-		m.push(&notice{title: sanitize.Literal("Keys"), body: func(st *styles) []para { return helpParas(st, m.opts.Prefix) }})
-	case actQuit:
+	case keymap.ActHelp:
+		m.push(&dialog.Notice{Title: sanitize.Literal("Keys"), Body: func(st *canvas.Styles) []canvas.Para { return keymap.Help(st, m.opts.Prefix) }})
+	case keymap.ActQuit:
 		return m.quit()
-	case actAgents:
+	case keymap.ActAgents:
 		m.goTo(atAgents)
-	case actApprovals:
+	case keymap.ActApprovals:
 		m.goTo(atApprovals)
-	case actNextTab:
+	case keymap.ActNextTab:
 		m.goTo((m.place + 1) % places)
-	case actPrevTab:
+	case keymap.ActPrevTab:
 		m.goTo((m.place + places - 1) % places)
 	default:
 		if key := k.String(); len(key) == 1 && key[0] >= '1' && key[0] <= '9' {
@@ -226,13 +232,13 @@ func (m *model) quit() tea.Cmd {
 	if running == 0 {
 		return tea.Quit
 	}
-	m.push(&prompt{
-		title: sanitize.Literal("Quit"),
-		body: func(st *styles) []para {
-			return []para{{"", sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), st.warn}}
+	m.push(&dialog.Prompt{
+		Title: sanitize.Literal("Quit"),
+		Body: func(st *canvas.Styles) []canvas.Para {
+			return []canvas.Para{{Label: "", Text: sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), Style: st.Warn}}
 		},
-		label:  "Type yes to quit",
-		submit: typedYes(doQuit{}),
+		Label:  "Type yes to quit",
+		Submit: typedYes(dialog.DoQuit{}),
 	})
 	return nil
 }
@@ -249,43 +255,43 @@ func typedYes(do any) func(string) (any, error) {
 // do acts on what a dialog decided.
 func (m *model) do(what any) tea.Cmd {
 	switch what := what.(type) {
-	case doDialog:
-		m.push(what.next)
-	case doQuit:
+	case dialog.DoDialog:
+		m.push(what.Next)
+	case dialog.DoQuit:
 		return tea.Quit
-	case doOpen:
-		return m.open(what.req, m.nameOf(what.req.Target))
-	case doAsk:
-		return m.ask(what.req)
-	case doDecide:
+	case dialog.DoOpen:
+		return m.open(what.Req, m.nameOf(what.Req.Target))
+	case dialog.DoAsk:
+		return m.ask(what.Req)
+	case dialog.DoDecide:
 		return m.decide(what)
 	}
 	return nil
 }
 
-func (m *model) execPrompt(t backend.Target) dialog {
-	return &prompt{
-		title: sanitize.Literal("Run one command"),
-		body: func(st *styles) []para {
-			return []para{
-				{"Target", clean(t.Name), st.bold},
-				{"", sanitize.Literal("There is no shell in between: words go to the program as they are."), st.faint},
+func (m *model) execPrompt(t backend.Target) dialog.Dialog {
+	return &dialog.Prompt{
+		Title: sanitize.Literal("Run one command"),
+		Body: func(st *canvas.Styles) []canvas.Para {
+			return []canvas.Para{
+				{Label: "Target", Text: phrase.Clean(t.Name), Style: st.Bold},
+				{Label: "", Text: sanitize.Literal("There is no shell in between: words go to the program as they are."), Style: st.Faint},
 			}
 		},
-		label: "Command",
-		preview: func(s string) (sanitize.Text, bool) {
+		Label: "Command",
+		Preview: func(s string) (sanitize.Text, bool) {
 			argv, err := splitWords(s)
 			if err != nil {
 				return sanitize.Clean(err.Error()), false
 			}
 			return sanitize.Argv(argv), true
 		},
-		submit: func(s string) (any, error) {
+		Submit: func(s string) (any, error) {
 			argv, err := splitWords(s)
 			if err != nil {
 				return nil, err
 			}
-			return doOpen{backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: argv, TTY: true}}, nil
+			return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: argv, TTY: true}}, nil
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
 )
 
 // listTargets asks for the targets, where nobody asks already.
@@ -23,7 +24,7 @@ func (m *model) listTargets() tea.Cmd {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
 		targets, err := collect(m.backend.Targets(ctx), maxTargets)
-		return targetsMsg{newIndex(targets), err}
+		return targetsMsg{agents.NewIndex(targets), err}
 	}
 }
 
@@ -99,12 +100,12 @@ func (m *model) poll() tea.Cmd {
 // askVerdicts asks for the verdicts of rows on the screen that have none, in
 // one batch where the backend can.
 func (m *model) askVerdicts() tea.Cmd {
-	reqs := m.agents.unknown()
+	reqs := m.agents.Unknown()
 	if len(reqs) == 0 {
 		return nil
 	}
-	m.agents.asking = true
-	ix := m.agents.ix
+	m.agents.Asking = true
+	ix := m.agents.Ix
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()

@@ -12,6 +12,11 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 const (
@@ -34,25 +39,21 @@ const (
 	hintFrom = 70
 )
 
-var (
-	errNoReason   = errors.New("a reason is needed")
-	errNotTheName = errors.New("that is not the target's name")
-	errTooMany    = errors.New("the backend lists more than the console can hold")
-)
+var errTooMany = errors.New("the backend lists more than the console can hold")
 
 // Messages are small: a terminal's output is in none of them.
 type (
 	frameMsg   struct{} // a pane has something new, or a hint has come
 	tickMsg    time.Time
 	targetsMsg struct {
-		ix  *index
+		ix  *agents.Index
 		err error
 	}
 	verdictsMsg struct {
 		reqs     []backend.OpenRequest
 		verdicts []backend.Verdict
 		err      error
-		targets  *index // the listing that they were asked for
+		targets  *agents.Index // the listing that they were asked for
 	}
 	approvalsMsg struct {
 		list []backend.Approval
@@ -96,17 +97,17 @@ type model struct {
 	wakes   chan struct{}
 	now     func() time.Time
 
-	st         *styles
+	st         *canvas.Styles
 	cols, rows int
 	place      place
-	agents     agents
-	queue      approvals
+	agents     agents.View
+	queue      approvals.View
 	tabs       []*tab
 	lastTab    int // id of the newest
-	dialogs    []dialog
+	dialogs    []dialog.Dialog
 	prefixed   bool // the prefix was pressed
 
-	toast      []span
+	toast      []canvas.Span
 	toastUntil time.Time
 	lastBell   time.Time
 
@@ -129,15 +130,15 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		opts:    o,
 		wakes:   make(chan struct{}, 1),
 		now:     time.Now,
-		st:      newStyles(true),
-		agents:  newAgents(single || batch),
-		queue:   approvals{able: approver},
+		st:      canvas.NewStyles(true),
+		agents:  agents.New(single || batch),
+		queue:   approvals.View{Able: approver},
 		dirty:   true,
 	}
 	if o.Notice != "" {
-		m.dialogs = append(m.dialogs, &notice{title: sanitize.Literal("Welcome"), body: func(st *styles) (ps []para) {
+		m.dialogs = append(m.dialogs, &dialog.Notice{Title: sanitize.Literal("Welcome"), Body: func(st *canvas.Styles) (ps []canvas.Para) {
 			for _, line := range sanitize.Block(o.Notice) {
-				ps = append(ps, para{text: line, style: st.plain})
+				ps = append(ps, canvas.Para{Text: line, Style: st.Plain})
 			}
 			return ps
 		}})
@@ -211,7 +212,7 @@ func (m *model) tick() tea.Cmd {
 		m.toast, m.dirty = nil, true
 	}
 	// Count-downs, and waiting tabs.
-	if len(m.queue.list) > 0 || m.place >= atTabs {
+	if len(m.queue.List) > 0 || m.place >= atTabs {
 		m.dirty = true
 	}
 	return tea.Batch(tick(), m.poll())
@@ -222,53 +223,53 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 	case tea.WindowSizeMsg:
 		m.resize(msg.Width, msg.Height)
 	case tea.BackgroundColorMsg:
-		m.st = newStyles(msg.IsDark())
+		m.st = canvas.NewStyles(msg.IsDark())
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:
 		m.paste(msg.Content)
 	case targetsMsg:
 		m.listing = false
-		m.agents.err = msg.err
+		m.agents.Err = msg.err
 		if msg.err == nil {
-			m.agents.setTargets(msg.ix)
-		} else if len(m.agents.ix.targets) > 0 {
-			m.say(m.st.warn, "the list of targets is old: ", errorText(msg.err))
+			m.agents.SetTargets(msg.ix)
+		} else if len(m.agents.Ix.Targets) > 0 {
+			m.say(m.st.Warn, "the list of targets is old: ", phrase.Error(msg.err))
 		}
 	case verdictsMsg:
-		m.agents.asking = false
-		m.agents.askErr = msg.err
-		if msg.err == nil && msg.targets == m.agents.ix {
+		m.agents.Asking = false
+		m.agents.AskErr = msg.err
+		if msg.err == nil && msg.targets == m.agents.Ix {
 			for i, req := range msg.reqs {
-				m.agents.verdicts[req.Target] = known{msg.verdicts[i], msg.targets}
+				m.agents.Verdicts[req.Target] = agents.Known{Verdict: msg.verdicts[i], At: msg.targets}
 			}
 		} else if msg.err != nil {
 			// Asked again with the next listing, not in a loop.
-			m.agents.asking = true
+			m.agents.Asking = true
 		}
 	case approvalsMsg:
 		m.queueing = false
-		first := m.queue.err == nil
-		m.queue.err = msg.err
+		first := m.queue.Err == nil
+		m.queue.Err = msg.err
 		if msg.err != nil {
 			if first {
-				m.say(m.st.warn, "the queue of approvals is old: ", errorText(msg.err))
+				m.say(m.st.Warn, "the queue of approvals is old: ", phrase.Error(msg.err))
 			}
 			return nil
 		}
-		fresh := m.queue.set(msg.list, m.now())
+		fresh := m.queue.Set(msg.list, m.now())
 		for _, d := range m.dialogs {
-			if r, ok := d.(*request); ok {
-				if a, ok := m.queue.find(r.seen.ID); ok {
-					r.update(a)
+			if r, ok := d.(*approvals.Request); ok {
+				if a, ok := m.queue.Find(r.Seen.ID); ok {
+					r.Update(a)
 				} else {
-					r.seen.CanDecide, r.seen.WhyNot = false, "it is no longer in the queue"
+					r.Seen.CanDecide, r.Seen.WhyNot = false, "it is no longer in the queue"
 				}
 			}
 		}
 		if fresh {
 			if m.place != atApprovals {
-				m.say(m.st.hold, "somebody asks for your approval", sanitize.Text{})
+				m.say(m.st.Hold, "somebody asks for your approval", sanitize.Text{})
 			}
 			return m.ring()
 		}
@@ -286,7 +287,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 
 // say shows a toast.
 func (m *model) say(style uv.Style, words string, text sanitize.Text) {
-	m.toast = []span{lit(style, words), {style, text}}
+	m.toast = []canvas.Span{canvas.Lit(style, words), {Style: style, Text: text}}
 	m.toastUntil = m.now().Add(toastFor)
 	m.dirty = true
 }
@@ -340,9 +341,9 @@ func (m *model) goTo(p place) {
 	}
 }
 
-func (m *model) push(d dialog) { m.dialogs = append(m.dialogs, d) }
+func (m *model) push(d dialog.Dialog) { m.dialogs = append(m.dialogs, d) }
 
-func (m *model) top() dialog {
+func (m *model) top() dialog.Dialog {
 	if len(m.dialogs) == 0 {
 		return nil
 	}

@@ -15,6 +15,12 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/mem"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 func TestHeldOpensByItself(t *testing.T) {
@@ -168,20 +174,20 @@ func TestOwnRequestsCanNotBeDecided(t *testing.T) {
 func TestChangedRequest(t *testing.T) {
 	inBubble(t, seen("bob"), 80, 40, func(h *harness) {
 		h.keys("v", "down", "enter", "end")
-		r := h.m.top().(*request)
-		if !r.read {
+		r := h.m.top().(*approvals.Request)
+		if !r.Read {
 			t.Fatal("not read")
 		}
-		other := r.seen
+		other := r.Seen
 		other.Argv = append([]string{"restart"}, make([]string, 500)...)
-		r.update(other)
+		r.Update(other)
 		h.keys("a")
 		h.see("it changed while you read")
 		if len(h.m.dialogs) != 1 {
 			t.Error("it could be approved")
 		}
 		// A decision on what is no longer in the queue goes nowhere.
-		h.start(h.m.decide(doDecide{seen: other, decision: backend.Decision{Approve: true}}))
+		h.start(h.m.decide(dialog.DoDecide{Seen: other, Decision: backend.Decision{Approve: true}}))
 		h.settle()
 		h.see("not decided")
 	})
@@ -335,23 +341,11 @@ func (c *counting) EvaluateBatch(_ context.Context, reqs []backend.OpenRequest) 
 	return make([]backend.Verdict, len(reqs)), nil
 }
 
-func manyTargets(n int) []backend.Target {
-	roles := []string{"web", "db", "cache", "queue", "proxy", "build"}
-	envs := []string{"prod", "staging", "dev"}
-	out := make([]backend.Target, n)
-	for i := range out {
-		out[i] = backend.Target{
-			ID: backend.TargetID(fmt.Sprintf("%07d", i)), Name: fmt.Sprintf("%s-%d.%s.example", roles[i%6], i, envs[i%3]), State: backend.Online,
-			Tags: map[string]string{"env": envs[i%3], "role": roles[i%6], "zone": fmt.Sprintf("z%d", i%40)},
-		}
-	}
-	return out
-}
-
 func TestVerdictsAreAskedForWhatIsShown(t *testing.T) {
 	var targets []mem.Target
-	for _, t := range manyTargets(5000) {
-		targets = append(targets, mem.Target{Target: t})
+	for i := range 5000 {
+		name := fmt.Sprintf("web-%d", i)
+		targets = append(targets, mem.Target{Target: backend.Target{ID: backend.TargetID(name), Name: name, State: backend.Online}})
 	}
 	w, err := mem.NewWorld(targets)
 	if err != nil {
@@ -389,8 +383,8 @@ func (f failing) EvaluateBatch(context.Context, []backend.OpenRequest) ([]backen
 func TestAssuranceNeverClaims(t *testing.T) {
 	text := func(a backend.Assurance) string {
 		var b strings.Builder
-		for _, s := range assuranceSpans(a, newStyles(true).plain) {
-			b.WriteString(s.text.String())
+		for _, s := range phrase.Assurance(a, canvas.NewStyles(true).Plain) {
+			b.WriteString(s.Text.String())
 		}
 		return b.String()
 	}
@@ -413,19 +407,19 @@ func TestAssuranceNeverClaims(t *testing.T) {
 }
 
 func TestKeymapsHaveNoConflicts(t *testing.T) {
-	for _, m := range append(keymaps, &noticeKeys) {
-		used := make(map[string]action)
-		for _, b := range m.bindings {
-			for _, k := range b.keys {
+	for _, m := range append(keymap.All, &keymap.NoticeKeys) {
+		used := make(map[string]keymap.Action)
+		for _, b := range m.Bindings {
+			for _, k := range b.Keys {
 				if other, taken := used[k]; taken {
-					t.Errorf("%s: %q means %d and %d", m.name, k, other, b.action)
+					t.Errorf("%s: %q means %d and %d", m.Name, k, other, b.Action)
 				}
-				used[k] = b.action
+				used[k] = b.Action
 				if len(k) == 1 && k[0] >= '1' && k[0] <= '9' {
-					t.Errorf("%s: %q names a tab", m.name, k)
+					t.Errorf("%s: %q names a tab", m.Name, k)
 				}
 			}
-			sanitize.Literal(helpLine(b)) // panics on what could not be drawn
+			sanitize.Literal(keymap.HelpLine(b)) // panics on what could not be drawn
 		}
 	}
 }
@@ -434,7 +428,7 @@ func TestKeymapsHaveNoConflicts(t *testing.T) {
 func TestNothingByColourAlone(t *testing.T) {
 	words := map[string]bool{}
 	for _, e := range []backend.Effect{backend.Deny, backend.Hold, backend.Confirm, backend.Allow} {
-		w, _ := verdictWord(newStyles(true), e)
+		w, _ := phrase.Verdict(canvas.NewStyles(true), e)
 		words[w] = true
 	}
 	if len(words) != 4 {
@@ -442,7 +436,7 @@ func TestNothingByColourAlone(t *testing.T) {
 	}
 	glyphs := map[string]bool{}
 	for _, s := range []backend.State{backend.Unknown, backend.Offline, backend.Online} {
-		glyphs[stateGlyph(s)] = true
+		glyphs[phrase.State(s)] = true
 	}
 	if len(glyphs) != 3 {
 		t.Errorf("two states look the same: %v", glyphs)
@@ -504,34 +498,34 @@ func TestLongTexts(t *testing.T) {
 	long := strings.Repeat("long \x1b[31m", 100_000)
 	huge := backend.Approval{ID: "1", Target: long, Operator: long, Argv: []string{long}, Reason: long, Tier: long, WhyNot: long, Kind: long, State: backend.ApprovalWaiting, CanDecide: true}
 	most := backend.Approval{ID: "2", Target: "t", Operator: "o", Argv: strings.Fields(strings.Repeat("words ", 10_000)), State: backend.ApprovalWaiting, CanDecide: true}
-	q := approvals{able: true}
-	q.set([]backend.Approval{huge, most}, time.Now())
-	if q.list[0].ID != "2" || !decidable(q.list[0], time.Now()) || decidable(q.list[1], time.Now()) {
-		t.Errorf("what can be decided: %v, %v", decidable(q.list[0], time.Now()), decidable(q.list[1], time.Now()))
+	q := approvals.View{Able: true}
+	q.Set([]backend.Approval{huge, most}, time.Now())
+	if q.List[0].ID != "2" || !approvals.Decidable(q.List[0], time.Now()) || approvals.Decidable(q.List[1], time.Now()) {
+		t.Errorf("what can be decided: %v, %v", approvals.Decidable(q.List[0], time.Now()), approvals.Decidable(q.List[1], time.Now()))
 	}
-	a := newAgents(true)
-	a.setTargets(newIndex([]backend.Target{{ID: "1", Name: long, Tags: map[string]string{long: long}, Detail: map[string]string{"x": long}}}))
-	a.verdicts["1"] = known{backend.Verdict{Rule: long, Reason: long, Approvers: long, Effect: backend.Hold}, a.ix}
-	c := newCanvas(80, 24, newStyles(true))
-	q.draw(c, c.Bounds(), time.Now())
-	a.draw(c, c.Bounds())
-	for _, seen := range q.list {
-		r := request{seen: seen}
-		r.draw(c, c.Bounds(), time.Now())
-		if seen.CanDecide && r.read {
+	a := agents.New(true)
+	a.SetTargets(agents.NewIndex([]backend.Target{{ID: "1", Name: long, Tags: map[string]string{long: long}, Detail: map[string]string{"x": long}}}))
+	a.Verdicts["1"] = agents.Known{Verdict: backend.Verdict{Rule: long, Reason: long, Approvers: long, Effect: backend.Hold}, At: a.Ix}
+	c := canvas.New(80, 24, canvas.NewStyles(true))
+	q.Draw(c, c.Bounds(), time.Now())
+	a.Draw(c, c.Bounds())
+	for _, seen := range q.List {
+		r := approvals.Request{Seen: seen}
+		r.Draw(c, c.Bounds(), time.Now())
+		if seen.CanDecide && r.Read {
 			t.Error("all of it was on one screen")
 		}
 	}
 }
 
 func TestBrief(t *testing.T) {
-	if got := brief(strings.Repeat("ż", 1000)).String(); len(got) > maxBrief+10 || !strings.HasSuffix(got, "ż…") {
+	if got := phrase.Brief(strings.Repeat("ż", 1000)).String(); len(got) > phrase.MaxBrief+10 || !strings.HasSuffix(got, "ż…") {
 		t.Errorf("brief = %d bytes, ends %q", len(got), got[len(got)-8:])
 	}
-	if got := briefRequest("exec", []string{"a", strings.Repeat("b", 1000), "c"}).String(); len(got) > maxBrief+40 {
+	if got := phrase.BriefRequest("exec", []string{"a", strings.Repeat("b", 1000), "c"}).String(); len(got) > phrase.MaxBrief+40 {
 		t.Errorf("briefRequest = %d bytes", len(got))
 	}
-	if got := briefRequest("exec", []string{"a", "b c"}).String(); got != "a 'b c'" {
+	if got := phrase.BriefRequest("exec", []string{"a", "b c"}).String(); got != "a 'b c'" {
 		t.Errorf("briefRequest = %s", got)
 	}
 }

@@ -11,22 +11,26 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 func (m *model) nameOf(id backend.TargetID) sanitize.Text {
-	at := slices.IndexFunc(m.agents.ix.targets, func(t backend.Target) bool { return t.ID == id })
+	at := slices.IndexFunc(m.agents.Ix.Targets, func(t backend.Target) bool { return t.ID == id })
 	if at < 0 {
-		return brief(string(id))
+		return phrase.Brief(string(id))
 	}
-	return brief(m.agents.ix.targets[at].Name)
+	return phrase.Brief(m.agents.Ix.Targets[at].Name)
 }
 
 // newTab adds a tab for a request and shows it. It returns nil where there
 // are too many.
 func (m *model) newTab(req backend.OpenRequest, name sanitize.Text, state tabState) *tab {
 	if len(m.tabs) >= maxTabs {
-		m.say(m.st.warn, "too many tabs: close one first", sanitize.Text{})
+		m.say(m.st.Warn, "too many tabs: close one first", sanitize.Text{})
 		return nil
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
@@ -106,14 +110,14 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Show(t == m.current())
 		if cols < hintFrom {
-			m.say(m.st.faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
+			m.say(m.st.Faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
 		}
 		if int(t.req.Cols) != cols || int(t.req.Rows) != rows {
 			_ = msg.term.Resize(uint16(cols), uint16(rows)) // resized while it opened
 		}
 		if t != m.current() {
 			t.bell = true
-			m.say(m.st.ok, "opened: ", t.name)
+			m.say(m.st.Ok, "opened: ", t.name)
 			return m.ring()
 		}
 		return nil
@@ -134,40 +138,40 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 }
 
 // verdictDialog is what a verdict other than allow leads to.
-func (m *model) verdictDialog(req backend.OpenRequest, name sanitize.Text, v backend.Verdict) dialog {
-	body := func(st *styles) []para {
-		return append([]para{
-			{"Target", name, st.bold},
-			requestPara(st.plain, string(req.Kind), req.Argv),
-		}, verdictParas(st, v)...)
+func (m *model) verdictDialog(req backend.OpenRequest, name sanitize.Text, v backend.Verdict) dialog.Dialog {
+	body := func(st *canvas.Styles) []canvas.Para {
+		return append([]canvas.Para{
+			{Label: "Target", Text: name, Style: st.Bold},
+			phrase.Request(st.Plain, string(req.Kind), req.Argv),
+		}, phrase.WhyVerdict(st, v)...)
 	}
 	_, asks := backend.As[backend.Asker](m.backend)
 	switch {
 	case v.Effect == backend.Confirm:
 		confirmed := req
 		confirmed.Confirmed = true
-		return &prompt{title: sanitize.Literal("Look twice"), body: body, label: "Type yes to go on", submit: typedYes(doOpen{confirmed})}
+		return &dialog.Prompt{Title: sanitize.Literal("Look twice"), Body: body, Label: "Type yes to go on", Submit: typedYes(dialog.DoOpen{Req: confirmed})}
 	case v.Effect == backend.Hold && asks:
-		return &prompt{
-			title: sanitize.Literal("Held: ask for approval"),
-			body:  body,
-			label: "Why do you need it?",
-			submit: func(reason string) (any, error) {
+		return &dialog.Prompt{
+			Title: sanitize.Literal("Held: ask for approval"),
+			Body:  body,
+			Label: "Why do you need it?",
+			Submit: func(reason string) (any, error) {
 				if reason = strings.TrimSpace(reason); reason == "" {
-					return nil, errNoReason
+					return nil, approvals.ErrNoReason
 				}
 				held := req
 				held.Reason = reason
-				return doAsk{held}, nil
+				return dialog.DoAsk{Req: held}, nil
 			},
 		}
 	}
-	return &notice{title: sanitize.Literal("Denied"), body: func(st *styles) []para {
+	return &dialog.Notice{Title: sanitize.Literal("Denied"), Body: func(st *canvas.Styles) []canvas.Para {
 		end := "Nobody can approve this here. Only a change of the policy, by those who sign it, opens it."
 		if v.Effect == backend.Hold {
 			end = "It needs approval, and this backend can't ask for one."
 		}
-		return append(body(st), para{}, para{"", sanitize.Literal(end), st.plain})
+		return append(body(st), canvas.Para{}, canvas.Para{Label: "", Text: sanitize.Literal(end), Style: st.Plain})
 	}}
 }
 
@@ -229,7 +233,7 @@ func (m *model) awaited(msg awaitedMsg) tea.Cmd {
 		t.state, t.err = tabFailed, msg.err
 		if t != m.current() {
 			t.bell = true
-			m.say(m.st.deny, "not approved: ", t.name)
+			m.say(m.st.Deny, "not approved: ", t.name)
 		}
 		return m.ring()
 	}
@@ -255,35 +259,35 @@ func (m *model) again(t *tab) tea.Cmd {
 }
 
 // decide sends a decision, unless the request is not what was read any more.
-func (m *model) decide(d doDecide) tea.Cmd {
-	now, ok := m.queue.find(d.seen.ID)
-	if !ok || !sameRequest(now, d.seen) {
-		m.say(m.st.warn, "not decided: the request changed or is gone", sanitize.Text{})
+func (m *model) decide(d dialog.DoDecide) tea.Cmd {
+	now, ok := m.queue.Find(d.Seen.ID)
+	if !ok || !approvals.Same(now, d.Seen) {
+		m.say(m.st.Warn, "not decided: the request changed or is gone", sanitize.Text{})
 		return nil
 	}
 	ap, ok := backend.As[backend.Approver](m.backend)
 	if !ok {
 		return nil
 	}
-	m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog) bool { _, is := x.(*request); return is })
+	m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog.Dialog) bool { _, is := x.(*approvals.Request); return is })
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, decideTimeout)
 		defer cancel()
-		err := ap.Decide(ctx, d.seen.ID, d.decision)
-		return decidedMsg{d.decision.Approve, brief(d.seen.Target), err}
+		err := ap.Decide(ctx, d.Seen.ID, d.Decision)
+		return decidedMsg{d.Decision.Approve, phrase.Brief(d.Seen.Target), err}
 	}
 }
 
 func (m *model) decided(msg decidedMsg) tea.Cmd {
 	switch {
 	case errors.Is(msg.err, backend.ErrDecided):
-		m.say(m.st.warn, "somebody was faster, or the time ran out: ", errorText(msg.err))
+		m.say(m.st.Warn, "somebody was faster, or the time ran out: ", phrase.Error(msg.err))
 	case msg.err != nil:
-		m.say(m.st.deny, "not decided: ", errorText(msg.err))
+		m.say(m.st.Deny, "not decided: ", phrase.Error(msg.err))
 	case msg.approve:
-		m.say(m.st.ok, "✓ approved: ", msg.target)
+		m.say(m.st.Ok, "✓ approved: ", msg.target)
 	default:
-		m.say(m.st.ok, "✗ denied: ", msg.target)
+		m.say(m.st.Ok, "✗ denied: ", msg.target)
 	}
 	return m.listApprovals()
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 // maxTabs bounds the tabs, and with them terminals and their memory.
@@ -51,7 +53,7 @@ func (t *tab) needsPrefix() bool {
 func (t *tab) title() []sanitize.Text {
 	out := []sanitize.Text{t.name}
 	if len(t.req.Argv) > 0 {
-		out = append(out, sanitize.Literal(": "), briefRequest("", t.req.Argv[:1]))
+		out = append(out, sanitize.Literal(": "), phrase.BriefRequest("", t.req.Argv[:1]))
 	}
 	switch {
 	case t.bell:
@@ -76,7 +78,7 @@ func (t *tab) close() {
 }
 
 // draw shows the pane, or where the request stands.
-func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
+func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	if t.state == tabRunning {
 		t.pane.Draw(c, area)
 		if x, y, shown := t.pane.Cursor(); shown && x < area.Dx() && y < area.Dy() {
@@ -84,53 +86,53 @@ func (t *tab) draw(c *canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 		}
 		return nil
 	}
-	what := []para{
-		{"Target", t.name, c.st.bold},
-		requestPara(c.st.plain, string(t.req.Kind), t.req.Argv),
+	what := []canvas.Para{
+		{Label: "Target", Text: t.name, Style: c.Styles.Bold},
+		phrase.Request(c.Styles.Plain, string(t.req.Kind), t.req.Argv),
 	}
-	var head para
-	var tail []para
+	var head canvas.Para
+	var tail []canvas.Para
 	switch t.state {
 	case tabOpening:
-		head = para{"", sanitize.Literal("Opening ..."), c.st.bold}
-		tail = []para{{"", sanitize.Literal("x gives up."), c.st.plain}}
+		head = canvas.Para{Label: "", Text: sanitize.Literal("Opening ..."), Style: c.Styles.Bold}
+		tail = []canvas.Para{{Label: "", Text: sanitize.Literal("x gives up."), Style: c.Styles.Plain}}
 	case tabAsking, tabWaiting:
-		head = para{"", sanitize.Literal("~ yours: waiting for approval"), c.st.hold}
-		tail = []para{
-			{"Reason", clean(t.req.Reason), c.st.plain},
-			{"Waiting", sanitize.Literal(durationWord(now.Sub(t.since))), c.st.plain},
+		head = canvas.Para{Label: "", Text: sanitize.Literal("~ yours: waiting for approval"), Style: c.Styles.Hold}
+		tail = []canvas.Para{
+			{Label: "Reason", Text: phrase.Clean(t.req.Reason), Style: c.Styles.Plain},
+			{Label: "Waiting", Text: sanitize.Literal(phrase.Duration(now.Sub(t.since))), Style: c.Styles.Plain},
 			{},
-			{"", sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), c.st.plain},
+			{Label: "", Text: sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), Style: c.Styles.Plain},
 		}
 	case tabFailed:
-		head = para{"", sanitize.Literal("✗ It did not open."), c.st.deny}
-		tail = []para{
-			{"Cause", errorText(t.err), c.st.plain},
+		head = canvas.Para{Label: "", Text: sanitize.Literal("✗ It did not open."), Style: c.Styles.Deny}
+		tail = []canvas.Para{
+			{Label: "Cause", Text: phrase.Error(t.err), Style: c.Styles.Plain},
 			{},
-			{"", sanitize.Literal("r tries again, x closes the tab."), c.st.plain},
+			{Label: "", Text: sanitize.Literal("r tries again, x closes the tab."), Style: c.Styles.Plain},
 		}
 	}
-	paras := append([]para{head, {}}, append(what, tail...)...)
+	paras := append([]canvas.Para{head, {}}, append(what, tail...)...)
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
-	c.rows(inside, layout(paras, max(1, inside.Dx())), 0)
+	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
 	return nil
 }
 
 // details is what protects the terminal, in full.
-func (t *tab) details(st *styles) []para {
-	paras := []para{
-		{"Target", t.name, st.bold},
-		requestPara(st.plain, string(t.req.Kind), t.req.Argv),
+func (t *tab) details(st *canvas.Styles) []canvas.Para {
+	paras := []canvas.Para{
+		{Label: "Target", Text: t.name, Style: st.Bold},
+		phrase.Request(st.Plain, string(t.req.Kind), t.req.Argv),
 	}
 	if t.state != tabRunning {
-		return append(paras, para{"", sanitize.Literal("Nothing is open yet."), st.plain})
+		return append(paras, canvas.Para{Label: "", Text: sanitize.Literal("Nothing is open yet."), Style: st.Plain})
 	}
 	a := t.pane.Assurance()
 	say := func(label, word, without string) {
 		if word == "" {
-			paras = append(paras, para{label, sanitize.Literal(without), st.warn})
+			paras = append(paras, canvas.Para{Label: label, Text: sanitize.Literal(without), Style: st.Warn})
 		} else {
-			paras = append(paras, para{label, clean(word), st.plain})
+			paras = append(paras, canvas.Para{Label: label, Text: phrase.Clean(word), Style: st.Plain})
 		}
 	}
 	encrypted, policy := "", ""
@@ -151,13 +153,13 @@ func (t *tab) details(st *styles) []para {
 
 // status is the line below a terminal: first what the pane has to say, then
 // what protects it.
-func (t *tab) status(style uv.Style) []span {
+func (t *tab) status(style uv.Style) []canvas.Span {
 	if t.state != tabRunning {
 		return nil
 	}
-	var spans []span
+	var spans []canvas.Span
 	say := func(text sanitize.Text) {
-		spans = append(spans, span{style, text}, lit(style, " · "))
+		spans = append(spans, canvas.Span{Style: style, Text: text}, canvas.Lit(style, " · "))
 	}
 	st := t.pane.Status()
 	if t.scroll || st.Back > 0 {
@@ -166,9 +168,9 @@ func (t *tab) status(style uv.Style) []span {
 	switch {
 	case st.Ended && st.Err != nil:
 		say(sanitize.Literal("the link was lost; r opens again, x closes"))
-		say(errorText(st.Err))
+		say(phrase.Error(st.Err))
 	case st.Ended:
-		say(exitWord(st.Exit))
+		say(phrase.Exit(st.Exit))
 		say(sanitize.Literal("r opens again, x closes"))
 	}
 	if st.Resets > 0 {
@@ -177,5 +179,5 @@ func (t *tab) status(style uv.Style) []span {
 	if st.Lost {
 		say(sanitize.Literal("INPUT REFUSED: the program does not read"))
 	}
-	return append(spans, assuranceSpans(t.pane.Assurance(), style)...)
+	return append(spans, phrase.Assurance(t.pane.Assurance(), style)...)
 }

@@ -1,4 +1,4 @@
-package console
+package agents
 
 import (
 	"slices"
@@ -7,12 +7,12 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 )
 
-// An index finds targets among 100,000 while one types. A query is words
+// An Index finds targets among 100,000 while one types. A query is words
 // between blanks, all of which must match: `key:value` or `key=value` by the
 // beginning of a tag's value, anything else fuzzily in the name, or as a part
 // of a tag.
-type index struct {
-	targets []backend.Target
+type Index struct {
+	Targets []backend.Target
 	names   []string  // lower case
 	tags    []string  // each distinct tag once, lower case, as key=value
 	rowTags [][]int32 // for each target, into tags
@@ -22,9 +22,10 @@ type index struct {
 	score []int32 // for each of match
 }
 
-func newIndex(targets []backend.Target) *index {
-	ix := &index{
-		targets: targets,
+// NewIndex makes an index of targets, in their order.
+func NewIndex(targets []backend.Target) *Index {
+	ix := &Index{
+		Targets: targets,
 		names:   make([]string, len(targets)),
 		rowTags: make([][]int32, len(targets)),
 	}
@@ -49,10 +50,10 @@ func newIndex(targets []backend.Target) *index {
 }
 
 // reset makes every target match.
-func (ix *index) reset() {
+func (ix *Index) reset() {
 	ix.query = ""
-	ix.match = make([]int32, len(ix.targets))
-	ix.score = make([]int32, len(ix.targets))
+	ix.match = make([]int32, len(ix.Targets))
+	ix.score = make([]int32, len(ix.Targets))
 	for i := range ix.match {
 		ix.match[i] = int32(i)
 	}
@@ -65,7 +66,7 @@ type word struct {
 	tag  bool   // only tags count
 }
 
-func (ix *index) words(query string) []word {
+func (ix *Index) words(query string) []word {
 	var out []word
 	for text := range strings.FieldsSeq(query) {
 		t := word{text: text, tags: make([]bool, len(ix.tags))}
@@ -86,7 +87,7 @@ func (ix *index) words(query string) []word {
 
 // filter returns the targets that match, best first; the order of targets
 // among equals. The result is only valid until the next call.
-func (ix *index) filter(query string) []int32 {
+func (ix *Index) filter(query string) []int32 {
 	query = strings.ToLower(query)
 	// What matches a longer query matched the shorter one, unless a word
 	// became a tag or the query grew in the middle.
@@ -118,7 +119,7 @@ func (ix *index) filter(query string) []int32 {
 }
 
 // rank says how well one target matches a word.
-func (ix *index) rank(t *word, row int32) (int32, bool) {
+func (ix *Index) rank(t *word, row int32) (int32, bool) {
 	if !t.tag {
 		if s := fuzzy(ix.names[row], t.text); s > 0 {
 			return s, true

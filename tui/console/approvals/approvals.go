@@ -1,4 +1,7 @@
-package console
+// Package approvals is the console's queue of what waits for people, and the
+// dialog in which one of it is decided: read to its end, unchanged since, with a
+// reason for a no, and typed for a high tier.
+package approvals
 
 import (
 	"fmt"
@@ -9,23 +12,25 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
-// approvals is the queue.
-type approvals struct {
-	able   bool // the backend has approvals
+// A View is the queue of approvals.
+type View struct {
+	Able   bool // the backend has approvals
 	loaded bool
-	err    error
-	list   []backend.Approval
+	Err    error
+	List   []backend.Approval
 	rang   map[backend.ApprovalID]bool // those of the last list that could be decided
 	cursor int
 	top    int
 }
 
-// set takes a new list and says whether something came to decide.
-func (q *approvals) set(list []backend.Approval, now time.Time) (fresh bool) {
+// Set takes a new list and says whether something came to decide.
+func (q *View) Set(list []backend.Approval, now time.Time) (fresh bool) {
 	q.loaded = true
-	current, had := q.current()
+	current, had := q.Current()
 	for i := range list {
 		refuseLong(&list[i])
 	}
@@ -33,24 +38,24 @@ func (q *approvals) set(list []backend.Approval, now time.Time) (fresh bool) {
 	slices.SortStableFunc(list, func(a, b backend.Approval) int { return order(a, now) - order(b, now) })
 	rang := make(map[backend.ApprovalID]bool)
 	for _, a := range list {
-		if decidable(a, now) {
+		if Decidable(a, now) {
 			rang[a.ID] = true
 			fresh = fresh || !q.rang[a.ID]
 		}
 	}
-	q.list, q.rang = list, rang
+	q.List, q.rang = list, rang
 	if had {
 		if at := slices.IndexFunc(list, func(a backend.Approval) bool { return a.ID == current.ID }); at >= 0 {
 			q.cursor = at
 		}
 	}
-	q.move(0)
+	q.Move(0)
 	return fresh
 }
 
 func order(a backend.Approval, now time.Time) int {
 	switch {
-	case decidable(a, now):
+	case Decidable(a, now):
 		return 0
 	case waits(a, now):
 		return 1
@@ -62,39 +67,42 @@ func waits(a backend.Approval, now time.Time) bool {
 	return a.State == backend.ApprovalWaiting && (a.AskUntil.IsZero() || now.Before(a.AskUntil))
 }
 
-// decidable says whether this member could decide a now.
-func decidable(a backend.Approval, now time.Time) bool {
+// Decidable says whether this member could decide a now.
+func Decidable(a backend.Approval, now time.Time) bool {
 	return a.CanDecide && !a.Mine && waits(a, now)
 }
 
-// pending counts what this member could decide now.
-func (q *approvals) pending(now time.Time) int {
+// Pending counts what this member could decide now.
+func (q *View) Pending(now time.Time) int {
 	n := 0
-	for _, a := range q.list {
-		if decidable(a, now) {
+	for _, a := range q.List {
+		if Decidable(a, now) {
 			n++
 		}
 	}
 	return n
 }
 
-func (q *approvals) current() (backend.Approval, bool) {
-	if q.cursor >= len(q.list) {
+// Current is the approval under the cursor.
+func (q *View) Current() (backend.Approval, bool) {
+	if q.cursor >= len(q.List) {
 		return backend.Approval{}, false
 	}
-	return q.list[q.cursor], true
+	return q.List[q.cursor], true
 }
 
-func (q *approvals) find(id backend.ApprovalID) (backend.Approval, bool) {
-	at := slices.IndexFunc(q.list, func(a backend.Approval) bool { return a.ID == id })
+// Find gives the approval of an id, if the queue has it.
+func (q *View) Find(id backend.ApprovalID) (backend.Approval, bool) {
+	at := slices.IndexFunc(q.List, func(a backend.Approval) bool { return a.ID == id })
 	if at < 0 {
 		return backend.Approval{}, false
 	}
-	return q.list[at], true
+	return q.List[at], true
 }
 
-func (q *approvals) move(by int) {
-	q.cursor = max(0, min(q.cursor+by, len(q.list)-1))
+// Move moves the cursor by rows, within the queue.
+func (q *View) Move(by int) {
+	q.cursor = max(0, min(q.cursor+by, len(q.List)-1))
 }
 
 // stateWord is where an approval stands, for this member.
@@ -123,103 +131,104 @@ func knownState(s backend.ApprovalState) string {
 	return "not known"
 }
 
-func (q *approvals) draw(c *canvas, area uv.Rectangle, now time.Time) {
-	if len(q.list) == 0 {
+// Draw shows the queue as it stands at a time.
+func (q *View) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) {
+	if len(q.List) == 0 {
 		q.drawEmpty(c, area)
 		return
 	}
 	height := max(1, area.Dy())
-	q.top = max(0, min(q.top, len(q.list)-height))
+	q.top = max(0, min(q.top, len(q.List)-height))
 	if q.cursor < q.top {
 		q.top = q.cursor
 	}
 	if q.cursor >= q.top+height {
 		q.top = q.cursor - height + 1
 	}
-	for y := 0; y < area.Dy() && q.top+y < len(q.list); y++ {
+	for y := 0; y < area.Dy() && q.top+y < len(q.List); y++ {
 		q.drawRow(c, uv.Rect(area.Min.X, area.Min.Y+y, area.Dx(), 1), q.top+y, now)
 	}
 }
 
-func (q *approvals) drawRow(c *canvas, area uv.Rectangle, i int, now time.Time) {
-	a := q.list[i]
+func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time) {
+	a := q.List[i]
 	x, y := area.Min.X, area.Min.Y
 	marker := "  "
 	if i == q.cursor {
 		marker = "> "
 	}
-	x += c.line(x, y, 2, lit(c.st.bold, marker))
-	left, stateCells := leftWord(now, a.AskUntil), 15
+	x += c.Spans(x, y, 2, canvas.Lit(c.Styles.Bold, marker))
+	left, stateCells := phrase.Left(now, a.AskUntil), 15
 	if !waits(a, now) {
 		left = ""
 	}
 	if area.Dx() < 60 {
 		stateCells = 9
 	}
-	c.line(x, y, 7, lit(c.st.plain, left))
+	c.Spans(x, y, 7, canvas.Lit(c.Styles.Plain, left))
 	x += 7
-	style := c.st.faint
-	if decidable(a, now) {
-		style = c.st.hold
+	style := c.Styles.Faint
+	if Decidable(a, now) {
+		style = c.Styles.Hold
 	}
-	c.line(x, y, stateCells, lit(style, stateWord(a, now)))
+	c.Spans(x, y, stateCells, canvas.Lit(style, stateWord(a, now)))
 	x += stateCells + 1
-	spans := []span{}
+	spans := []canvas.Span{}
 	if a.Tier != "" && a.Tier != "default" {
-		spans = append(spans, lit(c.st.warn, "["), span{c.st.warn, brief(a.Tier)}, lit(c.st.warn, "] "))
+		spans = append(spans, canvas.Lit(c.Styles.Warn, "["), canvas.Span{Style: c.Styles.Warn, Text: phrase.Brief(a.Tier)}, canvas.Lit(c.Styles.Warn, "] "))
 	}
 	spans = append(spans,
-		span{c.st.plain, brief(a.Operator)}, lit(c.st.faint, " on "),
-		span{c.st.bold, brief(a.Target)}, lit(c.st.faint, ": "),
-		span{c.st.plain, briefRequest(a.Kind, a.Argv)})
-	c.line(x, y, area.Max.X-x, spans...)
+		canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(a.Operator)}, canvas.Lit(c.Styles.Faint, " on "),
+		canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(a.Target)}, canvas.Lit(c.Styles.Faint, ": "),
+		canvas.Span{Style: c.Styles.Plain, Text: phrase.BriefRequest(a.Kind, a.Argv)})
+	c.Spans(x, y, area.Max.X-x, spans...)
 	if i == q.cursor {
-		c.restyle(area, uv.AttrReverse)
+		c.Restyle(area, uv.AttrReverse)
 	}
 }
 
-func (q *approvals) drawEmpty(c *canvas, area uv.Rectangle) {
-	var paras []para
+func (q *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
+	var paras []canvas.Para
 	switch {
-	case !q.able:
-		paras = []para{
-			{"", sanitize.Literal("This backend has no approvals."), c.st.bold},
-			{"", sanitize.Literal("a goes to the targets."), c.st.plain},
+	case !q.Able:
+		paras = []canvas.Para{
+			{Label: "", Text: sanitize.Literal("This backend has no approvals."), Style: c.Styles.Bold},
+			{Label: "", Text: sanitize.Literal("a goes to the targets."), Style: c.Styles.Plain},
 		}
-	case q.err != nil:
-		paras = []para{
-			{"", sanitize.Literal("The queue did not come."), c.st.warn},
-			{"", errorText(q.err), c.st.plain},
-			{"", sanitize.Literal("r tries again."), c.st.plain},
+	case q.Err != nil:
+		paras = []canvas.Para{
+			{Label: "", Text: sanitize.Literal("The queue did not come."), Style: c.Styles.Warn},
+			{Label: "", Text: phrase.Error(q.Err), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Literal("r tries again."), Style: c.Styles.Plain},
 		}
 	case !q.loaded:
-		paras = []para{{"", sanitize.Literal("Asking for the approvals ..."), c.st.faint}}
+		paras = []canvas.Para{{Label: "", Text: sanitize.Literal("Asking for the approvals ..."), Style: c.Styles.Faint}}
 	default:
-		paras = []para{
-			{"", sanitize.Literal("Nothing waits for approval."), c.st.bold},
-			{"", sanitize.Literal("When something does, the tab above counts it and the bell rings. a goes to the targets."), c.st.plain},
+		paras = []canvas.Para{
+			{Label: "", Text: sanitize.Literal("Nothing waits for approval."), Style: c.Styles.Bold},
+			{Label: "", Text: sanitize.Literal("When something does, the tab above counts it and the bell rings. a goes to the targets."), Style: c.Styles.Plain},
 		}
 	}
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
-	c.rows(inside, layout(paras, max(1, inside.Dx())), 0)
+	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
 }
 
 // requestParas is all of an approval, the command first. Its last line is the
 // end that an approver must have seen.
-func requestParas(st *styles, a backend.Approval, now time.Time) []para {
-	text := func(label, s string) para {
+func requestParas(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
+	text := func(label, s string) canvas.Para {
 		if s == "" {
-			return para{label, sanitize.Literal("not said"), st.faint}
+			return canvas.Para{Label: label, Text: sanitize.Literal("not said"), Style: st.Faint}
 		}
-		return para{label, sanitize.Clean(s), st.plain}
+		return canvas.Para{Label: label, Text: sanitize.Clean(s), Style: st.Plain}
 	}
-	paras := []para{
+	paras := []canvas.Para{
 		text("Operator", a.Operator),
 		text("Target", a.Target),
 	}
-	paras = append(paras, requestPara(st.bold, a.Kind, a.Argv))
+	paras = append(paras, phrase.Request(st.Bold, a.Kind, a.Argv))
 	if len(a.Argv) > 0 {
-		paras = append(paras, para{"Words", sanitize.Clean(fmt.Sprintf("%d", len(a.Argv))), st.plain})
+		paras = append(paras, canvas.Para{Label: "Words", Text: sanitize.Clean(fmt.Sprintf("%d", len(a.Argv))), Style: st.Plain})
 	}
 	as := a.As
 	if as == "" {
@@ -231,7 +240,7 @@ func requestParas(st *styles, a backend.Approval, now time.Time) []para {
 		if i == 0 {
 			label = "Reason"
 		}
-		paras = append(paras, para{label, line, st.plain})
+		paras = append(paras, canvas.Para{Label: label, Text: line, Style: st.Plain})
 	}
 	if a.Reason == "" {
 		paras = append(paras, text("Reason", ""))
@@ -248,14 +257,14 @@ func requestParas(st *styles, a backend.Approval, now time.Time) []para {
 	}
 	left := "time is over"
 	if waits(a, now) {
-		left = leftWord(now, a.AskUntil)
+		left = phrase.Left(now, a.AskUntil)
 	}
 	paras = append(paras, text("Time left", left))
 	if a.Quorum > 0 {
 		paras = append(paras, text("Approved", fmt.Sprintf("%d of %d", a.Approved, a.Quorum)))
 	}
-	paras = append(paras, para{"State", sanitize.Literal(stateWord(a, now)), st.bold})
-	if a.WhyNot != "" && !decidable(a, now) {
+	paras = append(paras, canvas.Para{Label: "State", Text: sanitize.Literal(stateWord(a, now)), Style: st.Bold})
+	if a.WhyNot != "" && !Decidable(a, now) {
 		paras = append(paras, text("Why not", a.WhyNot))
 	}
 	return paras
@@ -276,14 +285,14 @@ func refuseLong(a *backend.Approval) {
 		return
 	}
 	*a = backend.Approval{
-		ID: a.ID, Target: brief(a.Target).String(), Operator: brief(a.Operator).String(), Kind: brief(a.Kind).String(),
+		ID: a.ID, Target: phrase.Brief(a.Target).String(), Operator: phrase.Brief(a.Operator).String(), Kind: phrase.Brief(a.Kind).String(),
 		State: a.State, Asked: a.Asked, AskUntil: a.AskUntil, Mine: a.Mine,
 		WhyNot: "it is too long to be read, so it can't be decided here",
 	}
 }
 
-// sameRequest says whether two views of an approval ask for the same.
-func sameRequest(a, b backend.Approval) bool {
+// Same says whether two views of an approval ask for the same.
+func Same(a, b backend.Approval) bool {
 	return a.ID == b.ID && a.Target == b.Target && a.Operator == b.Operator && a.Kind == b.Kind &&
 		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Reason == b.Reason && a.Stdin == b.Stdin &&
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)

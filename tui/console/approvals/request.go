@@ -1,0 +1,138 @@
+package approvals
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
+)
+
+var (
+	ErrNoReason   = errors.New("a reason is needed")
+	errNotTheName = errors.New("that is not the target's name")
+)
+
+// A Request shows one approval and lets it be decided.
+type Request struct {
+	Seen    backend.Approval // what is on the screen
+	changed bool             // it is not what it was
+	Read    bool             // its end was on the screen
+	dialog.Scroller
+}
+
+// Keys implements dialog.Dialog.
+func (r *Request) Keys() *keymap.Map { return &keymap.RequestKeys }
+
+// Paste implements dialog.Dialog.
+func (r *Request) Paste(string) {}
+
+// Update takes the approval as the backend has it now.
+func (r *Request) Update(a backend.Approval) {
+	if !Same(r.Seen, a) {
+		r.changed, r.Read, r.Top = true, false, 0
+	}
+	r.Seen = a
+}
+
+// Key implements dialog.Dialog.
+func (r *Request) Key(k tea.KeyPressMsg, now time.Time) dialog.Outcome {
+	a := keymap.RequestKeys.Lookup(k.String())
+	r.Move(a)
+	switch a {
+	case keymap.ActBack:
+		return dialog.Outcome{Close: true}
+	case keymap.ActApprove:
+		if Decidable(r.Seen, now) && r.Read {
+			return dialog.Outcome{Do: dialog.DoDialog{Next: r.approvePrompt()}}
+		}
+	case keymap.ActDeny:
+		if Decidable(r.Seen, now) {
+			return dialog.Outcome{Do: dialog.DoDialog{Next: r.denyPrompt()}}
+		}
+	}
+	return dialog.Outcome{}
+}
+
+// hint is the line below the request: what can be done, and why not.
+func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
+	switch {
+	case r.Seen.Mine && waits(r.Seen, now):
+		return canvas.Lit(st.Faint, "yours: waiting for somebody else")
+	case !Decidable(r.Seen, now):
+		return canvas.Lit(st.Faint, "nothing to decide; esc goes back")
+	case r.changed && !r.Read:
+		return canvas.Lit(st.Warn, "it changed while you read: read it again to its end")
+	case !r.Read:
+		return canvas.Lit(st.Warn, "more below: down to its end, then a approves; d denies")
+	}
+	return canvas.Lit(st.Ok, "a approves, d denies")
+}
+
+// Draw implements dialog.Dialog.
+func (r *Request) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
+	cols := min(dialog.Cols, area.Dx())
+	rows := canvas.Layout(requestParas(c.Styles, r.Seen, now), cols-4)
+	inside := c.Box(dialog.Area(area, cols, len(rows)+3), sanitize.Literal("Request"))
+	text := uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), inside.Dy()-1)
+	r.Scroller.Draw(c, text, rows)
+	r.Read = r.Read || r.AtEnd()
+	c.Spans(inside.Min.X, inside.Max.Y-1, inside.Dx(), r.hint(c.Styles, now))
+	return nil
+}
+
+// summary is the request again, in the prompt that decides it.
+func (r *Request) summary(st *canvas.Styles) []canvas.Para {
+	return []canvas.Para{
+		{Label: "Operator", Text: sanitize.Clean(r.Seen.Operator), Style: st.Plain},
+		{Label: "Target", Text: sanitize.Clean(r.Seen.Target), Style: st.Plain},
+		phrase.Request(st.Bold, r.Seen.Kind, r.Seen.Argv),
+	}
+}
+
+func (r *Request) approvePrompt() dialog.Dialog {
+	seen := r.Seen
+	p := &dialog.Prompt{
+		Title: sanitize.Literal("Approve"),
+		Body:  r.summary,
+		Label: "Reason, if you like",
+		Submit: func(reason string) (any, error) {
+			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true, Reason: strings.TrimSpace(reason)}}, nil
+		},
+	}
+	if typed(seen) {
+		name := sanitize.Clean(seen.Target).String()
+		p.Title = sanitize.Literal("Approve: high risk")
+		p.Label = "Type the target's name"
+		p.Submit = func(s string) (any, error) {
+			if s != name {
+				return nil, errNotTheName
+			}
+			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true}}, nil
+		}
+	}
+	return p
+}
+
+func (r *Request) denyPrompt() dialog.Dialog {
+	seen := r.Seen
+	return &dialog.Prompt{
+		Title: sanitize.Literal("Deny"),
+		Body:  r.summary,
+		Label: "Why? They will read it.",
+		Submit: func(reason string) (any, error) {
+			if reason = strings.TrimSpace(reason); reason == "" {
+				return nil, ErrNoReason
+			}
+			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Reason: reason}}, nil
+		},
+	}
+}

@@ -1,0 +1,188 @@
+// Package keymap is the console's keys as data, from which footer and help come.
+// What an action does is the model's business.
+package keymap
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+)
+
+// An Action is what a key does.
+type Action uint8
+
+// What keys do.
+const (
+	actNone Action = iota
+	ActHelp
+	ActQuit
+	ActAgents
+	ActApprovals
+	ActNextTab
+	ActPrevTab
+	ActCloseTab
+	ActUp
+	ActDown
+	ActPageUp
+	ActPageDown
+	ActTop
+	ActBottom
+	ActOpen
+	ActExec
+	ActFilter
+	ActDetails
+	ActRefresh
+	ActApprove
+	ActDeny
+	ActShow
+	ActBack
+	ActScroll
+	ActAgain
+)
+
+// A Binding is one action, its keys, and how help names it. Keys are in
+// Bubble Tea's spelling; the first is the one that the footer shows.
+type Binding struct {
+	Action Action
+	Keys   []string
+	help   string
+	footer string // one word; empty keeps it out of the footer
+}
+
+// A Map is the keys of one place. Digits 1 to 9 are no part of it: they
+// always name a tab.
+type Map struct {
+	Name     string
+	Bindings []Binding
+}
+
+// The keys of each place.
+var (
+	moveKeys = []Binding{
+		{ActDown, []string{"down", "j"}, "next row", ""},
+		{ActUp, []string{"up", "k"}, "previous row", ""},
+		{ActPageDown, []string{"pgdown", "ctrl+f"}, "next page", ""},
+		{ActPageUp, []string{"pgup", "ctrl+b"}, "previous page", ""},
+		{ActTop, []string{"home", "g"}, "first row", ""},
+		{ActBottom, []string{"end", "G"}, "last row", ""},
+	}
+	helpKey        = []Binding{{ActHelp, []string{"?"}, "all keys", "keys"}}
+	everywhereKeys = []Binding{
+		{ActAgents, []string{"a"}, "the list of targets", ""},
+		{ActApprovals, []string{"v"}, "the queue of approvals", "approvals"},
+		{ActNextTab, []string{"tab", "n"}, "next tab", ""},
+		{ActPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
+	}
+
+	AgentKeys = Map{"Targets", slices.Concat(helpKey, []Binding{
+		{ActOpen, []string{"enter"}, "open a login shell", "shell"},
+		{ActExec, []string{"x"}, "run one command", "exec"},
+		{ActFilter, []string{"/"}, "filter: words, and env:prod for tags", "filter"},
+		{ActDetails, []string{"i", "space"}, "details: verdict, rule and line", "why"},
+		{ActBack, []string{"esc"}, "drop the filter", ""},
+		{ActRefresh, []string{"r"}, "ask for the list again", ""},
+		{ActQuit, []string{"q", "ctrl+c"}, "quit", "quit"},
+	}, everywhereKeys, moveKeys)}
+
+	ApprovalKeys = Map{"Approvals", slices.Concat(helpKey, []Binding{
+		{ActShow, []string{"enter", "space"}, "show the whole request, to decide it", "show"},
+		{ActRefresh, []string{"r"}, "ask for the queue again", ""},
+		{ActBack, []string{"esc"}, "back to the targets", "targets"},
+		{ActQuit, []string{"q", "ctrl+c"}, "quit", "quit"},
+	}, without(everywhereKeys, ActApprovals), []Binding{
+		{ActApprovals, []string{"v"}, "the queue of approvals", ""},
+	}, moveKeys)}
+
+	// TerminalKeys follow the prefix where a program runs; in a tab where
+	// none runs they need no prefix.
+	TerminalKeys = Map{"Terminals", slices.Concat(helpKey, []Binding{
+		{ActScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
+		{ActCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
+		{ActDetails, []string{"i"}, "what protects this terminal", ""},
+		{ActAgain, []string{"r", "enter"}, "open again, once it ended", ""},
+		{ActQuit, []string{"q"}, "quit", ""},
+	}, everywhereKeys)}
+
+	ScrollKeys = Map{"Scrolling back", slices.Concat([]Binding{
+		{ActBack, []string{"esc", "q"}, "back to the program", "back"},
+	}, moveKeys)}
+
+	RequestKeys = Map{"A request", slices.Concat([]Binding{
+		{ActApprove, []string{"a"}, "approve, once it was read to its end", "approve"},
+		{ActDeny, []string{"d"}, "deny, with a reason", "deny"},
+		{ActBack, []string{"esc", "q"}, "back", "back"},
+	}, moveKeys)}
+
+	NoticeKeys = Map{"A notice", slices.Concat([]Binding{
+		{ActBack, []string{"esc", "enter", "q", "space"}, "back", "back"},
+	}, moveKeys)}
+)
+
+// All is every map that help shows.
+var All = []*Map{&AgentKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys}
+
+func without(bs []Binding, a Action) []Binding {
+	var out []Binding
+	for _, b := range bs {
+		if b.Action != a {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// Lookup returns what a key does here.
+func (m *Map) Lookup(key string) Action {
+	for _, b := range m.Bindings {
+		for _, k := range b.Keys {
+			if k == key {
+				return b.Action
+			}
+		}
+	}
+	return actNone
+}
+
+// Footer is the line of the most needed keys.
+func (m *Map) Footer(c *canvas.Canvas) []canvas.Span {
+	var spans []canvas.Span
+	for _, b := range m.Bindings {
+		if b.footer == "" {
+			continue
+		}
+		if spans != nil {
+			spans = append(spans, canvas.Lit(c.Styles.Plain, "  "))
+		}
+		spans = append(spans, canvas.Lit(c.Styles.Bold, b.Keys[0]), canvas.Lit(c.Styles.Faint, " "+b.footer))
+	}
+	return spans
+}
+
+// Help is every key of every place.
+func Help(st *canvas.Styles, prefix string) []canvas.Para {
+	paras := []canvas.Para{
+		{Label: "", Text: sanitize.Literal("In a terminal, every key goes to the program but " + prefix + ": after it, one key goes to the console. Twice, it reaches the program."), Style: st.Plain},
+		{Label: "", Text: sanitize.Literal("1 agents, 2 approvals, 3 to 9 the terminals."), Style: st.Plain},
+	}
+	for _, m := range All {
+		name := m.Name
+		if m == &TerminalKeys {
+			name += ", after " + prefix
+		}
+		paras = append(paras, canvas.Para{}, canvas.Para{Label: "", Text: sanitize.Literal(name), Style: st.Bold})
+		for _, b := range m.Bindings {
+			paras = append(paras, canvas.Para{Label: b.Keys[0], Text: sanitize.Literal(HelpLine(b)), Style: st.Plain})
+		}
+	}
+	return paras
+}
+
+// HelpLine is what help says of a binding.
+func HelpLine(b Binding) string {
+	if len(b.Keys) == 1 {
+		return b.help
+	}
+	return b.help + " (also " + strings.Join(b.Keys[1:], ", ") + ")"
+}
