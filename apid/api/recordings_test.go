@@ -15,7 +15,10 @@ import (
 )
 
 // captured is a recording before it is uploaded.
-type captured struct{ segments, manifests [][]byte }
+type captured struct {
+	agent               key.Identity
+	segments, manifests [][]byte
+}
 
 func (c *captured) Append(n uint64, b []byte) error {
 	if int(n) > len(c.segments) {
@@ -25,17 +28,18 @@ func (c *captured) Append(n uint64, b []byte) error {
 	return nil
 }
 
-func (c *captured) Sign(_ uint64, manifest []byte) error {
+func (c *captured) Sign(m recording.Manifest) (envelope.Hash, error) {
+	manifest, hash, err := recording.SignManifest(c.agent, m)
 	c.manifests = append(c.manifests, manifest)
-	return nil
+	return hash, err
 }
 
 // capture records a session as an agent does: two segments and more.
 func (c *crew) capture(t testing.TB, agent key.Identity, session token.ID) *captured {
 	t.Helper()
-	out := &captured{}
+	out := &captured{agent: agent}
 	w, err := recording.NewWriter(recording.Config{
-		TeamFP: c.roster.TeamFP(), SessionID: session, Identity: agent, Auditors: []key.Recipient{newRecipient(t)},
+		TeamFP: c.roster.TeamFP(), SessionID: session, Auditors: []key.Recipient{newRecipient(t)},
 	}, out)
 	if err != nil {
 		t.Fatal(err)

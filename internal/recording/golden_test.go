@@ -72,7 +72,8 @@ func exported(t *testing.T, c *Chain, from Source, u key.Unsealer) string {
 }
 
 func writeGolden(t *testing.T) {
-	w, s := newWorld(t), &stored{}
+	w := newWorld(t)
+	s := &stored{agent: w.agent}
 	rec, err := NewWriter(w.config(), s)
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func newWorld(t testing.TB) world {
 
 func (w world) config() Config {
 	return Config{
-		TeamFP: w.teamFP, SessionID: w.session, Identity: w.agent, Auditors: []key.Recipient{w.auditor.Recipient()},
+		TeamFP: w.teamFP, SessionID: w.session, Auditors: []key.Recipient{w.auditor.Recipient()},
 		Header: Header{Cols: 80, Rows: 24, Term: "xterm", Title: "alice on web-1"},
 	}
 }
@@ -52,6 +52,7 @@ func (w world) chain(manifests [][]byte) (*Chain, error) {
 
 // stored is a Sink and a Source in memory.
 type stored struct {
+	agent               key.Identity // who signs
 	mu                  sync.Mutex
 	segments, manifests [][]byte
 	appends             int
@@ -83,14 +84,15 @@ func (s *stored) Append(n uint64, b []byte) error {
 	return nil
 }
 
-func (s *stored) Sign(n uint64, manifest []byte) error {
+func (s *stored) Sign(m Manifest) (envelope.Hash, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if int(n) != len(s.manifests)+1 || int(n) != len(s.segments) {
-		return fmt.Errorf("manifest %d out of order", n)
+	if int(m.N) != len(s.manifests)+1 || int(m.N) != len(s.segments) {
+		return envelope.Hash{}, fmt.Errorf("manifest %d out of order", m.N)
 	}
+	manifest, hash, err := SignManifest(s.agent, m)
 	s.manifests = append(s.manifests, manifest)
-	return nil
+	return hash, err
 }
 
 func (s *stored) Segment(_ context.Context, n uint64) ([]byte, error) {
@@ -125,7 +127,7 @@ func output(events []Event) string {
 // record makes a recording of three segments in simulated time.
 func record(t *testing.T, w world) *stored {
 	t.Helper()
-	s := &stored{}
+	s := &stored{agent: w.agent}
 	rec, err := NewWriter(w.config(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +328,7 @@ func TestTampering(t *testing.T) {
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := &stored{}
+		s := &stored{agent: w.agent}
 		rec, err := NewWriter(w.config(), s)
 		if err != nil {
 			t.Fatal(err)
@@ -392,13 +394,13 @@ func TestBounds(t *testing.T) {
 func TestSinkFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		if _, err := NewWriter(w.config(), &stored{failAt: 1}); !errors.Is(err, errDisk) {
+		if _, err := NewWriter(w.config(), &stored{agent: w.agent, failAt: 1}); !errors.Is(err, errDisk) {
 			t.Errorf("NewWriter = %v", err)
 		}
 		var told error
 		cfg := w.config()
 		cfg.Failed = func(err error) { told = err }
-		s := &stored{failAt: 2}
+		s := &stored{agent: w.agent, failAt: 2}
 		rec, err := NewWriter(cfg, s)
 		if err != nil {
 			t.Fatal(err)
@@ -423,7 +425,7 @@ func TestSinkFails(t *testing.T) {
 
 func TestStreamsOfBytes(t *testing.T) {
 	w := newWorld(t)
-	s := &stored{}
+	s := &stored{agent: w.agent}
 	rec, err := NewWriter(w.config(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -535,5 +537,5 @@ func BenchmarkWriter(b *testing.B) {
 
 type discard struct{}
 
-func (discard) Append(uint64, []byte) error { return nil }
-func (discard) Sign(uint64, []byte) error   { return nil }
+func (discard) Append(uint64, []byte) error          { return nil }
+func (discard) Sign(Manifest) (envelope.Hash, error) { return envelope.Hash{}, nil }

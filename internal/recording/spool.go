@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +56,9 @@ type Pending struct {
 // OpenSpool opens the folder, making it with mode 0700 where it is missing. What
 // a crash has left is signed with the agent's identity, as far as it is whole,
 // and not as final. max bounds the segments on disk, in bytes.
-func OpenSpool(dir string, max int64, teamFP envelope.Hash, identity key.Identity) (*Spool, error) {
+//
+// The sessions of running go on: their folders are left as they are until Resume.
+func OpenSpool(dir string, max int64, teamFP envelope.Hash, identity key.Identity, running ...token.ID) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("recording: spool: %w", err)
 	}
@@ -72,7 +75,11 @@ func OpenSpool(dir string, max int64, teamFP envelope.Hash, identity key.Identit
 		if err != nil || !e.IsDir() {
 			continue // not ours
 		}
-		if err := s.recover(id); err != nil {
+		recover := s.recover
+		if slices.Contains(running, id) {
+			recover = s.keep
+		}
+		if err := recover(id); err != nil {
 			s.damage = errors.Join(s.damage, fmt.Errorf("recording: spool: session %s stays as it is: %w", id, err))
 		}
 	}
@@ -136,6 +143,30 @@ func (s *Spool) recover(id token.ID) error {
 	return s.sweep(id)
 }
 
+// keep takes in the folder of a session that is being recorded still.
+func (s *Spool) keep(id token.ID) error {
+	segments, err := s.numbers(id, extSegment)
+	if err != nil {
+		return err
+	}
+	signed, err := s.numbers(id, extManifest)
+	if err != nil {
+		return err
+	}
+	s.live[id] = true
+	for _, n := range segments {
+		st, err := os.Stat(s.file(id, n, extSegment))
+		if err != nil {
+			return err
+		}
+		s.used += st.Size()
+		if slices.Contains(signed, n) {
+			s.add(Pending{id, n})
+		}
+	}
+	return nil
+}
+
 // finish signs a segment that was left open, by a crash or by a disk that took no
 // more, as far as it is whole. Where not even one chunk is, it removes it and
 // reports false.
@@ -196,6 +227,27 @@ func (s *Spool) Create(id token.ID) (*Spooled, error) {
 	}
 	s.live[id] = true
 	return &Spooled{s: s, id: id}, nil
+}
+
+// Resume gives the sink of a session that was running when the spool was opened. What
+// was appended and not acknowledged may be there or not: see [Spooled.AppendAt]. It is
+// fs.ErrNotExist where the session had no recording.
+func (s *Spool) Resume(id token.ID) (*Spooled, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.live[id] {
+		return nil, fmt.Errorf("recording: spool: session %s: %w", id, fs.ErrNotExist)
+	}
+	o := &Spooled{s: s, id: id}
+	segments, err := s.numbers(id, extSegment)
+	if err != nil || len(segments) == 0 {
+		return o, err
+	}
+	last := segments[len(segments)-1]
+	if _, err := os.Stat(s.file(id, last, extManifest)); err == nil {
+		return o, nil
+	}
+	return o, o.open(last)
 }
 
 // Next gives the oldest segment that waits, false if none does.
@@ -294,19 +346,28 @@ type Spooled struct {
 }
 
 // Append implements Sink.
-func (o *Spooled) Append(n uint64, b []byte) error {
+func (o *Spooled) Append(n uint64, b []byte) error { return o.AppendAt(n, o.size, b) }
+
+// AppendAt is Append for who does not know whether an earlier call was done: segment n
+// has at bytes of which it knows, and what is beyond them goes.
+func (o *Spooled) AppendAt(n uint64, at int64, b []byte) error {
 	if o.f == nil {
-		f, err := os.OpenFile(o.s.file(o.id, n, extSegment), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
-		if err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		o.f, o.n, o.size = f, n, 0
-		if err := syncFolder(o.s.folder(o.id)); err != nil {
+		if err := o.open(n); err != nil {
 			return err
 		}
 	}
 	if n != o.n {
 		return fmt.Errorf("spool: segment %d is open, not %d", o.n, n)
+	}
+	if at < 0 || at > o.size {
+		return fmt.Errorf("spool: segment %d has %d bytes, not %d", n, o.size, at)
+	}
+	if at < o.size {
+		if err := o.f.Truncate(at); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		o.s.release(o.size - at)
+		o.size = at
 	}
 	if err := o.s.reserve(int64(len(b))); err != nil {
 		return err
@@ -321,6 +382,24 @@ func (o *Spooled) Append(n uint64, b []byte) error {
 	return nil
 }
 
+// open opens segment n: a new one, or one that an earlier process has begun.
+func (o *Spooled) open(n uint64) error {
+	if _, err := os.Stat(o.s.file(o.id, n, extManifest)); err == nil {
+		return fmt.Errorf("spool: segment %d is signed", n)
+	}
+	f, err := os.OpenFile(o.s.file(o.id, n, extSegment), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("spool: %w", err)
+	}
+	o.f, o.n, o.size = f, n, st.Size()
+	return syncFolder(o.s.folder(o.id))
+}
+
 func (s *Spool) reserve(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -331,23 +410,43 @@ func (s *Spool) reserve(n int64) error {
 	return nil
 }
 
-// Sign implements Sink.
-func (o *Spooled) Sign(n uint64, manifest []byte) error {
-	if o.f == nil || n != o.n {
-		return fmt.Errorf("spool: segment %d is not open", n)
+func (s *Spool) release(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= n
+}
+
+// Sign implements Sink. Signing a segment again gives what the first time gave.
+func (o *Spooled) Sign(m Manifest) (envelope.Hash, error) {
+	m.TeamFP, m.SessionID = o.s.teamFP, o.id
+	manifest, hash, err := SignManifest(o.s.identity, m)
+	if err != nil {
+		return envelope.Hash{}, err
 	}
-	err := o.f.Close()
-	o.f = nil
+	name := o.s.file(o.id, m.N, extManifest)
+	if had, err := readFile(name, MaxManifest); o.f == nil && err == nil && bytes.Equal(had, manifest) {
+		return hash, nil
+	}
+	if o.f == nil {
+		if err := o.open(m.N); err != nil {
+			return envelope.Hash{}, err
+		}
+	}
+	if m.N != o.n || m.Len != uint64(o.size) {
+		return envelope.Hash{}, fmt.Errorf("spool: segment %d of %d bytes is not the open one", m.N, m.Len)
+	}
+	err = o.f.Close()
+	o.f, o.size = nil, 0
 	if err == nil {
-		err = writeFile(o.s.file(o.id, n, extManifest), manifest)
+		err = writeFile(name, manifest)
 	}
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return envelope.Hash{}, fmt.Errorf("spool: %w", err)
 	}
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
-	o.s.add(Pending{o.id, n})
-	return nil
+	o.s.add(Pending{o.id, m.N})
+	return hash, nil
 }
 
 // add takes a signed segment into the queue. The caller holds mu.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/envelope"
 )
 
 func openSpool(t testing.TB, w world, dir string, max int64) *Spool {
@@ -231,4 +233,93 @@ func TestSpoolSetsAside(t *testing.T) {
 	if _, ok := openSpool(t, w, dir, 64<<20).Next(); !ok {
 		t.Error("what was set aside is lost")
 	}
+}
+
+// A recording goes on in another process's spool: what the first one had not
+// acknowledged is written once, and the chain is whole.
+func TestSpoolIsTakenOver(t *testing.T) {
+	for name, unanswered := range map[string]bool{"every call was answered": false, "the last call was done and not answered": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			dir := filepath.Join(t.TempDir(), "spool")
+			first, err := openSpool(t, w, dir, 1<<30).Create(w.session)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := &handedOver{Spooled: first}
+			rec, err := NewWriter(w.config(), to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := rec.Stream(true)
+			noise := bytes.Repeat([]byte("0123456789abcdef"), 64<<10/16)
+			for i := range 2 * MaxSegment / len(noise) {
+				if i%40 == 20 {
+					if unanswered {
+						to.again = true
+					}
+					s, err := OpenSpool(dir, 1<<30, w.teamFP, w.agent, w.session)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if to.Spooled, err = s.Resume(w.session); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := out.Write(noise); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := rec.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := to.Close(); err != nil {
+				t.Fatal(err)
+			}
+			up := take(t, to.s)
+			c, err := w.chain(up.manifests)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Verify(t.Context(), up); err != nil {
+				t.Fatal(err)
+			}
+			if !c.Complete() || folders(t, dir) != 0 {
+				t.Errorf("complete: %v, folders: %d", c.Complete(), folders(t, dir))
+			}
+		})
+	}
+}
+
+// handedOver is a sink that knows what was acknowledged, and forgets an answer.
+type handedOver struct {
+	*Spooled
+	n     uint64
+	at    int64
+	again bool
+}
+
+func (h *handedOver) Append(n uint64, b []byte) error {
+	if n != h.n {
+		h.n, h.at = n, 0
+	}
+	err := h.AppendAt(n, h.at, b)
+	if err == nil && h.again {
+		h.again = false
+		err = h.AppendAt(n, h.at, b)
+	}
+	h.at += int64(len(b))
+	return err
+}
+
+func (h *handedOver) Sign(m Manifest) (envelope.Hash, error) {
+	first, err := h.Spooled.Sign(m)
+	if err != nil {
+		return first, err
+	}
+	again, err := h.Spooled.Sign(m)
+	if err == nil && again != first {
+		err = errors.New("signed twice, differently")
+	}
+	return again, err
 }

@@ -33,15 +33,15 @@ type Sink interface {
 	// Append adds bytes to segment n, the newest, and makes them durable before
 	// it returns nil.
 	Append(n uint64, b []byte) error
-	// Sign ends segment n with its manifest, durably.
-	Sign(n uint64, manifest []byte) error
+	// Sign ends segment m.N: it signs the manifest with the agent's identity, keeps
+	// it durably and gives its hash.
+	Sign(m Manifest) (envelope.Hash, error)
 }
 
 // Config says what is recorded, and for whom.
 type Config struct {
 	TeamFP    envelope.Hash
 	SessionID token.ID
-	Identity  key.Identity    // of the agent
 	Auditors  []key.Recipient // of the roster; none is an error
 	Header    Header          // a Timestamp of 0 becomes now
 	// Failed is told, once, when the recording can't go on for a reason that no
@@ -234,13 +234,10 @@ func (w *Writer) sign(final bool) {
 	if w.err != nil || w.seg.size == 0 && !(final && w.keep([]byte(segmentMagic))) {
 		return
 	}
-	manifest, hash, err := SignManifest(w.cfg.Identity, Manifest{
+	hash, err := w.sink.Sign(Manifest{
 		TeamFP: w.cfg.TeamFP, SessionID: w.cfg.SessionID, N: w.seg.n, SHA256: w.seg.sum.hash(), Len: uint64(w.seg.size),
 		T0: w.seg.t0, T1: w.seg.t1, Prev: w.prev, Final: final,
 	})
-	if err == nil {
-		err = w.sink.Sign(w.seg.n, manifest)
-	}
 	if err != nil {
 		w.fail(err)
 		return

@@ -352,7 +352,7 @@ func (r *Responder) consume(b []byte) (*Established, error) {
 
 // makeAuth builds the plaintext of E2 or E3: signature and confirmation over
 // the transcript so far and over what stands beside them.
-func makeAuth(th [hashSize]byte, fin *secret, context string, self key.Identity, rest []byte) []byte {
+func makeAuth(th [hashSize]byte, fin *secret, context string, self Signer, rest []byte) []byte {
 	restHash := hashOf(rest)
 	a := &auth{sig: self.Sign(context, th[:], restHash[:]), rest: rest}
 	a.fin = mac(fin, th[:], a.sig[:])

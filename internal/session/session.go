@@ -95,11 +95,29 @@ type Evidence struct {
 	Checkpoint []byte    // latest signed audit checkpoint (a note), at most MaxCheckpoint; may be empty
 }
 
+// A Signer signs the transcript for one side: a [key.Identity], or one that another
+// process keeps. What can't be signed gets the zero signature, which no peer takes.
+type Signer interface {
+	Kid() key.Kid
+	Public() key.Public
+	Sign(context string, parts ...[]byte) key.Signature
+}
+
+// SignResponder signs a handshake's transcript as the agent, for a Signer that asks
+// another process: with the arguments that this was asked with, of which it takes
+// those that an agent's side of a handshake has, and no others.
+func SignResponder(id key.Identity, context string, parts ...[]byte) (key.Signature, error) {
+	if context != contextAgent && context != resumeAgent || len(parts) != 2 || len(parts[0]) != hashSize || len(parts[1]) != hashSize {
+		return key.Signature{}, errors.New("session: not what an agent signs in a handshake")
+	}
+	return id.Sign(context, parts...), nil
+}
+
 // A Config says who shakes hands with whom, about what. Both sides must agree
 // on ID, TeamFP and BundleHash, or the handshake fails.
 type Config struct {
 	ID         ID
-	Self       key.Identity
+	Self       Signer
 	Peer       key.Public // from the roster, never from a server's directory
 	TeamFP     [32]byte   // SHA-256 of the team's genesis
 	BundleHash [32]byte   // SHA-256 of the bundle: grant, proof, approvals
@@ -120,7 +138,7 @@ func (c *Config) suites() ([]Suite, error) {
 	switch {
 	case c.ID.IsZero():
 		return nil, errors.New("session: config: no session id")
-	case c.Self.IsZero():
+	case c.Self == nil || c.Self.Public().IsZero():
 		return nil, errors.New("session: config: no identity of our own")
 	case c.Peer.IsZero():
 		return nil, errors.New("session: config: no public key of the peer")

@@ -121,7 +121,7 @@ func (t *Tape) begin(q Request) {
 		return
 	}
 	t.w, t.err = recording.NewWriter(recording.Config{
-		TeamFP: t.r.teamFP, SessionID: t.id, Identity: t.r.identity, Auditors: q.Auditors, Header: q.Header, Failed: t.fail,
+		TeamFP: t.r.teamFP, SessionID: t.id, Auditors: q.Auditors, Header: q.Header, Failed: t.fail,
 	}, t.sink)
 }
 

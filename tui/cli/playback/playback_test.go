@@ -36,6 +36,7 @@ type apid struct {
 	end                 *uint64
 	proof               []byte
 	pageSize            int
+	signer              key.Identity
 }
 
 func (a *apid) Append(n uint64, b []byte) error {
@@ -46,9 +47,10 @@ func (a *apid) Append(n uint64, b []byte) error {
 	return nil
 }
 
-func (a *apid) Sign(_ uint64, manifest []byte) error {
+func (a *apid) Sign(m recording.Manifest) (envelope.Hash, error) {
+	manifest, hash, err := recording.SignManifest(a.signer, m)
 	a.manifests = append(a.manifests, manifest)
-	return nil
+	return hash, err
 }
 
 func (a *apid) Recording(_ context.Context, _ token.ID, after uint64) (wire.RecordingPage, error) {
@@ -97,8 +99,9 @@ func newWorld() *world {
 	for name, id := range map[string]key.Identity{"web-1": w.agent, "web-2": w.other} {
 		state(roster.KindAgentAdd, roster.AgentAdd{Name: name, Public: id.Public(), Recipient: must(key.GenerateUnsealer()).Recipient(), LoginUser: "deploy", Exp: exp})
 	}
+	w.signer = w.agent
 	rec := must(recording.NewWriter(recording.Config{
-		TeamFP: w.roster.TeamFP(), SessionID: w.session, Identity: w.agent, Auditors: []key.Recipient{w.auditor.Recipient()},
+		TeamFP: w.roster.TeamFP(), SessionID: w.session, Auditors: []key.Recipient{w.auditor.Recipient()},
 		Header: recording.Header{Cols: 80, Rows: 24, Title: "alice on web-1"},
 	}, w.apid))
 	out := rec.Stream(true)
