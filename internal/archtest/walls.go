@@ -99,6 +99,18 @@ var fixed = []wall{
 		why:  "decisions that are pure can be fuzzed, tested in simulated time and read without the rest",
 	},
 	{
+		name: "second-implementation-stands-alone",
+		from: []string{"internal/session/independent"},
+		not:  []string{module + "/...", "github.com/...", "filippo.io/...", "charm.land/..."},
+		why:  "two implementations that share code agree for the wrong reason",
+	},
+	{
+		name: "second-implementation-is-for-tests",
+		from: []string{"agent/...", "apid/...", "relayd/...", "rendezvousd/...", "tui/...", "backend/..."},
+		not:  []string{"internal/session/independent"},
+		why:  "it erases no key and tells why it refuses",
+	},
+	{
 		name: "backend-is-a-public-seam",
 		from: []string{"backend"},
 		not:  []string{"internal/...", "github.com/...", "golang.org/...", "charm.land/...", "modernc.org/..."},

@@ -174,6 +174,7 @@ type opener struct {
 	prev      *epoch // nil outside the grace period
 	prevSeen  replay.Window
 	prevUntil time.Time
+	prevEnds  *time.Timer   // erases prev also when nothing more arrives
 	next      *epoch        // derived when first asked for, kept until used
 	nextSeen  replay.Window // nothing: the first record of next makes it cur
 	forgeries uint64
@@ -189,15 +190,14 @@ func (o *opener) record(dst, b []byte) ([]byte, Kind, error) {
 	if o.forgeries >= maxForgeries {
 		return nil, 0, ErrExhausted
 	}
-	if o.prev != nil && !time.Now().Before(o.prevUntil) {
-		o.prev.erase()
-		o.prev = nil
-	}
 	if len(b) < headerSize+1+tagSize || b[0] != typeData ||
 		int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize || [connIDSize]byte(b[4:12]) != o.connID {
 		return nil, 0, ErrRecord
 	}
 	counter := binary.BigEndian.Uint64(b[12:])
+	if o.prev != nil && !time.Now().Before(o.prevUntil) {
+		o.forgetPrev()
+	}
 	ep, seen := o.find(b[1])
 	if ep == nil || counter >= RekeyRecords || !seen.Check(counter) {
 		return nil, 0, ErrRecord
@@ -242,16 +242,34 @@ func (o *opener) find(low byte) (*epoch, *replay.Window) {
 }
 
 func (o *opener) advance() {
-	o.prev.erase()
-	o.prev, o.prevSeen, o.prevUntil = o.cur, o.curSeen, time.Now().Add(reorderGrace)
+	o.forgetPrev()
+	old := o.cur
+	o.prev, o.prevSeen, o.prevUntil = old, o.curSeen, time.Now().Add(reorderGrace)
+	o.prevEnds = time.AfterFunc(reorderGrace, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.prev == old {
+			o.forgetPrev()
+		}
+	})
 	o.cur, o.curSeen, o.next = o.next, replay.Window{}, nil
+}
+
+// forgetPrev erases the epoch before the current one.
+func (o *opener) forgetPrev() {
+	if o.prevEnds != nil {
+		o.prevEnds.Stop()
+	}
+	o.prev.erase()
+	o.prev = nil
 }
 
 func (o *opener) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, e := range []*epoch{o.prev, o.cur, o.next} {
+	o.forgetPrev()
+	for _, e := range []*epoch{o.cur, o.next} {
 		e.erase()
 	}
-	o.prev, o.cur, o.next = nil, nil, nil
+	o.cur, o.next = nil, nil
 }

@@ -177,6 +177,38 @@ func TestRekeyByTimeAndGrace(t *testing.T) {
 	})
 }
 
+// A silent peer does not keep an old key alive: the clock alone erases it, and
+// closing leaves no timer behind.
+func TestGraceEndsInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, a := talk(t)
+		for range 3 { // a later change does not inherit the earlier timer
+			o.seal.bytes = RekeyBytes
+			opens(t, a, seal(t, o, "x"), "x")
+			time.Sleep(reorderGrace / 2)
+		}
+		old := a.open.prev.secret
+		time.Sleep(reorderGrace/2 - time.Nanosecond)
+		synctest.Wait()
+		if *old == (secret{}) {
+			t.Error("the old secret went before the grace period was over")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if *old != (secret{}) || a.open.prev != nil {
+			t.Error("the old secret stays after the grace period, since nothing arrives")
+		}
+		o.seal.bytes = RekeyBytes
+		opens(t, a, seal(t, o, "x"), "x")
+		old = a.open.prev.secret
+		a.close()
+		if *old != (secret{}) {
+			t.Error("closing leaves the secret of the epoch before")
+		}
+		time.Sleep(2 * reorderGrace)
+	})
+}
+
 // Epochs go forward by one, and their low byte wraps without confusion.
 func TestManyEpochs(t *testing.T) {
 	o, a := talk(t)

@@ -27,6 +27,29 @@ import (
 // ErrAbort is the one error of SPEC.md, section 6.
 var ErrAbort = errors.New("independent: abort")
 
+// An Abort is an ErrAbort that says which check refused: a kind of failure of
+// SPEC.md, section 8. A real implementation must keep that to itself.
+type Abort string
+
+// Error names the kind.
+func (a Abort) Error() string { return ErrAbort.Error() + ": " + string(a) }
+
+// Is makes every Abort an ErrAbort.
+func (a Abort) Is(target error) bool { return target == ErrAbort }
+
+// The kinds of failure of SPEC.md, section 8.
+const (
+	malformed    Abort = "malformed"
+	otherSession Abort = "session"
+	noSuite      Abort = "suite"
+	reflected    Abort = "reflected"
+	lowOrder     Abort = "low order"
+	badKEM       Abort = "kem"
+	badTag       Abort = "tag"
+	badSignature Abort = "signature"
+	badFinished  Abort = "confirmation"
+)
+
 // The suites of SPEC.md, section 2.1.
 const (
 	SuiteX25519 uint16 = 1
@@ -120,25 +143,28 @@ func Initiate(p Party) (*Initiator, []byte, error) {
 
 // Finish takes HS2 and makes HS3. After a refusal the right HS2 may still come.
 func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
-	if !framed(hs2, 2, i.p.SessionID) || len(hs2) < 86 {
-		return nil, nil, ErrAbort
+	if err := framed(hs2, 2, 86); err != nil {
+		return nil, nil, err
 	}
 	suite := binary.BigEndian.Uint16(hs2[52:])
+	open, ok := openPart(hs2, suite)
+	if !ok {
+		return nil, nil, malformed
+	}
+	if !bytes.Equal(hs2[4:header], i.p.SessionID[:]) {
+		return nil, nil, otherSession
+	}
 	offered := false
 	for _, s := range i.p.Suites {
 		offered = offered || s == suite
 	}
 	if !offered {
-		return nil, nil, ErrAbort
-	}
-	open, ok := openPart(hs2, suite)
-	if !ok {
-		return nil, nil, ErrAbort
+		return nil, nil, noSuite
 	}
 	offers, _ := parseHS1(i.hs1)
 	epkA := hs2[54:86]
 	if samePoint(epkA, offers.epk) {
-		return nil, nil, ErrAbort
+		return nil, nil, reflected
 	}
 	var kemSecret []byte
 	if suite == SuiteHybrid {
@@ -147,7 +173,7 @@ func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
 			return nil, nil, ErrAbort
 		}
 		if kemSecret, err = dk.Decapsulate(open[86:]); err != nil {
-			return nil, nil, ErrAbort
+			return nil, nil, badKEM
 		}
 	}
 	own := i.p.Identity.Public().(ed25519.PublicKey)
@@ -188,12 +214,15 @@ type Responder struct {
 
 // Respond takes HS1 and makes HS2.
 func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
-	if !framed(hs1, 1, p.SessionID) {
-		return nil, nil, ErrAbort
+	if err := framed(hs1, 1, 53); err != nil {
+		return nil, nil, err
 	}
 	offers, ok := parseHS1(hs1)
 	if !ok {
-		return nil, nil, ErrAbort
+		return nil, nil, malformed
+	}
+	if !bytes.Equal(hs1[4:header], p.SessionID[:]) {
+		return nil, nil, otherSession
 	}
 	var suite uint16
 	for _, s := range offers.suites {
@@ -204,30 +233,29 @@ func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
 		}
 	}
 	if suite == 0 {
-		return nil, nil, ErrAbort
+		return nil, nil, noSuite
 	}
 	pub, err := curve25519.X25519(p.Scalar[:], curve25519.Basepoint)
-	if err != nil || samePoint(pub, offers.epk) {
-		return nil, nil, ErrAbort
+	if err != nil {
+		return nil, nil, err
+	}
+	if samePoint(pub, offers.epk) {
+		return nil, nil, reflected
 	}
 	body := append([]byte{}, p.Nonce[:]...)
 	body = binary.BigEndian.AppendUint16(body, suite)
 	body = append(body, pub...)
 	var kemSecret []byte
-	if offers.ek != nil {
-		// An encapsulation key that FIPS 203 refuses aborts even when the
-		// chosen suite does not use it.
+	if suite == SuiteHybrid {
 		ek, err := mlkem.NewEncapsulationKey768(offers.ek)
 		if err != nil {
-			return nil, nil, ErrAbort
+			return nil, nil, badKEM
 		}
-		if suite == SuiteHybrid {
-			secret, ct, err := mlkemtest.Encapsulate768(ek, p.KEM[:32])
-			if err != nil {
-				return nil, nil, ErrAbort
-			}
-			kemSecret, body = secret, append(body, ct...)
+		secret, ct, err := mlkemtest.Encapsulate768(ek, p.KEM[:32])
+		if err != nil {
+			return nil, nil, badKEM
 		}
+		kemSecret, body = secret, append(body, ct...)
 	}
 	// body_len counts E2, whose size is known before it is made.
 	size := fixedPart + len(p.Report.Checkpoint) + tagSize
@@ -251,8 +279,11 @@ func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
 
 // Finish takes HS3. After a refusal the right HS3 may still come.
 func (r *Responder) Finish(hs3 []byte) (*Session, error) {
-	if !framed(hs3, 3, r.p.SessionID) {
-		return nil, ErrAbort
+	if err := framed(hs3, 3, header+fixedPart+tagSize); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(hs3[4:header], r.p.SessionID[:]) {
+		return nil, otherSession
 	}
 	t := Trace{}
 	for name, value := range r.t {
@@ -281,9 +312,14 @@ func message(kind byte, id [16]byte, rest []byte) []byte {
 	return append(m, rest...)
 }
 
-func framed(m []byte, kind byte, id [16]byte) bool {
-	return len(m) >= header && len(m) <= messageMax && m[0] == kind && m[1] == 1 &&
-		int(binary.BigEndian.Uint16(m[2:])) == len(m)-4 && bytes.Equal(m[4:header], id[:])
+// framed checks the first 20 bytes of SPEC.md, section 2, and that at least
+// `least` bytes are there.
+func framed(m []byte, kind byte, least int) error {
+	if len(m) < max(header, least) || len(m) > messageMax || m[0] != kind || m[1] != 1 ||
+		int(binary.BigEndian.Uint16(m[2:])) != len(m)-4 {
+		return malformed
+	}
+	return nil
 }
 
 type offers struct {
@@ -293,9 +329,6 @@ type offers struct {
 
 // parseHS1 takes a framed HS1 apart (SPEC.md, section 2.1).
 func parseHS1(m []byte) (o offers, ok bool) {
-	if len(m) < 53 {
-		return o, false
-	}
 	n := int(m[52])
 	if n < 1 || n > 4 || len(m) < 53+2*n+epkSize {
 		return o, false
@@ -326,11 +359,16 @@ func parseHS1(m []byte) (o offers, ok bool) {
 	return o, len(rest) == 0
 }
 
-// openPart is HS2 up to and excluding E2.
+// openPart is HS2 up to and excluding E2. Without knowing the suite nobody can
+// tell where that is.
 func openPart(hs2 []byte, suite uint16) ([]byte, bool) {
 	n := 86
-	if suite == SuiteHybrid {
+	switch suite {
+	case SuiteX25519:
+	case SuiteHybrid:
 		n += ctSize
+	default:
+		return nil, false
 	}
 	if len(hs2) < n+fixedPart+tagSize {
 		return nil, false
@@ -352,7 +390,7 @@ func schedule(p Party, operator, agent ed25519.PublicKey, hs1, open, peer, kemSe
 	}
 	dh, err := curve25519.X25519(p.Scalar[:], peer) // refuses an all-zero result
 	if err != nil {
-		return nil, ErrAbort
+		return nil, lowOrder
 	}
 	t := Trace{"dh": dh, "kid_operator": kidO, "kid_agent": kidA}
 	t["prologue"] = bytes.Join([][]byte{[]byte("tucdesk-session-v1\x00TDH1\x00"), p.BundleHash[:], kidO, kidA, p.TeamFP[:]}, nil)
@@ -394,20 +432,24 @@ func report(r Report, sk ed25519.PrivateKey, context string, th, finKey []byte) 
 
 // check takes P2 or P3 apart and checks signature and confirmation.
 func check(p []byte, from ed25519.PublicKey, context string, th, finKey []byte) (r Report, err error) {
-	if len(p) < fixedPart || len(p) > fixedPart+checkpoint {
-		return r, ErrAbort
-	}
 	sig, fin, rest := p[:64], p[64:96], p[96:]
-	if !ed25519.Verify(from, signed(context, th, rest), sig) ||
-		!hmac.Equal(fin, mac(finKey, append(append([]byte{}, th...), sig...))) {
-		return r, ErrAbort
+	if !ed25519.Verify(from, signed(context, th, rest), sig) {
+		return r, badSignature
 	}
+	if !hmac.Equal(fin, mac(finKey, append(append([]byte{}, th...), sig...))) {
+		return r, badFinished
+	}
+	return readReport(rest)
+}
+
+// readReport reads what stands behind signature and confirmation.
+func readReport(rest []byte) (r Report, err error) {
 	r.Sequence = binary.BigEndian.Uint64(rest)
 	copy(r.Head[:], rest[8:])
 	r.Clock = binary.BigEndian.Uint64(rest[40:])
 	r.Checkpoint = rest[48:]
-	if r.Clock > latestClock {
-		return r, ErrAbort
+	if r.Clock > latestClock || len(r.Checkpoint) > checkpoint {
+		return r, malformed
 	}
 	return r, nil
 }
@@ -468,7 +510,7 @@ func seal(k, aad, plain []byte) []byte {
 func unseal(k, aad, sealed []byte) ([]byte, error) {
 	plain, err := aead(k).Open(nil, make([]byte, 12), sealed, aad)
 	if err != nil {
-		return nil, ErrAbort
+		return nil, badTag
 	}
 	return plain, nil
 }
