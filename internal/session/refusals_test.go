@@ -217,7 +217,7 @@ type forgery struct {
 	make         func(th [hashSize]byte, fin, otherFin *secret) []byte
 }
 
-func forgeries(self key.Identity, context, otherContext string, rest []byte) []forgery {
+func forgeries(self Signer, context, otherContext string, rest []byte) []forgery {
 	mallory := key.IdentityFromSeed([32]byte{66})
 	late := changed(rest, func(b []byte) { binary.BigEndian.PutUint64(b[8+hashSize:], maxSeconds+1) })
 	long := append(bytes.Clone(rest[:evidenceSize]), make([]byte, MaxCheckpoint+1)...)
