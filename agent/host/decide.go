@@ -117,7 +117,9 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 	if policy.Kind(p.Kind) == policy.Shell {
 		argv = nil
 	}
-	t.verdict = policy.Evaluate(r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now), r.Snapshot())
+	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now)
+	req.Cwd = t.command.Cwd
+	t.verdict = policy.Evaluate(req, r.Snapshot())
 	if t.verdict.Effect == policy.Deny || (policy.Kind(p.Kind) == policy.Exec && t.verdict.Tier == "") {
 		return byPolicy(policy.Verdict{Rule: t.verdict.Rule, Line: t.verdict.Line, Reason: t.verdict.Reason}, r.PolicyVersion())
 	}

@@ -400,7 +400,9 @@ func (b *Backend) open1(r *roster.Roster, ap wire.Approval) (*considered, error)
 	if len(argv) == 0 {
 		argv = nil
 	}
-	c.verdict = policy.Evaluate(r.Request(c.operator, c.agent, policy.Kind(a.Kind), a.As, argv, now), r.Snapshot())
+	req := r.Request(c.operator, c.agent, policy.Kind(a.Kind), a.As, argv, now)
+	req.Cwd = a.Command.Cwd
+	c.verdict = policy.Evaluate(req, r.Snapshot())
 	me, err := b.me(r)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 
+	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -14,6 +15,10 @@ import (
 // get allow where the agent, which knows the command, says hold or deny. So
 // whoever is about to run something must pass its argument list and find a
 // Tier in the verdict. An argument list without a word is denied.
+//
+// With a Program the question is whether it may start inside a session that
+// runs already. A hold of the entry itself was about opening that session and is
+// not asked for again; whatever denies the session now denies the program, too.
 func Evaluate(req *Request, snap *Snapshot) Verdict {
 	p, as, problem := admit(req, snap)
 	if problem != "" {
@@ -38,9 +43,12 @@ func Evaluate(req *Request, snap *Snapshot) Verdict {
 	if covering == nil && (p.mode != "blocklist" || coversLoginUser(req, as) != hit) {
 		return p.uncovered(req, as)
 	}
-	verdict := p.session(covering, req.Kind)
-	if req.Kind == Exec && req.Argv != nil {
-		p.judgeCommand(&verdict, covering, req.Argv)
+	verdict := p.session(covering, req)
+	switch {
+	case req.Program != nil:
+		p.judgeCommand(&verdict, covering, req.Program)
+	case req.Kind == Exec && req.Argv != nil:
+		p.judgeCommand(&verdict, covering, &command.Program{Argv: req.Argv, Cwd: req.Cwd})
 	}
 	return verdict
 }
@@ -56,6 +64,8 @@ func admit(req *Request, snap *Snapshot) (p *Policy, as, problem string) {
 		return nil, "", "denied: this kind of session is not known to this version; update it"
 	case len(req.Argv) > 0 && req.Kind != Exec:
 		return nil, "", "denied: only exec carries a command; ask for exec"
+	case req.Program != nil && (req.Argv != nil || req.Kind != Shell && req.Kind != Exec):
+		return nil, "", "denied: programs start inside a shell or an exec only, and a request is about one of them"
 	}
 	as = req.As
 	if as == "" {
@@ -101,7 +111,7 @@ func (p *Policy) uncovered(req *Request, as string) Verdict {
 
 // session is the verdict before the command is looked at. r is nil in mode
 // blocklist where no entry of the allowlist covers the request.
-func (p *Policy) session(r *rule, kind Kind) Verdict {
+func (p *Policy) session(r *rule, req *Request) Verdict {
 	v := Verdict{Effect: Allow, Obligations: Obligations{
 		Record:     defaultRecord,
 		Gate:       gateLevels[0],
@@ -109,7 +119,7 @@ func (p *Policy) session(r *rule, kind Kind) Verdict {
 		Grace:      p.grace,
 		MinSuite:   p.minSuite,
 	}}
-	if kind == Shell {
+	if req.Kind == Shell {
 		v.Obligations.Gate = p.gate
 	}
 	if r == nil {
@@ -117,7 +127,7 @@ func (p *Policy) session(r *rule, kind Kind) Verdict {
 		return v
 	}
 	v.Rule, v.Line, v.Reason, v.Obligations.Record = r.name, r.line, r.allowed, r.record
-	if r.hold != nil {
+	if r.hold != nil && req.Program == nil {
 		v.Effect, v.Reason = Hold, r.held
 		v.Obligations.askFor(r.hold)
 	}
@@ -143,9 +153,9 @@ func HeldByTier(v Verdict, snap *Snapshot) Verdict {
 }
 
 // judgeCommand makes the verdict as strict as the command's tier asks.
-func (p *Policy) judgeCommand(v *Verdict, r *rule, argv []string) {
+func (p *Policy) judgeCommand(v *Verdict, r *rule, program *command.Program) {
 	set := p.commandsOf(r)
-	worst := set.Judge(argv)
+	worst := set.Judge(program)
 	v.Tier = worst.Tier.String()
 	effect := set.effects[worst.Tier]
 	if effect >= v.Effect {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -314,5 +315,42 @@ func BenchmarkEvaluate(b *testing.B) {
 				Evaluate(req, snap)
 			}
 		})
+	}
+}
+
+// What the gate asks: may this program start inside a session that runs?
+func TestEvaluateProgram(t *testing.T) {
+	snap := &Snapshot{Policy: parseExample(t)}
+	in := func(req *Request, argv ...string) *Request {
+		req.Program = &command.Program{Argv: argv, Watched: true}
+		return req
+	}
+	for name, tt := range map[string]struct {
+		req    *Request
+		effect Effect
+		rule   string
+	}{
+		"low":                       {in(aliceOn("s-1", staging, Shell), "uname"), Allow, "sre-staging"},
+		"medium":                    {in(aliceOn("s-1", staging, Shell), "python3"), Confirm, "commands.medium"},
+		"high":                      {in(aliceOn("s-1", staging, Shell), "psql"), Hold, "commands.high"},
+		"critical":                  {in(aliceOn("s-1", staging, Shell), "rm", "-rf", "/"), Deny, "commands.critical"},
+		"in an exec":                {in(aliceOn("s-1", staging, Exec), "psql"), Hold, "commands.high"},
+		"in a held shell, low":      {in(aliceOn("web-1", prod, Shell), "uname"), Allow, "sre-prod-hours"},
+		"in a held shell, medium":   {in(aliceOn("web-1", prod, Shell), "python3"), Confirm, "commands.medium"},
+		"after its hours":           {with(in(aliceOn("web-1", prod, Shell), "uname"), func(r *Request) { r.At = monday.Add(12 * time.Hour) }), Deny, "sre-prod-hours"},
+		"in a forward":              {in(aliceOn("s-1", staging, Forward), "uname"), Deny, ""},
+		"with a command of its own": {in(aliceOn("s-1", staging, Exec, "ls"), "uname"), Deny, ""},
+		"nothing":                   {in(aliceOn("s-1", staging, Shell)), Deny, "commands.critical"},
+	} {
+		v := Evaluate(tt.req, snap)
+		if v.Effect != tt.effect || v.Rule != tt.rule {
+			t.Errorf("%s: %s by %q (%s), want %s by %q", name, v.Effect, v.Rule, v.Reason, tt.effect, tt.rule)
+		}
+		if e := Explain(tt.req, snap); e.Verdict.Reason != v.Reason || v.Tier != "" && len(e.Commands) == 0 {
+			t.Errorf("%s: Explain says %+v", name, e)
+		}
+	}
+	if v := Evaluate(with(aliceOn("s-1", staging, Exec, "rm", "-rf", "."), func(r *Request) { r.Cwd = "/" }), snap); v.Effect != Deny {
+		t.Errorf("in the directory /: %s", v.Reason)
 	}
 }

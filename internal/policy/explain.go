@@ -1,6 +1,9 @@
 package policy
 
-import "github.com/tucdesk/tucdesk/internal/sanitize"
+import (
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
 
 // An Explanation shows how Evaluate came to its verdict. It holds the command,
 // so it stays with whoever typed it.
@@ -50,7 +53,11 @@ func Explain(req *Request, snap *Snapshot) Explanation {
 		}
 	}
 	if e.Verdict.Tier != "" {
-		e.explainCommand(p.commandsOf(covering), req.Argv)
+		program := req.Program
+		if program == nil {
+			program = &command.Program{Argv: req.Argv, Cwd: req.Cwd}
+		}
+		e.explainCommand(p.commandsOf(covering), program)
 	}
 	return e
 }
@@ -60,8 +67,8 @@ func (e *Explanation) note(list string, r *rule, req *Request, as string) {
 	e.Entries = append(e.Entries, EntryNote{List: list, Rule: r.name, Line: r.line, Matched: m == hit, Why: missTexts[m]})
 }
 
-func (e *Explanation) explainCommand(set *commandSet, argv []string) {
-	for _, start := range set.Starts(argv) {
+func (e *Explanation) explainCommand(set *commandSet, program *command.Program) {
+	for _, start := range set.Starts(program) {
 		note := CommandNote{Command: start.Command, Via: start.Via, Tier: start.Tier.String(), Why: start.Opaque}
 		note.Rule, note.Line = set.source(start.Judgement)
 		if start.Pattern != nil {

@@ -25,6 +25,8 @@ import (
 	_ "embed"
 	"time"
 	_ "time/tzdata" // windows mean the same on hosts without a zone database
+
+	"github.com/tucdesk/tucdesk/internal/policy/command"
 )
 
 // An Effect is what the policy says. The zero value denies. Effects are
@@ -94,7 +96,12 @@ type Request struct {
 	Kind      Kind
 	As        string    // the user on the target; "" means LoginUser
 	Argv      []string  // of an exec; nil: not known (apid). Other kinds have none
+	Cwd       string    // where Argv runs, absolute; "": not known
 	At        time.Time // by the clock of whoever decides
+
+	// Program is a program that starts inside a shell or an exec that runs
+	// already: what the gate asks about. Argv is nil then.
+	Program *command.Program
 }
 
 // A Person is a member of the roster, as one who might approve.

@@ -37,7 +37,7 @@ func exampleCommands(t testing.TB) *Set {
 	})
 }
 
-func tierOf(set *Set, argv ...string) Judgement { return set.Judge(argv) }
+func tierOf(set *Set, argv ...string) Judgement { return set.Judge(&Program{Argv: argv}) }
 
 func lineTier(set *Set, line string) Judgement { return tierOf(set, "sh", "-c", line) }
 

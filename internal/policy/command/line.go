@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
@@ -12,7 +13,7 @@ import (
 // addLine reads a shell command line and adds every simple command in it:
 // those of pipelines, lists, substitutions, here-documents and functions. It
 // returns why the line can't be read, or "".
-func (r *reading) addLine(line string, via []string, elsewhere bool, depth int) string {
+func (r *reading) addLine(line string, from origin, depth int) string {
 	if r.problem != "" {
 		return ""
 	}
@@ -24,7 +25,7 @@ func (r *reading) addLine(line string, via []string, elsewhere bool, depth int) 
 	if err != nil {
 		return "a command line in it is not one that can be parsed"
 	}
-	l := lineReader{r: r, via: via, elsewhere: elsewhere, depth: depth}
+	l := lineReader{r: r, from: from, depth: depth}
 	syntax.Walk(file, l.visit)
 	return l.opaque
 }
@@ -44,13 +45,20 @@ func openings(line string) int {
 	return n
 }
 
-// A lineReader visits the tree of one line.
-type lineReader struct {
-	r         *reading
+// An origin is where a command comes from: what it inherits from the one that
+// starts it.
+type origin struct {
 	via       []string
 	elsewhere bool
-	depth     int
-	opaque    string
+	outside   bool
+}
+
+// A lineReader visits the tree of one line.
+type lineReader struct {
+	r      *reading
+	from   origin
+	depth  int
+	opaque string
 }
 
 func (l *lineReader) visit(n syntax.Node) bool {
@@ -90,7 +98,7 @@ func (l *lineReader) assign(assigns []*syntax.Assign) {
 		if a.Name == nil {
 			continue
 		}
-		if risk := programs().risk(a.Name.Value); risk != "" {
+		if risk := programs().risk(a.Name.Value, l.r.watched && !l.from.outside); risk != "" {
 			l.opaque = risk
 		}
 	}
@@ -98,49 +106,68 @@ func (l *lineReader) assign(assigns []*syntax.Assign) {
 
 // statement adds the simple command of a statement and what it redirects.
 func (l *lineReader) statement(s *syntax.Stmt) {
-	readsInput := false
-	if call, ok := s.Cmd.(*syntax.CallExpr); ok && len(call.Args) > 0 {
-		at := len(l.r.commands)
-		l.add(readWords(call.Args))
-		for _, c := range l.r.commands[at:] {
-			readsInput = readsInput || c.stdin
+	var argv []word
+	if call, ok := s.Cmd.(*syntax.CallExpr); ok {
+		argv = readWords(call.Args)
+	}
+	var writes []word
+	for _, redirect := range s.Redirs {
+		if file, ok := written(redirect); ok {
+			writes = append(writes, file)
 		}
 	}
+	if len(argv) == 0 && len(writes) == 0 {
+		return
+	}
+	at := len(l.r.commands)
+	l.add(argv, writes...)
+	if name, _ := nameOf(argv); name == "cd" || name == "pushd" || name == "chdir" {
+		l.r.changeDir(argv[1:])
+	}
+	readsInput := slices.ContainsFunc(l.r.commands[min(at, len(l.r.commands)):], func(c command) bool { return c.stdin })
 	for _, redirect := range s.Redirs {
-		l.redirect(redirect, readsInput)
+		if readsInput {
+			l.fed(redirect)
+		}
 	}
 }
 
-func (l *lineReader) add(words []word) {
-	l.r.add(command{words: words, via: l.via, elsewhere: l.elsewhere}, l.depth)
+func (l *lineReader) add(argv []word, writes ...word) {
+	l.r.add(command{argv: argv, writes: writes, via: l.from.via, elsewhere: l.from.elsewhere, outside: l.from.outside}, l.depth)
 }
 
 // harmlessSinks are files to which writing changes nothing.
 var harmlessSinks = map[string]bool{"/dev/null": true, "/dev/stdout": true, "/dev/stderr": true, "/dev/tty": true}
 
-func (l *lineReader) redirect(redirect *syntax.Redirect, readsInput bool) {
+// written returns the file that a redirection writes, if it writes one.
+func written(redirect *syntax.Redirect) (word, bool) {
 	switch redirect.Op {
 	case syntax.RdrOut, syntax.AppOut, syntax.RdrInOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.DplOut:
-		target := readWord(redirect.Word)
-		text := target.String()
+		file := readWord(redirect.Word)
+		text := file.String()
 		if redirect.Op == syntax.DplOut && (text == "-" || strings.Trim(text, "0123456789-") == "") || harmlessSinks[text] {
-			return
+			return word{}, false
 		}
-		l.add([]word{{Glob: glob.Literal(">")}, target})
-	case syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc:
-		body := redirect.Hdoc
-		if redirect.Op == syntax.WordHdoc {
-			body = redirect.Word
-		}
-		if !readsInput || body == nil {
-			return
-		}
-		if w := readWord(body); !w.many && w.IsLiteral() {
-			l.r.addLine(w.String(), l.via, true, l.depth+1)
-		}
-	case syntax.RdrIn, syntax.DplIn:
-	default: // an operator this code does not know may write
-		l.add([]word{{Glob: glob.Literal(">")}, {many: true}})
+		return file, true
+	case syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc, syntax.RdrIn, syntax.DplIn:
+		return word{}, false
+	}
+	return word{many: true}, true // an operator this code does not know may write
+}
+
+// fed reads what a here-document gives to a shell.
+func (l *lineReader) fed(redirect *syntax.Redirect) {
+	body := redirect.Hdoc
+	if redirect.Op == syntax.WordHdoc {
+		body = redirect.Word
+	}
+	if body == nil || redirect.Op != syntax.WordHdoc && redirect.Op != syntax.Hdoc && redirect.Op != syntax.DashHdoc {
+		return
+	}
+	if w := readWord(body); !w.many && w.IsLiteral() {
+		from := l.from
+		from.elsewhere = true
+		l.r.addLine(w.String(), from, l.depth+1)
 	}
 }
 

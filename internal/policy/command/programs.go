@@ -19,14 +19,35 @@ var programsDoc string
 // programTable is what programs.yaml says.
 type programTable struct {
 	classes  map[string][]glob.Glob
-	synonyms map[string][]synonym
+	options  map[string]*options
 	wrappers map[string]*wrapper
-	// environment holds variables that make a program load or run something else.
-	environment []glob.Glob
+	// Variables that make a program load code, and those that make it start
+	// another program.
+	loads, starts []glob.Glob
+}
+
+// options say how a program reads its flags. A nil one knows nothing.
+type options struct {
+	same   []synonym
+	values []string // flags with a value, with their dashes
+	single bool     // one dash begins a long name, not letters
 }
 
 // A synonym is a flag that means another one.
 type synonym struct{ flag, means string }
+
+func (o *options) synonyms() []synonym {
+	if o == nil {
+		return nil
+	}
+	return o.same
+}
+
+func (o *options) words() bool { return o != nil && o.single }
+
+func (o *options) takesValue(flag string) bool {
+	return o != nil && slices.ContainsFunc(o.values, func(name string) bool { return flag == name || isBeginning(flag, name) })
+}
 
 // A wrapper starts another command; the fields are explained in programs.yaml.
 type wrapper struct {
@@ -49,18 +70,29 @@ var programs = sync.OnceValue(func() *programTable {
 	return t
 })
 
-func (t *programTable) classNames() []string { return slices.Sorted(maps.Keys(t.classes)) }
+func (t *programTable) classNames() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(factNames), maps.Keys(t.classes))))
+}
 
 // risk says why setting the variable can make programs other ones; "" if it
-// can't. Like a label, it holds no text of a command.
-func (t *programTable) risk(variable string) string {
-	for _, g := range t.environment {
+// can't. Like a label, it holds no text of a command. Where watched, programs
+// that it makes others start are judged when they start.
+func (t *programTable) risk(variable string, watched bool) string {
+	for _, g := range t.loads {
 		if g.Match(variable) {
 			return "it sets " + g.String() + ", which can make a program another one"
 		}
 	}
+	for _, g := range t.starts {
+		if !watched && g.Match(variable) {
+			return "it sets " + g.String() + ", which can make a program start another one"
+		}
+	}
 	return ""
 }
+
+// escapes says whether a program hands work to processes outside the session.
+func (t *programTable) escapes(name string) bool { return glob.Any(t.classes["escape"], name) }
 
 // wrapper finds how a program starts others; nil if it starts none. The label
 // is a name of the table, never the text of a command: it goes into reasons.
@@ -81,8 +113,8 @@ func (t *programTable) wrapper(name string) (label string, w *wrapper) {
 
 func parsePrograms(doc string) (*programTable, error) {
 	t := &programTable{
-		classes:  make(map[string][]glob.Glob),
-		synonyms: make(map[string][]synonym),
+		classes: make(map[string][]glob.Glob),
+		options: make(map[string]*options),
 		wrappers: map[string]*wrapper{"shell": {
 			run:    "shell",
 			values: []string{"o", "O", "--rcfile", "--init-file"},
@@ -102,17 +134,23 @@ func parsePrograms(doc string) (*programTable, error) {
 				}
 			})
 		}),
-		document.Key("synonyms", func(n ast.Node) {
-			r.Pairs(n, "synonyms", func(program string, _, flags ast.Node) {
-				r.Pairs(flags, program, func(flag string, _, means ast.Node) {
-					t.synonyms[program] = append(t.synonyms[program], synonym{flag, r.Text(means, flag)})
-				})
+		document.Key("options", func(n ast.Node) {
+			r.Pairs(n, "options", func(names string, _, value ast.Node) {
+				o := readOptions(&r, value, names)
+				for program := range strings.SplitSeq(names, "|") {
+					t.options[program] = o
+				}
 			})
 		}),
 		document.Key("environment", func(n ast.Node) {
-			for _, name := range r.Texts(n, "environment") {
-				t.environment = append(t.environment, glob.New(name))
+			globs := func(key string, into *[]glob.Glob) document.Field {
+				return document.Key(key, func(n ast.Node) {
+					for _, name := range r.Texts(n, key) {
+						*into = append(*into, glob.New(name))
+					}
+				})
 			}
+			r.Mapping(n, "environment", globs("loads", &t.loads), globs("starts", &t.starts))
 		}),
 		document.Key("starters", func(n ast.Node) {
 			for _, name := range r.Texts(n, "starters") {
@@ -134,29 +172,40 @@ func parsePrograms(doc string) (*programTable, error) {
 	return t, nil
 }
 
+// wordsKey reads a text of words, yesKey true or false.
+func wordsKey(r *document.Reader, key string, into *[]string) document.Field {
+	return document.Key(key, func(v ast.Node) { *into = strings.Fields(r.Text(v, key)) })
+}
+
+func yesKey(r *document.Reader, key string, into *bool) document.Field {
+	return document.Key(key, func(v ast.Node) {
+		b, ok := v.(*ast.BoolNode)
+		if !ok {
+			r.Fail(v, "%s must be true or false", key)
+			return
+		}
+		*into = b.Value
+	})
+}
+
+func readOptions(r *document.Reader, n ast.Node, program string) *options {
+	o := &options{}
+	r.Mapping(n, program,
+		document.Key("same", func(v ast.Node) {
+			r.Pairs(v, "same", func(flag string, _, means ast.Node) {
+				o.same = append(o.same, synonym{flag, r.Text(means, flag)})
+			})
+		}),
+		wordsKey(r, "values", &o.values),
+		yesKey(r, "single", &o.single),
+	)
+	return o
+}
+
 func readWrapper(r *document.Reader, n ast.Node, program string) *wrapper {
 	w := &wrapper{}
-	words := func(key string, into *[]string) document.Field {
-
-		return document.Key(key, func(v ast.Node) {
-			if s, ok := v.(*ast.StringNode); ok {
-				*into = strings.Fields(s.Value)
-				return
-			}
-			r.Fail(v, "%s must be text", key)
-		})
-	}
-	yes := func(key string, into *bool) document.Field {
-
-		return document.Key(key, func(v ast.Node) {
-			b, ok := v.(*ast.BoolNode)
-			if !ok {
-				r.Fail(v, "%s must be true", key)
-				return
-			}
-			*into = b.Value
-		})
-	}
+	words := func(key string, into *[]string) document.Field { return wordsKey(r, key, into) }
+	yes := func(key string, into *bool) document.Field { return yesKey(r, key, into) }
 	r.Mapping(n, program,
 		words("flags", &w.flags), words("values", &w.values), words("line", &w.line),
 		words("split", &w.split), words("shells", &w.shells), words("sub", &w.sub),

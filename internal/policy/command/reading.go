@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -17,6 +18,8 @@ const (
 	maxCommands     = 512       // program starts in one command
 	maxWords        = 16384     // words of all of them
 	maxNesting      = 16        // wrappers and lines inside each other
+	maxScripts      = 8         // interpreters that are scripts themselves
+	maxDirs         = 16        // directories in which its commands may run
 )
 
 // A reading is every program start that can be seen in one command.
@@ -24,38 +27,84 @@ type reading struct {
 	commands []command
 	problem  string // why the whole can't be judged; "" when it can
 	words    int
-	assigned bool // a line sets variables: names may mean other programs
+	assigned bool     // a line sets variables: names may mean other programs
+	dirs     []string // where commands may run; unknownDir among them where that can't be read
+	watched  bool     // see Program
 }
 
-// readArgv reads an argument list as execve takes it: no shell looks at it,
+// readProgram reads an argument list as execve takes it: no shell looks at it,
 // unless a program in it is one.
-func readArgv(argv []string) reading {
-	var r reading
-	size := 0
-	words := make([]word, len(argv))
-	for i, arg := range argv {
-		size += len(arg) + 1
-		words[i] = word{Glob: glob.Literal(arg)}
+func readProgram(p *Program) reading {
+	r := reading{watched: p.Watched}
+	if path.IsAbs(p.Cwd) {
+		r.dirs = []string{path.Clean(p.Cwd)}
 	}
-	switch {
-	case len(argv) == 0:
-		r.problem = "it holds no command"
-	case size > maxCommandBytes:
-		r.problem = fmt.Sprintf("it is longer than %d bytes", maxCommandBytes)
-	default:
-		r.add(command{words: words}, 0)
-	}
-	if r.assigned {
-		for i := range r.commands {
-			r.commands[i].elsewhere = true
+	for links := 0; p != nil && r.problem == ""; links++ {
+		if links > maxScripts {
+			r.problem = fmt.Sprintf("its scripts name each other as interpreters more than %d deep", maxScripts)
+			break
 		}
+		r.start(p)
+		p = p.Loaded
+	}
+	for i := range r.commands {
+		r.commands[i].dirs = r.dirs
+		r.commands[i].elsewhere = r.commands[i].elsewhere || r.assigned
 	}
 	return r
 }
 
+// start adds the program itself.
+func (r *reading) start(p *Program) {
+	size := 0
+	words := make([]word, len(p.Argv))
+	for i, arg := range p.Argv {
+		size += len(arg) + 1
+		words[i] = word{Glob: glob.Literal(arg)}
+	}
+	switch {
+	case len(p.Argv) == 0:
+		r.problem = "it holds no command"
+		return
+	case size > maxCommandBytes:
+		r.problem = fmt.Sprintf("it is longer than %d bytes", maxCommandBytes)
+		return
+	}
+	c := command{argv: words, names: p.views(), file: p.File}
+	for _, setting := range p.Environ {
+		name, _, _ := strings.Cut(setting, "=")
+		if risk := programs().risk(name, p.Watched); risk != "" {
+			c.risk, c.elsewhere = risk, true
+		}
+	}
+	r.add(c, 0)
+}
+
+// changeDir notes that a command after this may run in another directory.
+func (r *reading) changeDir(words []word) {
+	for _, w := range words {
+		to := w.String()
+		switch {
+		case w.many, !w.IsLiteral(), to == "-", len(r.dirs) >= maxDirs, len(r.dirs) == 0 && strings.HasPrefix(path.Clean(to), ".."):
+			r.dirs = append(r.dirs, unknownDir)
+		case isFlag(to):
+			continue
+		case path.IsAbs(to):
+			r.dirs = append(r.dirs, path.Clean(to))
+		default:
+			for _, dir := range slices.Clone(r.dirs) {
+				if dir != unknownDir {
+					r.dirs = append(r.dirs, path.Join(dir, to))
+				}
+			}
+		}
+		return
+	}
+}
+
 // add takes one program start and what it starts in turn.
 func (r *reading) add(c command, depth int) {
-	r.words += len(c.words)
+	r.words += len(c.argv) + len(c.writes)
 	switch {
 	case r.problem != "":
 		return
@@ -66,18 +115,37 @@ func (r *reading) add(c command, depth int) {
 		r.problem = fmt.Sprintf("it starts more than %d programs or has more than %d words", maxCommands, maxWords)
 		return
 	}
+	if name, ok := nameOf(c.argv); ok && c.names == nil {
+		c.names = []string{name}
+	}
 	at := len(r.commands)
 	r.commands = append(r.commands, c)
-	name, ok := c.program()
-	if !ok {
-		r.commands[at].opaque = "the name of a program in it can't be read"
-		return
+	through, stdin, opaque, outside := len(c.names) > 0, false, "", c.outside
+	if len(c.names) == 0 && len(c.argv) > 0 {
+		opaque = "the name of a program in it can't be read"
 	}
-	if label, w := programs().wrapper(name); w != nil {
-		u := unwrapper{r: r, w: w, c: &c, name: label, depth: depth + 1, elsewhere: c.elsewhere || w.elsewhere}
+	for _, name := range c.names {
+		outside = outside || programs().escapes(name)
+		label, w := programs().wrapper(name)
+		if w == nil {
+			through = false
+			continue
+		}
+		u := unwrapper{r: r, w: w, c: &c, name: label, depth: depth + 1,
+			elsewhere: c.elsewhere || w.elsewhere, outside: outside}
 		u.run()
-		r.commands[at].opaque, r.commands[at].through, r.commands[at].stdin = u.opaque, u.through, u.stdin
+		through, stdin = through && u.through, stdin || u.stdin
+		if opaque == "" {
+			opaque = u.opaque
+		}
 	}
+	if r.watched && !outside {
+		opaque = ""
+	}
+	if c.risk != "" {
+		opaque = c.risk
+	}
+	r.commands[at].opaque, r.commands[at].through, r.commands[at].stdin, r.commands[at].outside = opaque, through, stdin, outside
 }
 
 // An unwrapper reads the words of one wrapper.
@@ -88,6 +156,7 @@ type unwrapper struct {
 	name      string // its label in the table
 	depth     int
 	elsewhere bool
+	outside   bool
 
 	unsure      bool   // an option is not known, so the command may begin anywhere
 	shell       bool   // an option asks for a shell
@@ -100,7 +169,7 @@ type unwrapper struct {
 }
 
 func (u *unwrapper) run() {
-	words := u.c.words[1:]
+	words := u.c.argv[1:]
 	if u.w.run == "find" {
 		u.find(words)
 		return
@@ -119,7 +188,7 @@ func (u *unwrapper) run() {
 	rest := u.options(words)
 	if u.unsure || u.w.unsure {
 		u.elsewhere = true
-		u.guess(u.c.words[1:])
+		u.guess(u.c.argv[1:])
 	}
 	switch {
 	case u.w.run == "never":
@@ -155,7 +224,7 @@ func (u *unwrapper) start(words []word, elsewhere bool) {
 		inner = append(inner, word{many: true})
 	}
 	u.through = true
-	u.r.add(command{words: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere, guessed: u.c.guessed}, u.depth)
+	u.r.add(command{argv: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere, outside: u.outside, guessed: u.c.guessed}, u.depth)
 }
 
 // line hands on words that a shell will join and read again.
@@ -173,7 +242,7 @@ func (u *unwrapper) line(words []word) {
 	if u.w.appends {
 		u.opaque = "a command line for " + u.name + " can't be read"
 	}
-	if problem := u.r.addLine(strings.Join(texts, " "), append(slices.Clip(u.c.via), u.name), u.elsewhere, u.depth); problem != "" {
+	if problem := u.r.addLine(strings.Join(texts, " "), origin{append(slices.Clip(u.c.via), u.name), u.elsewhere, u.outside}, u.depth); problem != "" {
 		u.opaque = problem
 	}
 }
@@ -215,7 +284,7 @@ func (u *unwrapper) options(words []word) []word {
 // assign notes a variable that is set for the command.
 func (u *unwrapper) assign(name string) {
 	u.elsewhere = true
-	if risk := programs().risk(name); risk != "" {
+	if risk := programs().risk(name, u.r.watched && !u.outside); risk != "" {
 		u.opaque = risk
 	}
 }
@@ -319,7 +388,7 @@ func (u *unwrapper) guess(words []word) {
 			continue
 		}
 		at := len(u.r.commands)
-		u.r.add(command{words: words[i:], via: via, elsewhere: true, guessed: true}, u.depth)
+		u.r.add(command{argv: words[i:], via: via, elsewhere: true, outside: u.outside, guessed: true}, u.depth)
 		for j := at; j < len(u.r.commands); j++ {
 			u.r.commands[j].through = true
 		}
