@@ -1,34 +1,67 @@
-// Package memnet is a network in memory, for tests and benchmarks: a pipe of
-// datagrams that loses, delays, reorders and duplicates them as told. It needs
-// no port, no privilege and no kernel support, and with one seed it makes the
-// same decisions every time.
+// Package memnet is a network in memory, for tests and benchmarks: a [Link] that
+// loses, delays, reorders, doubles and slows datagrams as told, and a pipe of two.
+// It needs no port, no privilege and no kernel support, works under
+// testing/synctest, and with one seed it makes the same decisions every time.
 //
-// It imports nothing of this module and nothing imports it but tests.
+// It imports nothing of this module, and no program imports it.
 package memnet
 
 import (
-	"math/rand/v2"
+	"cmp"
 	"net"
 	"os"
 	"sync"
 	"time"
 )
 
-// Options say how bad the network is. The zero value is a perfect one. The
-// probabilities are from 0 to 1 and hold for each datagram on its own.
+// Options say how bad the network is, in each direction. The zero value is a
+// perfect one. The probabilities are from 0 to 1 and hold for each datagram on its
+// own.
 type Options struct {
 	Loss    float64       // is dropped
 	Dup     float64       // arrives twice
 	Reorder float64       // arrives late, after ReorderBy more than the others
 	Delay   time.Duration // one way
+	Jitter  time.Duration // up to so much more delay; what Reorder does not pick keeps its order
+
+	// Rate is how much the wire takes, in bytes a second with the headers of IPv4
+	// and UDP; 0: anything. Buffer is what may wait for it, in bytes; more is lost;
+	// 0: 256 KiB.
+	Rate   int
+	Buffer int
+	// MTU is the longest packet, in bytes with those headers; 0: any. What is
+	// longer travels in fragments, and is lost when one of them is.
+	MTU int
 
 	ReorderBy time.Duration // 0: 2 ms
-	Queue     int           // datagrams that wait to be read, per side; more are lost; 0: 4096
+	Queue     int           // datagrams that are under way, and that wait to be read; more are lost; 0: 4096
 	Seed      uint64
 
-	// Tap sees every datagram that is sent, before loss, with the name of the
-	// sending side, "a" or "b". It must not keep or change the bytes.
+	// Tap sees every datagram that is sent on a pipe, before loss, with the name of
+	// the sending side, "a" or "b". It must not keep or change the bytes.
 	Tap func(side string, datagram []byte)
+}
+
+// filled is o with its defaults.
+func (o Options) filled() Options {
+	o.ReorderBy = cmp.Or(o.ReorderBy, 2*time.Millisecond)
+	o.Queue = cmp.Or(o.Queue, 4096)
+	o.Buffer = cmp.Or(o.Buffer, 256<<10)
+	return o
+}
+
+// pieces is in how many packets a datagram of n bytes travels.
+func (o Options) pieces(n int) int {
+	if o.MTU == 0 || n+headers <= o.MTU {
+		return 1
+	}
+	each := max((o.MTU-fragment)&^7, 8) // all but the last carry a multiple of 8
+	return (n + headers - fragment + each - 1) / each
+}
+
+// wire is how long the wire is busy with n bytes.
+func (o Options) wire(n int) time.Duration {
+	return time.Duration(float64(n) / float64(o.Rate) * float64(time.Second))
 }
 
 // Addr is the address of a side of a pipe.
@@ -44,37 +77,29 @@ func (a Addr) String() string { return string(a) }
 // to, the datagram goes to the other end. Closing one end makes its own reads
 // and writes fail with net.ErrClosed; the other end notices nothing, as with UDP.
 func PacketPipe(o Options) (a, b net.PacketConn) {
-	if o.ReorderBy == 0 {
-		o.ReorderBy = 2 * time.Millisecond
-	}
-	if o.Queue == 0 {
-		o.Queue = 4096
-	}
-	ea, eb := newEnd("a", &o, 1), newEnd("b", &o, 2)
-	ea.peer, eb.peer = eb, ea
+	o = o.filled()
+	ea, eb := newEnd("a", o), newEnd("b", o)
+	ea.peer, eb.peer = eb.addr, ea.addr
+	ea.out, eb.out = NewLink(o, 1, eb.arrive), NewLink(o, 2, ea.arrive)
 	return ea, eb
 }
 
 type end struct {
-	addr  Addr
-	o     *Options
-	peer  *end
-	inbox chan []byte
-	read  deadline
+	addr, peer Addr
+	tap        func(string, []byte)
+	out        *Link
+	inbox      chan []byte
+	read       deadline
 
 	closing sync.Once
 	closed  chan struct{}
-
-	mu   sync.Mutex
-	rand *rand.Rand
 }
 
-func newEnd(name Addr, o *Options, stream uint64) *end {
+func newEnd(name Addr, o Options) *end {
 	return &end{
-		addr: name, o: o,
+		addr: name, tap: o.Tap,
 		inbox:  make(chan []byte, o.Queue),
 		closed: make(chan struct{}),
-		rand:   rand.New(rand.NewPCG(o.Seed, stream)),
 		read:   deadline{expired: make(chan struct{})},
 	}
 }
@@ -93,7 +118,7 @@ func (e *end) ReadFrom(p []byte) (int, net.Addr, error) {
 	}
 	select {
 	case d := <-e.inbox:
-		return copy(p, d), e.peer.addr, nil
+		return copy(p, d), e.peer, nil
 	case <-e.closed:
 		return 0, nil, e.fail("read", net.ErrClosed)
 	case <-expired:
@@ -107,34 +132,14 @@ func (e *end) WriteTo(p []byte, _ net.Addr) (int, error) {
 		return 0, e.fail("write", net.ErrClosed)
 	default:
 	}
-	if e.o.Tap != nil {
-		e.o.Tap(string(e.addr), p)
+	if e.tap != nil {
+		e.tap(string(e.addr), p)
 	}
-	e.mu.Lock()
-	lost := e.rand.Float64() < e.o.Loss
-	late := e.rand.Float64() < e.o.Reorder
-	twice := e.rand.Float64() < e.o.Dup
-	e.mu.Unlock()
-	if lost {
-		return len(p), nil
-	}
-	d := append([]byte(nil), p...)
-	wait := e.o.Delay
-	if late {
-		wait += e.o.ReorderBy
-	}
-	e.peer.deliver(d, wait)
-	if twice {
-		e.peer.deliver(d, wait)
-	}
+	e.out.Send(p)
 	return len(p), nil
 }
 
-func (e *end) deliver(d []byte, wait time.Duration) {
-	if wait > 0 {
-		time.AfterFunc(wait, func() { e.deliver(d, 0) })
-		return
-	}
+func (e *end) arrive(d []byte) {
 	select {
 	case <-e.closed:
 	case e.inbox <- d:
