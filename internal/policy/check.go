@@ -88,11 +88,11 @@ func (s *Snapshot) Check() []Problem {
 	return problems
 }
 
-// holds says whether some command of the set would be held: a tier with the
-// effect hold that a pattern, the default or an unreadable command can reach.
+// holds says whether the set holds some command that can be read: a tier with the
+// effect hold that a pattern or the default reaches.
 func (s *commandSet) holds() bool {
 	for t, effect := range s.effects {
-		if effect == Hold && (len(s.Patterns[t]) > 0 || s.Default == command.Tier(t)) {
+		if effect == Hold && (len(s.Patterns[t])+len(s.Catalogue[t]) > 0 || s.Default == command.Tier(t)) {
 			return true
 		}
 	}

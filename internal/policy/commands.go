@@ -6,6 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/tucdesk/tucdesk/internal/policy/catalogue"
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/policy/document"
 )
@@ -13,10 +14,11 @@ import (
 // A commandSet is a `commands` block.
 type commandSet struct {
 	command.Set
-	owner       string             // the rule it belongs to; "" for the policy's
-	lines       [command.Tiers]int // of the lists
-	defaultLine int
-	effects     [command.Tiers]Effect
+	owner         string             // the rule it belongs to; "" for the policy's
+	lines         [command.Tiers]int // of the lists
+	defaultLine   int
+	catalogueLine int
+	effects       [command.Tiers]Effect
 }
 
 func newCommandSet() commandSet {
@@ -38,7 +40,21 @@ func (d *docReader) commands(n ast.Node, what string, set *commandSet) {
 	d.Mapping(n, what, append(fields,
 		document.Key("default", func(v ast.Node) { set.Default, set.defaultLine = d.tier(v, what+".default"), document.LineOf(v) }),
 		document.Key("tiers", func(v ast.Node) { d.tiers(v, set) }),
+		document.Key("catalogue", func(v ast.Node) { d.catalogue(v, what+".catalogue", set) }),
 	)...)
+}
+
+// catalogue reads the number of a shipped catalogue; 0 is none.
+func (d *docReader) catalogue(n ast.Node, what string, set *commandSet) {
+	set.Catalogue, set.catalogueLine = catalogue.Catalogue{}, document.LineOf(n)
+	if number := d.Number(n, what, 0, catalogue.Newest); number > 0 {
+		c, err := catalogue.Open(number)
+		if err != nil {
+			d.Fail(n, "%v", err)
+			return
+		}
+		set.Catalogue = *c
+	}
 }
 
 func (d *docReader) tier(n ast.Node, what string) command.Tier {
@@ -87,6 +103,8 @@ func (s *commandSet) source(j command.Judgement) (rule string, line int) {
 		prefix = s.owner + ".commands."
 	}
 	switch {
+	case j.Catalogued:
+		return prefix + "catalogue", s.catalogueLine
 	case j.Pattern != nil:
 		return prefix + j.Tier.String(), j.Pattern.Line
 	case j.Opaque != "":
@@ -102,10 +120,15 @@ func (s *commandSet) describe(j command.Judgement) string {
 		at = fmt.Sprintf(" (line %d)", line)
 	}
 	switch {
-	case j.Pattern != nil && j.Partly:
-		return fmt.Sprintf("%s%s, pattern %q, which it may become when the shell fills in the rest", rule, at, j.Pattern.Text)
 	case j.Pattern != nil:
-		return fmt.Sprintf("%s%s, pattern %q", rule, at, j.Pattern.Text)
+		text := fmt.Sprintf("%s%s, pattern %q", rule, at, j.Pattern.Text)
+		if j.Partly {
+			text += ", which it may become when the shell fills in the rest"
+		}
+		if j.Pattern.Why != "" {
+			text += ": it " + j.Pattern.Why
+		}
+		return text
 	case j.Opaque != "":
 		return fmt.Sprintf("%s%s, because %s", rule, at, j.Opaque)
 	}

@@ -354,3 +354,38 @@ func TestEvaluateProgram(t *testing.T) {
 		t.Errorf("in the directory /: %s", v.Reason)
 	}
 }
+
+func TestCatalogue(t *testing.T) {
+	snap := func(commands string) *Snapshot {
+		return &Snapshot{Policy: mustParse(t, entry("commands: {"+commands+"}"))}
+	}
+	for name, tt := range map[string]struct {
+		commands string
+		argv     []string
+		want     Effect
+		rule     string
+	}{
+		"without":              {"default: low", []string{"rm", "-rf", "/srv/x"}, Allow, "a"},
+		"with":                 {"catalogue: 1", []string{"rm", "-rf", "/srv/x"}, Hold, "commands.catalogue"},
+		"wrapped":              {"catalogue: 1", []string{"timeout", "5", "mkfs.ext4", "/dev/sda"}, Deny, "commands.catalogue"},
+		"harmless":             {"catalogue: 1", []string{"uptime"}, Allow, "a"},
+		"switched off":         {"catalogue: 0", []string{"mkfs.ext4", "/dev/sda"}, Allow, "a"},
+		"stricter than it":     {"catalogue: 1, critical: [\"rm ...\"]", []string{"rm", "x"}, Deny, "commands.critical"},
+		"laxer, word by word":  {"catalogue: 1, medium: [\"systemctl restart nginx\"]", []string{"systemctl", "restart", "nginx"}, Confirm, "commands.medium"},
+		"laxer, low":           {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"rm", "-rf", "/srv/cache"}, Allow, "a"},
+		"laxer, not the same":  {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"rm", "-rf", "-v", "/srv/cache"}, Hold, "commands.catalogue"},
+		"laxer, other program": {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"./rm", "-rf", "/srv/cache"}, Hold, "commands.catalogue"},
+		"laxer, as root":       {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"sudo", "rm", "-rf", "/srv/cache"}, Hold, "commands.catalogue"},
+		"own effect":           {"catalogue: 1, tiers: {high: confirm}", []string{"rm", "-rf", "/srv/x"}, Confirm, "commands.catalogue"},
+		"a stricter default":   {"catalogue: 1, default: high", []string{"sudo", "uptime"}, Hold, "commands.default"},
+	} {
+		v := Evaluate(aliceOn("x", nil, Exec, tt.argv...), snap(tt.commands))
+		if v.Effect != tt.want || v.Rule != tt.rule {
+			t.Errorf("%s: %s by %s (%s), want %s by %s", name, v.Effect, v.Rule, v.Reason, tt.want, tt.rule)
+		}
+	}
+	v := Evaluate(aliceOn("x", nil, Exec, "rm", "-rf", "/srv/x"), snap("catalogue: 1"))
+	if want := "held by commands.catalogue (line 8), pattern \"rm -r ...\": it deletes directories with all that is in them: tier high needs 1 of role:approver; asks expire in 15 min"; v.Reason != want {
+		t.Errorf("%s\nwant %s", v.Reason, want)
+	}
+}

@@ -30,7 +30,7 @@ type CommandNote struct {
 	Rule    string // the key that gave the tier
 	Line    int
 	Pattern string // "" for the default and for what can't be read
-	Why     string // why it can't be read; "" when it can
+	Why     string // why it can't be read, or what the catalogue says it does; "" where there is nothing to say
 }
 
 // Explain evaluates a request and says why each entry did or did not cover it.
@@ -72,7 +72,7 @@ func (e *Explanation) explainCommand(set *commandSet, program *command.Program) 
 		note := CommandNote{Command: start.Command, Via: start.Via, Tier: start.Tier.String(), Why: start.Opaque}
 		note.Rule, note.Line = set.source(start.Judgement)
 		if start.Pattern != nil {
-			note.Pattern = start.Pattern.Text
+			note.Pattern, note.Why = start.Pattern.Text, start.Pattern.Why
 		}
 		e.Commands = append(e.Commands, note)
 	}

@@ -18,7 +18,7 @@
 //
 // The package is pure. It must not import os, net/http, database/sql or
 // log/slog, and of this module only internal/sanitize and the packages beside it:
-// command, document and glob.
+// catalogue, command, document and glob.
 package policy
 
 import (

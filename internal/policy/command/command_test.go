@@ -261,7 +261,7 @@ func TestTiersOfLines(t *testing.T) {
 		`find . "$X" rm -rf /`:                     Critical,
 		`find "a$X" rm -rf /`:                      Low,
 		`bash "$X" rm`:                             High,
-		`parallel rm -rf ::: /`:                    High,
+		`parallel rm -rf ::: /`:                    Critical,
 		`rm "a$X" -rf "b$Y"`:                       High,
 		`rm -rf $'a\x00'"$X"`:                      High,
 		`echo x <> /dev/sda`:                       Critical,

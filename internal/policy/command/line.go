@@ -189,17 +189,20 @@ func readWord(w *syntax.Word) word {
 	if b.many {
 		return word{many: true}
 	}
-	return word{Glob: glob.Join(b.pieces)}
+	return word{Glob: glob.Join(b.pieces), files: b.files && !b.other}
 }
 
 type wordBuilder struct {
 	pieces []string
 	many   bool
 	brace  bool // an open brace was seen outside quotes
+	files  bool // a star stands for names of files
+	other  bool // a star stands for something else
 }
 
 func (b *wordBuilder) text(s string) { b.pieces[len(b.pieces)-1] += s }
-func (b *wordBuilder) star()         { b.pieces = append(b.pieces, "") }
+func (b *wordBuilder) star()         { b.pieces = append(b.pieces, ""); b.other = true }
+func (b *wordBuilder) anyFile()      { b.pieces = append(b.pieces, ""); b.files = true }
 
 func (b *wordBuilder) part(part syntax.WordPart, first bool) {
 	switch p := part.(type) {
@@ -250,15 +253,13 @@ func (b *wordBuilder) bare(s string, first bool) {
 				b.text(s[i : i+1])
 			}
 		case c == '*' || c == '?' || c == '[':
-			b.star()
+			b.anyFile()
 			if c == '[' { // a class stands for one letter, but where it ends is not sure
 				return
 			}
-		case c == '~' && first && i == 0:
-			b.star()
-			for i+1 < len(s) && s[i+1] != '/' {
-				i++
-			}
+		case c == '~' && first && i == 0 && strings.Trim(strings.TrimLeft(s, "~"), "/") == "":
+			b.star() // a home directory may be any
+			return
 		case c == '{':
 			b.brace = true
 			b.text("{")

@@ -208,7 +208,7 @@ func (a *patternWord) mayBe(open openWord) bool {
 		if isFlag(alt.String()) {
 			return open.mayBeFlag()
 		}
-		return alt.Meets(open.Glob)
+		return open.meets(alt)
 	})
 }
 

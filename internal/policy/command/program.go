@@ -53,7 +53,8 @@ func (f *File) trusted() bool {
 // A word is one word of a command, as far as it can be read.
 type word struct {
 	glob.Glob
-	many bool // not one word but any number of any words, as unquoted $X
+	many  bool // not one word but any number of any words, as unquoted $X
+	files bool // what its stars stand for is in names of files, as in /etc/*.conf
 }
 
 // A command is one program start, wherever it was seen: an execve, or a simple

@@ -144,3 +144,33 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// Names of files and home directories are read for what they can be.
+func TestFileNames(t *testing.T) {
+	set := newSet(t, Low, map[Tier][]string{Critical: {"rm -r /|/etc ...", "> /dev/*"}, High: {"rm -r ..."}})
+	for line, want := range map[string]Tier{
+		"rm -r /*":                Critical,
+		"rm -r /e*":               Critical,
+		"rm -r /s*":               High,
+		"rm -r *":                 High,
+		"rm -r x*":                High,
+		"cd / && rm -r *":         Critical,
+		"cd /srv && rm -r e*":     High,
+		`cd "$X" && rm -r *`:      Critical,
+		`rm -r "$X"*`:             Critical,
+		"rm -r ~":                 Critical,
+		"rm -r ~/":                Critical,
+		"rm -r ~/x":               High,
+		"echo x > ~/x":            Low,
+		"echo x > ~/../dev/x":     Low,  // what lies beside home directories is not known
+		"rm *":                    High, // a file may be called -r
+		"rm -- *":                 Low,
+		"parallel rm -r ::: /":    Critical,
+		"parallel rm -r {} ::: x": Critical,
+		"start-stop-daemon --exec /bin/rm -- -r /": Critical,
+	} {
+		if got := lineTier(set, line); got.Tier != want {
+			t.Errorf("%s: %+v, want %s", line, got, want)
+		}
+	}
+}

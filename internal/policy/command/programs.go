@@ -52,7 +52,8 @@ func (o *options) takesValue(flag string) bool {
 // A wrapper starts another command; the fields are explained in programs.yaml.
 type wrapper struct {
 	flags, values, line, split, shells []string
-	replace                            string
+	replace, placeholder               string
+	until                              []string
 	sub                                []string
 	skip                               int
 	assigns, elsewhere, appends        bool
@@ -208,7 +209,8 @@ func readWrapper(r *document.Reader, n ast.Node, program string) *wrapper {
 	yes := func(key string, into *bool) document.Field { return yesKey(r, key, into) }
 	r.Mapping(n, program,
 		words("flags", &w.flags), words("values", &w.values), words("line", &w.line),
-		words("split", &w.split), words("shells", &w.shells), words("sub", &w.sub),
+		words("split", &w.split), words("shells", &w.shells), words("sub", &w.sub), words("until", &w.until),
+		document.Key("placeholder", func(v ast.Node) { w.placeholder = r.Text(v, "placeholder") }),
 		document.Key("replace", func(v ast.Node) { w.replace = r.Text(v, "replace") }),
 		document.Key("skip", func(v ast.Node) { w.skip = r.Number(v, "skip", 0, 4) }),
 		yes("assigns", &w.assigns), yes("elsewhere", &w.elsewhere), yes("appends", &w.appends), yes("unsure", &w.unsure),

@@ -185,6 +185,10 @@ func (u *unwrapper) run() {
 		u.shellWords(words)
 		return
 	}
+	u.placeholder = u.w.placeholder
+	if at := slices.IndexFunc(words, func(w word) bool { return slices.Contains(u.w.until, w.String()) }); at >= 0 {
+		words = words[:at]
+	}
 	rest := u.options(words)
 	if u.unsure || u.w.unsure {
 		u.elsewhere = true
@@ -227,20 +231,27 @@ func (u *unwrapper) start(words []word, elsewhere bool) {
 	u.r.add(command{argv: inner, via: append(slices.Clip(u.c.via), u.name), elsewhere: elsewhere, outside: u.outside, guessed: u.c.guessed}, u.depth)
 }
 
+// readLater stands in a line for words that nobody can know yet.
+const readLater = " ${_} "
+
 // line hands on words that a shell will join and read again.
 func (u *unwrapper) line(words []word) {
 	u.lines++
 	u.through = true
 	texts := make([]string, len(words))
 	for i, w := range words {
-		if w.many || !w.IsLiteral() || u.placeholder != "" && strings.Contains(w.String(), u.placeholder) {
+		if w.many || !w.IsLiteral() {
 			u.opaque = "a command line for " + u.name + " can't be read"
 			return
 		}
-		texts[i] = w.String()
+		if texts[i] = w.String(); u.placeholder != "" && strings.Contains(texts[i], u.placeholder) {
+			u.opaque = "a command line for " + u.name + " can't be read"
+			texts[i] = strings.ReplaceAll(texts[i], u.placeholder, readLater)
+		}
 	}
 	if u.w.appends {
 		u.opaque = "a command line for " + u.name + " can't be read"
+		texts = append(texts, readLater)
 	}
 	if problem := u.r.addLine(strings.Join(texts, " "), origin{append(slices.Clip(u.c.via), u.name), u.elsewhere, u.outside}, u.depth); problem != "" {
 		u.opaque = problem
@@ -389,6 +400,10 @@ func (u *unwrapper) guess(words []word) {
 		}
 		at := len(u.r.commands)
 		u.r.add(command{argv: words[i:], via: via, elsewhere: true, outside: u.outside, guessed: true}, u.depth)
+		if end := slices.IndexFunc(words[i:], func(w word) bool { return w.String() == "--" }); end > 0 {
+			// The mark may be the wrapper's: start-stop-daemon --exec rm -- -r
+			u.r.add(command{argv: slices.Concat(words[i:i+end], words[i+end+1:]), via: via, elsewhere: true, outside: u.outside, guessed: true}, u.depth)
+		}
 		for j := at; j < len(u.r.commands); j++ {
 			u.r.commands[j].through = true
 		}

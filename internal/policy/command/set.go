@@ -96,8 +96,10 @@ func (s *Set) Starts(p *Program) []Start {
 type Judgement struct {
 	Tier    Tier
 	Pattern *Pattern // nil: the default, or it can't be read
-	Partly  bool     // the pattern covers what the command may become: not every word can be read
-	Opaque  string   // why it can't be read; "" when it can
+	// Catalogued: the pattern is one of the catalogue's.
+	Catalogued bool
+	Partly     bool   // the pattern covers what the command may become: not every word can be read
+	Opaque     string // why it can't be read; "" when it can
 }
 
 // judge finds the tier of one command: the strictest over the names of its
@@ -139,16 +141,14 @@ func (s *Set) judgeNameless(c *command) Judgement {
 
 func (s *Set) judgeAs(c *command, name string, argv []word) Judgement {
 	f := factsOf(argv, name, c.dirs)
-	partly := func(p *Pattern) bool { return !p.any && (f.many || len(f.open) > 0) }
+	partly := func(p *Pattern) bool { return !p.mayCover(f.certain()) }
 	verdict, found := Judgement{Tier: s.Default}, false
 	if p, t := raise(&s.Patterns, s.Default, c, name, f); p != nil {
 		verdict, found = Judgement{Tier: t, Pattern: p, Partly: partly(p)}, true
 	}
 	if !s.decided(c, name, argv) {
-		if p, t := raise(&s.Catalogue, Low, c, name, f); p != nil && t >= verdict.Tier {
-			if t > verdict.Tier || !found {
-				verdict, found = Judgement{Tier: t, Pattern: p, Partly: partly(p)}, true
-			}
+		if j := s.catalogued(c, name, f); j.Pattern != nil && (j.Tier > verdict.Tier || !found && j.Tier == verdict.Tier) {
+			verdict, found = j, true
 		}
 	}
 	if found {
@@ -161,6 +161,19 @@ func (s *Set) judgeAs(c *command, name string, argv []word) Judgement {
 		return Judgement{Tier: Low}
 	}
 	return verdict
+}
+
+// catalogued asks the catalogue. What a command only may become is nothing that a
+// shipped list can deny: somebody else looks at it.
+func (s *Set) catalogued(c *command, name string, f *facts) Judgement {
+	p, t := raise(&s.Catalogue, Low, c, name, f)
+	if p == nil || t <= opaqueTier || p.mayCover(f.certain()) {
+		return Judgement{Tier: t, Pattern: p, Catalogued: true, Partly: p != nil && !p.mayCover(f.certain())}
+	}
+	if q, u := raise(&s.Catalogue, opaqueTier, c, name, f.certain()); q != nil {
+		return Judgement{Tier: u, Pattern: q, Catalogued: true}
+	}
+	return Judgement{Tier: opaqueTier, Pattern: p, Catalogued: true, Partly: true}
 }
 
 // raise looks for the strictest pattern that may cover the command, down to the

@@ -2,6 +2,7 @@ package command
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
@@ -21,7 +22,18 @@ type facts struct {
 // An openWord can be read in part.
 type openWord struct {
 	glob.Glob
-	operand bool // it stands behind `--`
+	operand bool        // it stands behind `--`
+	files   bool        // it is the names of files
+	paths   []glob.Glob // of files: the paths it may name
+}
+
+// meets says whether the word may be what g asks. Names of files are not absolute
+// unless they begin so.
+func (w openWord) meets(g glob.Glob) bool {
+	if !w.files || !g.Begins("/") || w.Begins("/") {
+		return g.Meets(w.Glob)
+	}
+	return slices.ContainsFunc(w.paths, g.Meets)
 }
 
 var anyFlag = glob.New("-*")
@@ -43,7 +55,7 @@ func factsOf(argv []word, name string, dirs []string) *facts {
 		case w.many:
 			f.many = true
 		case !w.IsLiteral():
-			f.open = append(f.open, openWord{w.Glob, operandsOnly})
+			f.open = append(f.open, openOf(w, operandsOnly, dirs))
 		case !operandsOnly && w.String() == "--":
 			operandsOnly = true
 		case !operandsOnly && isFlag(w.String()):
@@ -58,11 +70,30 @@ func factsOf(argv []word, name string, dirs []string) *facts {
 	return f
 }
 
+func openOf(w word, operand bool, dirs []string) openWord {
+	open := openWord{Glob: w.Glob, operand: operand, files: w.files}
+	for _, dir := range dirs {
+		if dir == unknownDir {
+			open.files = false
+		}
+		open.paths = append(open.paths, w.In(dir))
+	}
+	return open
+}
+
+// certain returns the facts without what can't be read; names of files stay.
+func (f *facts) certain() *facts {
+	c := *f
+	c.many, c.manyOperands = false, false
+	c.open = slices.DeleteFunc(slices.Clone(f.open), func(w openWord) bool { return !w.files })
+	return &c
+}
+
 func isFlag(s string) bool { return len(s) > 1 && s[0] == '-' }
 
 func (f *facts) operand(s string, dirs []string) {
 	if inUnknownDir(s, dirs) {
-		f.open = append(f.open, openWord{glob.New("*"), true})
+		f.open = append(f.open, openWord{Glob: glob.New("*"), operand: true})
 		return
 	}
 	f.operands = append(f.operands, views(s, dirs))

@@ -9,7 +9,10 @@
 // It must not import any package of this module.
 package glob
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A Glob is literal pieces between stars; each star stands for any run of
 // bytes, also none. One piece is a literal. The zero Glob matches nothing.
@@ -26,6 +29,19 @@ func Literal(s string) Glob { return Glob{[]string{s}} }
 
 // Join makes a Glob of literal pieces with a star between each two.
 func Join(pieces []string) Glob { return Glob{pieces} }
+
+// Begins says whether everything that the Glob matches begins with s.
+func (g Glob) Begins(s string) bool { return len(g.pieces) > 0 && strings.HasPrefix(g.pieces[0], s) }
+
+// In returns the Glob with a directory before it, if it is not absolute.
+func (g Glob) In(dir string) Glob {
+	if len(g.pieces) == 0 || g.Begins("/") {
+		return g
+	}
+	pieces := slices.Clone(g.pieces)
+	pieces[0] = strings.TrimSuffix(dir, "/") + "/" + pieces[0]
+	return Glob{pieces}
+}
 
 // IsLiteral says whether the Glob has no star.
 func (g Glob) IsLiteral() bool { return len(g.pieces) == 1 }
