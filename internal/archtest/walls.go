@@ -49,7 +49,7 @@ var fixed = []wall{
 	},
 	{
 		name: "network-half-has-no-keys",
-		from: []string{"agent/host/uplink/...", "agent/host/halves/..."},
+		from: []string{"agent/host/uplink/...", "agent/host/halves/...", "agent/host/link"},
 		not:  []string{"internal/session/...", "internal/channel/...", "agent/ledger/...", "agent/host", "agent/newcomer/..."},
 		why:  "what faces the network knows neither a session's keys nor what the agent must not forget",
 	},

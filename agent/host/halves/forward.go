@@ -10,13 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/internal/path"
 )
 
 // A forward moves datagrams between a session's socket and the path that the
 // network half has opened for it.
 type forward struct {
-	k       *conn
+	k       *link.Conn
 	id      uint64
 	session *net.UnixConn
 	path    *path.Switch
@@ -29,7 +30,7 @@ type forward struct {
 	left    uint64 // the last attempt that is not wanted any more
 }
 
-func newForward(k *conn, id uint64, session *net.UnixConn, s *path.Switch) *forward {
+func newForward(k *link.Conn, id uint64, session *net.UnixConn, s *path.Switch) *forward {
 	return &forward{k: k, id: id, session: session, path: s}
 }
 
@@ -44,14 +45,14 @@ func (f *forward) in() {
 	for {
 		n, _, err := f.path.ReadFrom(b)
 		if err != nil {
-			f.k.tell(opLost, attemptCall{Way: f.id})
+			f.k.Tell(opLost, attemptCall{Way: f.id})
 			return
 		}
 		if n == 0 {
 			continue // it would look like an end
 		}
 		// A session that does not read loses datagrams, as on any network.
-		if f.session.SetWriteDeadline(time.Now().Add(patience)) != nil {
+		if f.session.SetWriteDeadline(time.Now().Add(link.Patience)) != nil {
 			return
 		}
 		if _, err := f.session.Write(b[:n]); errors.Is(err, net.ErrClosed) {
@@ -107,7 +108,7 @@ func (f *forward) gather(ctx context.Context, number uint64) (path.Description, 
 	}
 	f.running.Go(func() {
 		<-a.Lost()
-		f.k.tell(opLost, attemptCall{f.id, number})
+		f.k.Tell(opLost, attemptCall{f.id, number})
 	})
 	return a.Local(), nil
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -98,21 +98,21 @@ func id(b byte) token.ID { return token.ID{b, 15: 1} }
 // joined gives both sides of one connection.
 func joined(t *testing.T, p *privileged) (*inner, *outer) {
 	t.Helper()
-	ours, theirs, err := pair(unix.SOCK_STREAM)
+	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := unixConn(theirs)
+	c, err := link.Unix(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := &inner{n: New(config(p))}
-	o := &outer{k: newConn(c, false), logger: slog.New(slog.DiscardHandler), more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1)}
-	k := newConn(ours, true)
+	o := &outer{k: link.New(c, options(false)), logger: slog.New(slog.DiscardHandler), more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1)}
+	k := link.New(ours, options(true))
 	var both sync.WaitGroup
-	both.Go(func() { k.serve(i) })
-	both.Go(func() { o.k.serve(o) })
-	t.Cleanup(func() { k.end(ErrAway); both.Wait() })
+	both.Go(func() { k.Serve(i) })
+	both.Go(func() { o.k.Serve(o) })
+	t.Cleanup(func() { k.End(link.ErrAway); both.Wait() })
 	return i, o
 }
 
@@ -209,14 +209,14 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	for _, f := range failures {
-		if got := failureOf(f.err, true).err(false); got != f.err {
+		if got := errorOf(failureOf(f.err, true), false); got != f.err {
 			t.Errorf("%v became %v", f.err, got)
 		}
 	}
 	if f := failureOf(&wire.RefuseError{Reason: "look here"}, false); f.Text != "" {
 		t.Errorf("the network half sends %q", f.Text)
 	}
-	if err := (failure{Code: codeRefuse, Text: "look here"}).err(true); err.Error() != "halves: the other half could not do it" {
+	if err := errorOf(link.Failure{Code: codeRefuse, Text: "look here"}, true); err.Error() != "halves: the other half could not do it" {
 		t.Errorf("the privileged side reads %q", err)
 	}
 }
@@ -224,58 +224,56 @@ func TestFailures(t *testing.T) {
 // raw is the network half's end without a network half.
 func raw(t *testing.T, p *privileged) (socket *net.UnixConn, ended <-chan error) {
 	t.Helper()
-	ours, theirs, err := pair(unix.SOCK_STREAM)
+	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := unixConn(theirs)
+	c, err := link.Unix(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newConn(ours, true)
+	k := link.New(ours, options(true))
 	done := make(chan error, 1)
-	go func() { done <- k.serve(&inner{n: New(config(p))}) }()
-	t.Cleanup(func() { c.Close(); k.end(ErrAway) })
+	go func() { done <- k.Serve(&inner{n: New(config(p))}) }()
+	t.Cleanup(func() { c.Close(); k.End(link.ErrAway) })
 	return c, done
 }
-
-func bytesOf(f frame) []byte { return append(f.header(), f.body...) }
 
 // What is not in SPEC.md ends the connection, and asks nothing of anybody.
 func TestViolations(t *testing.T) {
 	body := func(v any) []byte {
-		b, err := encode(v)
+		b, err := link.Encode(v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	long := frame{kind: kindCall, op: opGenesis, id: 1}.header()
+	long := link.Frame{Kind: link.KindCall, Op: opGenesis, ID: 1}.Bytes()
 	binary.BigEndian.PutUint32(long, maxInward+1)
-	files := frame{kind: kindCall, op: opHead, id: 1, files: 1}
+	files := link.Frame{Kind: link.KindCall, Op: opHead, ID: 1, Files: 1}
 	for name, b := range map[string][]byte{
 		"too long":               long,
-		"no kind":                bytesOf(frame{kind: 0, op: opHead, id: 1}),
-		"kind 5":                 bytesOf(frame{kind: 5, op: opHead, id: 1}),
-		"a call without number":  bytesOf(frame{kind: kindCall, op: opHead}),
-		"a note with one":        bytesOf(frame{kind: kindNote, op: opLost, id: 1, body: body(attemptCall{})}),
-		"no such call":           bytesOf(frame{kind: kindCall, op: 60, id: 1}),
-		"no such note":           bytesOf(frame{kind: kindNote, op: 60}),
-		"a call of our own":      bytesOf(frame{kind: kindCall, op: opOpen, id: 1, body: body(openCall{})}),
-		"a note of our own":      bytesOf(frame{kind: kindNote, op: opMore}),
-		"a call as a note":       bytesOf(frame{kind: kindNote, op: opGenesis, body: body(genesisCall{})}),
-		"an answer to nothing":   bytesOf(frame{kind: kindAnswer, op: opOpen, id: 1}),
-		"a failure of nothing":   bytesOf(frame{kind: kindFailure, op: opOpen, id: 1, body: body(failure{})}),
-		"a file that is not":     bytesOf(files),
-		"three files":            bytesOf(frame{kind: kindCall, op: opHead, id: 1, files: 3}),
-		"a body where none is":   bytesOf(frame{kind: kindCall, op: opHead, id: 1, body: []byte{0xa0}}),
-		"no body where one is":   bytesOf(frame{kind: kindCall, op: opLearn, id: 1}),
-		"no CBOR":                bytesOf(frame{kind: kindCall, op: opLearn, id: 1, body: []byte("hello")}),
-		"more behind":            bytesOf(frame{kind: kindCall, op: opGenesis, id: 1, body: append(body(genesisCall{[]byte("x")}), 0)}),
-		"an offer without a box": bytesOf(frame{kind: kindCall, op: opOffer, id: 1, body: body(wire.SignalOffer{SessionID: id(1), Exp: 1, HS1: []byte("x")})}),
-		"an endless finish":      bytesOf(frame{kind: kindNote, op: opFinish, body: body(wire.SignalFinish{SessionID: id(1), HS3: make([]byte, wire.MaxHandshake+1)})}),
-		"what was never owed":    bytesOf(frame{kind: kindCall, op: opHanded, id: 1, body: body(handedCall{99})}),
-		"a gauge of its own":     bytesOf(frame{kind: kindNote, op: opGauge, body: body(gaugeNote{9, 1})}),
+		"no kind":                link.Frame{Kind: 0, Op: opHead, ID: 1}.Bytes(),
+		"kind 5":                 link.Frame{Kind: 5, Op: opHead, ID: 1}.Bytes(),
+		"a call without number":  link.Frame{Kind: link.KindCall, Op: opHead}.Bytes(),
+		"a note with one":        link.Frame{Kind: link.KindNote, Op: opLost, ID: 1, Body: body(attemptCall{})}.Bytes(),
+		"no such call":           link.Frame{Kind: link.KindCall, Op: 60, ID: 1}.Bytes(),
+		"no such note":           link.Frame{Kind: link.KindNote, Op: 60}.Bytes(),
+		"a call of our own":      link.Frame{Kind: link.KindCall, Op: opOpen, ID: 1, Body: body(openCall{})}.Bytes(),
+		"a note of our own":      link.Frame{Kind: link.KindNote, Op: opMore}.Bytes(),
+		"a call as a note":       link.Frame{Kind: link.KindNote, Op: opGenesis, Body: body(genesisCall{})}.Bytes(),
+		"an answer to nothing":   link.Frame{Kind: link.KindAnswer, Op: opOpen, ID: 1}.Bytes(),
+		"a failure of nothing":   link.Frame{Kind: link.KindFailure, Op: opOpen, ID: 1, Body: body(link.Failure{})}.Bytes(),
+		"a file that is not":     files.Bytes(),
+		"four files":             link.Frame{Kind: link.KindCall, Op: opHead, ID: 1, Files: 4}.Bytes(),
+		"a body where none is":   link.Frame{Kind: link.KindCall, Op: opHead, ID: 1, Body: []byte{0xa0}}.Bytes(),
+		"no body where one is":   link.Frame{Kind: link.KindCall, Op: opLearn, ID: 1}.Bytes(),
+		"no CBOR":                link.Frame{Kind: link.KindCall, Op: opLearn, ID: 1, Body: []byte("hello")}.Bytes(),
+		"more behind":            link.Frame{Kind: link.KindCall, Op: opGenesis, ID: 1, Body: append(body(genesisCall{[]byte("x")}), 0)}.Bytes(),
+		"an offer without a box": link.Frame{Kind: link.KindCall, Op: opOffer, ID: 1, Body: body(wire.SignalOffer{SessionID: id(1), Exp: 1, HS1: []byte("x")})}.Bytes(),
+		"an endless finish":      link.Frame{Kind: link.KindNote, Op: opFinish, Body: body(wire.SignalFinish{SessionID: id(1), HS3: make([]byte, wire.MaxHandshake+1)})}.Bytes(),
+		"what was never owed":    link.Frame{Kind: link.KindCall, Op: opHanded, ID: 1, Body: body(handedCall{99})}.Bytes(),
+		"a gauge of its own":     link.Frame{Kind: link.KindNote, Op: opGauge, Body: body(gaugeNote{9, 1})}.Bytes(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPrivileged()
@@ -284,7 +282,7 @@ func TestViolations(t *testing.T) {
 			if _, err := c.Write(b); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-ended; !errors.Is(err, ErrProtocol) {
+			if err := <-ended; !errors.Is(err, link.ErrProtocol) {
 				t.Errorf("ended with %v", err)
 			}
 			if len(p.asked) > 0 {
@@ -302,14 +300,14 @@ func TestUnaskedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	frames := bytesOf(frame{kind: kindCall, op: opHead, id: 1})
+	frames := link.Frame{Kind: link.KindCall, Op: opHead, ID: 1}.Bytes()
 	for range 8 {
 		fd := int(null.Fd())
 		if _, _, err := c.WriteMsgUnix(frames, unix.UnixRights(fd, fd), nil); err != nil {
 			break // it has hung up
 		}
 	}
-	if err := <-ended; !errors.Is(err, ErrProtocol) {
+	if err := <-ended; !errors.Is(err, link.ErrProtocol) {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -324,7 +322,7 @@ func TestManyCalls(t *testing.T) {
 	p.offered = func(ctx context.Context) {
 		p.mu.Lock()
 		now++
-		if most = max(most, now); now == maxCalls {
+		if most = max(most, now); now == link.MaxCalls {
 			close(full)
 		}
 		p.mu.Unlock()
@@ -334,26 +332,26 @@ func TestManyCalls(t *testing.T) {
 		}
 	}
 	c, ended := raw(t, p)
-	body, err := encode(wire.SignalOffer{SessionID: id(1), Exp: 1, Sealed: []byte("s"), HS1: []byte("h"), Candidate: "x"})
+	body, err := link.Encode(wire.SignalOffer{SessionID: id(1), Exp: 1, Sealed: []byte("s"), HS1: []byte("h"), Candidate: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		for n := range uint32(200) {
-			c.Write(bytesOf(frame{kind: kindCall, op: opOffer, id: n + 1, body: body}))
+			c.Write(link.Frame{Kind: link.KindCall, Op: opOffer, ID: n + 1, Body: body}.Bytes())
 		}
 	}()
 	busy := 0
-	for busy < 200-maxCalls {
-		f, err := readFrame(c, maxOutward)
-		if err != nil || f.kind != kindFailure {
+	for busy < 200-link.MaxCalls {
+		f, err := link.ReadFrame(c, maxOutward)
+		if err != nil || f.Kind != link.KindFailure {
 			t.Fatalf("%+v %v", f, err)
 		}
 		busy++
 	}
 	<-full
 	p.mu.Lock()
-	if most != maxCalls {
+	if most != link.MaxCalls {
 		t.Errorf("%d at a time", most)
 	}
 	p.mu.Unlock()
@@ -397,11 +395,11 @@ func newStage(t testing.TB) *stage {
 	var mu sync.Mutex
 	var last *net.UnixConn
 	c.Start = func(socket *os.File) (func() error, func(), error) {
-		f, err := copyOf(socket)
+		f, err := link.Copy(socket)
 		if err != nil {
 			return nil, nil, err
 		}
-		conn, err := unixConn(f)
+		conn, err := link.Unix(f)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -409,7 +407,12 @@ func newStage(t testing.TB) *stage {
 		last = conn
 		mu.Unlock()
 		done := make(chan error, 1)
-		go func() { done <- serve(conn, slog.New(slog.DiscardHandler)) }()
+		o := newOuter(conn, slog.New(slog.DiscardHandler))
+		go func() {
+			err := o.k.Serve(o)
+			o.close()
+			done <- err
+		}()
 		s.starts <- struct{}{}
 		return func() error { return <-done }, func() { conn.Close() }, nil
 	}
@@ -437,7 +440,7 @@ func (s *stage) open(t testing.TB) *Way {
 		}
 		// The half may not be back yet, and the relay may still hold what was just
 		// closed: its release travels by itself.
-		if !errors.Is(err, ErrAway) && !errors.Is(err, path.ErrRefused) || time.Now().After(until) {
+		if !errors.Is(err, link.ErrAway) && !errors.Is(err, path.ErrRefused) || time.Now().After(until) {
 			t.Fatal(err)
 		}
 	}
@@ -539,38 +542,18 @@ func TestAttemptsElsewhere(t *testing.T) {
 	}
 }
 
-// FuzzReadFrame: what is taken is written in the same way again.
-func FuzzReadFrame(f *testing.F) {
-	for _, s := range []frame{
-		{kind: kindCall, op: opHead, id: 1}, {kind: kindNote, op: opFinish, body: []byte("body")},
-		{kind: kindAnswer, op: opOpen, files: 1, id: 1 << 31, body: []byte{0xa0}}, {kind: kindFailure, op: opOpen, id: 7},
-	} {
-		f.Add(bytesOf(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bytes.NewReader(b)
-		got, err := readFrame(r, 1<<10)
-		if err != nil {
-			return
-		}
-		if again := bytesOf(got); !bytes.Equal(again, b[:len(b)-r.Len()]) || len(got.body) > 1<<10 {
-			t.Fatalf("%x became %x", b, again)
-		}
-	})
-}
-
 // FuzzPrivileged holds that no call and no note of a network half does more than
 // SPEC.md says, whatever is in it.
 func FuzzPrivileged(f *testing.F) {
-	seed := func(note bool, o op, v any) {
-		b, err := encode(v)
+	seed := func(note bool, o link.Op, v any) {
+		b, err := link.Encode(v)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(note, byte(o), b)
 	}
 	offer := wire.SignalOffer{SessionID: id(1), Exp: 5, Sealed: []byte("sealed"), HS1: []byte("hs1"), Candidate: "192.0.0.8:1"}
-	for o, v := range map[op]any{
+	for o, v := range map[link.Op]any{
 		opRegister: nil, opHeartbeat: heartbeatCall{envelope.Sum(nil), 1}, opRequest: requestCall{"GET", "http://x", envelope.Sum(nil)},
 		opOffer: offer, opHead: nil, opGenesis: genesisCall{[]byte("g")}, opLearn: learnCall{[][]byte{[]byte("s")}},
 		opConfirm: headMessage{true, 1, envelope.Sum(nil)}, opOwed: owedCall{3}, opHanded: handedCall{3}, opRecorded: nil,
@@ -581,35 +564,33 @@ func FuzzPrivileged(f *testing.F) {
 	seed(true, opFinish, wire.SignalFinish{SessionID: id(1), HS3: []byte("hs3")})
 	seed(true, opGauge, gaugeNote{gaugeOnline, 1})
 	seed(true, opLost, attemptCall{1, 2})
-	calls := []op{opRegister, opHeartbeat, opRequest, opOffer, opHead, opGenesis, opLearn, opConfirm, opOwed, opHanded, opRecorded, opUploaded, opRefused}
+	calls := []link.Op{opRegister, opHeartbeat, opRequest, opOffer, opHead, opGenesis, opLearn, opConfirm, opOwed, opHanded, opRecorded, opUploaded, opRefused}
 	f.Fuzz(func(t *testing.T, note bool, o byte, body []byte) {
 		p := newPrivileged()
 		p.owed = []uplink.Entry{{Seq: 3, Bytes: []byte("three")}}
 		i := &inner{n: New(config(p))}
 		if note {
-			if err := i.note(request{op: op(o), body: body}); err == nil && !slices.Contains([]op{opFinish, opGauge, opLost}, op(o)) {
+			if err := i.Note(link.Request{Op: link.Op(o), Body: body}); err == nil && !slices.Contains([]link.Op{opFinish, opGauge, opLost}, link.Op(o)) {
 				t.Fatalf("note %d was taken", o)
 			}
 			return
 		}
-		r, err := i.call(t.Context(), request{op: op(o), body: body})
-		if r.sent != nil {
-			r.sent()
+		r, err := i.Call(t.Context(), link.Request{Op: link.Op(o), Body: body})
+		if r.Sent != nil {
+			r.Sent()
 		}
 		switch {
 		case err != nil && len(p.asked) > 0:
 			t.Fatalf("call %d was refused, and asked %v", o, p.asked)
-		case err == nil && !slices.Contains(calls, op(o)):
+		case err == nil && !slices.Contains(calls, link.Op(o)):
 			t.Fatalf("call %d was taken", o)
 		case err == nil:
-			if _, err := encode(r.body); err != nil {
+			if _, err := link.Encode(r.Body); err != nil {
 				t.Fatalf("call %d: %v", o, err)
 			}
 		}
 	})
 }
-
-var _ io.Reader = (*fileReader)(nil)
 
 // BenchmarkWay sends datagrams of a full size from the agent's side to the
 // operator's by a relay: by a network half in this process, and by one behind the

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/tucdesk/tucdesk/agent/host/cage"
+	"github.com/tucdesk/tucdesk/agent/host/link"
 )
 
 // Main is the network half's process. It returns when the privileged side is gone.
@@ -15,7 +16,7 @@ func Main() error {
 	if err != nil {
 		return err
 	}
-	if err := Serve(socket, cage.NewLogger(os.Stderr)); !errors.Is(err, ErrAway) {
+	if err := Serve(socket, cage.NewLogger(os.Stderr)); !errors.Is(err, link.ErrAway) {
 		return err
 	}
 	return nil

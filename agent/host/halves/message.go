@@ -4,6 +4,9 @@ import (
 	"errors"
 	"net/netip"
 
+	"golang.org/x/time/rate"
+
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -11,51 +14,60 @@ import (
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// An op names what a call or a note is about. The table is in SPEC.md.
-type op byte
+const (
+	// maxInward and maxOutward bound a frame's body towards the privileged side
+	// and away from it, in bytes. An offer and a bounded batch of statements come
+	// in; a segment of a recording goes out.
+	maxInward  = 256 << 10
+	maxOutward = 9 << 20
+	// callsPerSecond and callsAtOnce bound the calls and notes of the network half:
+	// signing and checking cost time.
+	callsPerSecond = 200
+	callsAtOnce    = 400
+)
 
 // What the network half asks.
 const (
-	opRegister  op = 1
-	opHeartbeat op = 2
-	opRequest   op = 3
-	opOffer     op = 4
-	opHead      op = 5
-	opGenesis   op = 6
-	opLearn     op = 7
-	opConfirm   op = 8
-	opOwed      op = 9
-	opHanded    op = 10
-	opRecorded  op = 11
-	opUploaded  op = 12
-	opRefused   op = 13
+	opRegister  link.Op = 1
+	opHeartbeat link.Op = 2
+	opRequest   link.Op = 3
+	opOffer     link.Op = 4
+	opHead      link.Op = 5
+	opGenesis   link.Op = 6
+	opLearn     link.Op = 7
+	opConfirm   link.Op = 8
+	opOwed      link.Op = 9
+	opHanded    link.Op = 10
+	opRecorded  link.Op = 11
+	opUploaded  link.Op = 12
+	opRefused   link.Op = 13
 )
 
 // What the network half tells.
 const (
-	opFinish op = 32
-	opGauge  op = 33
-	opLost   op = 34
+	opFinish link.Op = 32
+	opGauge  link.Op = 33
+	opLost   link.Op = 34
 )
 
 // What the privileged side asks.
 const (
-	opSetup   op = 64
-	opOpen    op = 65
-	opPermit  op = 66
-	opGather  op = 67
-	opConnect op = 68
-	opRefresh op = 69
-	opRest    op = 70
-	opLast    op = 71
+	opSetup   link.Op = 64
+	opOpen    link.Op = 65
+	opPermit  link.Op = 66
+	opGather  link.Op = 67
+	opConnect link.Op = 68
+	opRefresh link.Op = 69
+	opRest    link.Op = 70
+	opLast    link.Op = 71
 )
 
 // What the privileged side tells.
 const (
-	opMore         op = 96
-	opMoreRecorded op = 97
-	opLeave        op = 98
-	opClose        op = 99
+	opMore         link.Op = 96
+	opMoreRecorded link.Op = 97
+	opLeave        link.Op = 98
+	opClose        link.Op = 99
 )
 
 // signedAnswer is a signed envelope.
@@ -186,26 +198,17 @@ type connectCall struct {
 	Lead        bool             `cbor:"lead"`
 }
 
-// A failure is why a call failed. Text is empty but in a refusal that the operator
-// is to read, which only the privileged side sends.
-type failure struct {
-	Code uint64 `cbor:"code"`
-	Text string `cbor:"text"`
-}
-
 // codeOther is a failure of which nothing more is said.
 const codeOther = 1
 
 const codeRefuse = 3
-
-var errBusy = errors.New("halves: too many calls at once")
 
 // failures are the errors that keep their meaning on the way, by code.
 var failures = []struct {
 	code uint64
 	err  error
 }{
-	{2, errBusy},
+	{2, link.ErrBusy},
 	{4, uplink.ErrHopeless},
 	{5, path.ErrNoDirect},
 	{6, path.ErrCandidate},
@@ -221,25 +224,39 @@ var failures = []struct {
 }
 
 // failureOf says what passes of an error. strict: the privileged side says it.
-func failureOf(err error, strict bool) failure {
+func failureOf(err error, strict bool) link.Failure {
 	var refuse *wire.RefuseError
 	if strict && errors.As(err, &refuse) {
-		return failure{Code: codeRefuse, Text: refuse.Reason}
+		return link.Failure{Code: codeRefuse, Text: refuse.Reason}
 	}
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
-			return failure{Code: f.code}
+			return link.Failure{Code: f.code}
 		}
 	}
-	return failure{Code: codeOther}
+	return link.Failure{Code: codeOther}
 }
 
-// err is the inverse. strict: the privileged side reads it, and no text.
-func (f failure) err(strict bool) error {
+// errorOf is the inverse. strict: the privileged side reads it, and no text.
+func errorOf(f link.Failure, strict bool) error {
 	if f.Code == codeRefuse && !strict {
 		return &wire.RefuseError{Reason: f.Text}
 	}
 	return byCode(f.Code)
+}
+
+// options are those of one side. strict is the privileged one, which bounds what it
+// is asked, says why it refuses, and believes no text.
+func options(strict bool) link.Options {
+	o := link.Options{
+		Inward: maxOutward,
+		Fail:   func(err error) link.Failure { return failureOf(err, strict) },
+		Err:    func(f link.Failure) error { return errorOf(f, strict) },
+	}
+	if strict {
+		o.Inward, o.Rate = maxInward, rate.NewLimiter(callsPerSecond, callsAtOnce)
+	}
+	return o
 }
 
 // byCode gives the error that a code stands for.

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -67,7 +68,7 @@ type Network struct {
 	c Config
 
 	mu   sync.Mutex
-	link *conn // nil while the network half is not there
+	link *link.Conn // nil while the network half is not there
 	ways map[uint64]*Way
 	next uint64
 	over bool // Last was called
@@ -107,7 +108,7 @@ func (n *Network) Run(ctx context.Context) {
 
 // once runs one network half: to its end, or until ctx ends and it rests.
 func (n *Network) once(ctx context.Context) error {
-	ours, theirs, err := pair(unix.SOCK_STREAM)
+	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -117,19 +118,19 @@ func (n *Network) once(ctx context.Context) error {
 		ours.Close()
 		return err
 	}
-	k := newConn(ours, true)
+	k := link.New(ours, options(true))
 	ended := make(chan error, 1)
 	n.rest.Go(func() {
-		err := k.serve(&inner{n: n})
+		err := k.Serve(&inner{n: n})
 		n.gone(k)
 		kill()
-		if werr := wait(); werr != nil && errors.Is(err, ErrAway) {
+		if werr := wait(); werr != nil && errors.Is(err, link.ErrAway) {
 			err = werr
 		}
 		ended <- err
 	})
 	if err := n.setup(ctx, k, kill); err != nil {
-		k.end(err)
+		k.End(err)
 		return <-ended
 	}
 	n.rest.Go(func() { n.remind(k) })
@@ -140,8 +141,8 @@ func (n *Network) once(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), restTime)
 	defer cancel()
-	if _, err := k.call(ctx, opRest, nil, nil); err != nil {
-		k.end(err)
+	if _, err := k.Call(ctx, opRest, nil, nil); err != nil {
+		k.End(err)
 	}
 	n.c.Metrics.Online(0)
 	return nil
@@ -149,14 +150,14 @@ func (n *Network) once(ctx context.Context) error {
 
 // setup tells a new network half what it works for, and has it open again the paths
 // that the last one has left.
-func (n *Network) setup(ctx context.Context, k *conn, kill func()) error {
+func (n *Network) setup(ctx context.Context, k *link.Conn, kill func()) error {
 	ctx, cancel := context.WithTimeout(ctx, setupTime)
 	defer cancel()
 	pins := n.c.Pins
 	if pins == nil {
 		pins = []envelope.Hash{}
 	}
-	if _, err := k.call(ctx, opSetup, setupCall{
+	if _, err := k.Call(ctx, opSetup, setupCall{
 		Team: n.c.Team, API: n.c.APIURL, Rendezvous: n.c.RendezvousURL, Pins: pins,
 		Poll: uint64(n.c.Poll.Milliseconds()), Demo: n.c.Demo,
 	}, nil); err != nil {
@@ -172,7 +173,7 @@ func (n *Network) setup(ctx context.Context, k *conn, kill func()) error {
 }
 
 // gone notes that a network half is not there any more.
-func (n *Network) gone(k *conn) {
+func (n *Network) gone(k *link.Conn) {
 	n.c.Metrics.Online(0)
 	n.mu.Lock()
 	if n.link == k {
@@ -189,25 +190,25 @@ func (n *Network) gone(k *conn) {
 }
 
 // remind passes on that there is something to hand in.
-func (n *Network) remind(k *conn) {
+func (n *Network) remind(k *link.Conn) {
 	for {
 		select {
 		case <-n.c.Inside.More():
-			k.tell(opMore, nil)
+			k.Tell(opMore, nil)
 		case <-n.c.Inside.MoreRecorded():
-			k.tell(opMoreRecorded, nil)
-		case <-k.done:
+			k.Tell(opMoreRecorded, nil)
+		case <-k.Done():
 			return
 		}
 	}
 }
 
 // now gives the connection to the network half.
-func (n *Network) now() (*conn, error) {
+func (n *Network) now() (*link.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.link == nil {
-		return nil, ErrAway
+		return nil, link.ErrAway
 	}
 	return n.link, nil
 }
@@ -229,7 +230,7 @@ func (n *Network) Refresh(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
-	_, err = k.call(ctx, opRefresh, nil, nil)
+	_, err = k.Call(ctx, opRefresh, nil, nil)
 	return err
 }
 
@@ -243,10 +244,10 @@ func (n *Network) Last() {
 	if k != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), lastTime)
 		defer cancel()
-		if _, err := k.call(ctx, opLast, nil, nil); err != nil {
+		if _, err := k.Call(ctx, opLast, nil, nil); err != nil {
 			n.c.Logger.Info("what is owed waits for the next start", "error", err)
 		}
-		k.end(ErrAway)
+		k.End(link.ErrAway)
 		kill()
 	}
 	n.rest.Wait()
@@ -258,11 +259,11 @@ func (n *Network) OpenWay(ctx context.Context, relay string, c cred.Credential) 
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs, err := pair(wayKind)
+	ours, theirs, err := link.Pair(link.Datagrams)
 	if err != nil {
 		return nil, err
 	}
-	w := &Way{UnixConn: ours, n: n, theirs: theirs, relay: relay, cred: c}
+	w := &Way{Packets: link.NewPackets(ours), n: n, theirs: theirs, relay: relay, cred: c, done: make(chan struct{})}
 	n.mu.Lock()
 	n.next++
 	w.id = n.next
@@ -271,13 +272,13 @@ func (n *Network) OpenWay(ctx context.Context, relay string, c cred.Credential) 
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	var a openAnswer
-	files, err := k.call(ctx, opOpen, w.call(false), &a, theirs)
+	files, err := k.Call(ctx, opOpen, w.call(false), &a, theirs)
 	switch {
 	case err != nil:
-	case len(files) != 1 || !isDatagram(files[0]) || !good(a.Addr):
-		closeFiles(files)
-		k.end(fmt.Errorf("%w: the answer to open", ErrProtocol))
-		err = ErrAway
+	case len(files) != 1 || !link.IsUDP(files[0]) || !good(a.Addr):
+		link.CloseFiles(files)
+		k.End(fmt.Errorf("%w: the answer to open", link.ErrProtocol))
+		err = link.ErrAway
 	case !w.opened(a.Addr, files[0]):
 		err = net.ErrClosed
 	}
@@ -285,6 +286,53 @@ func (n *Network) OpenWay(ctx context.Context, relay string, c cred.Credential) 
 		w.Close()
 		return nil, err
 	}
+	return w, nil
+}
+
+// A Kept is a path that outlives the process which had it opened. Credentials print
+// redacted.
+type Kept struct {
+	Relay string // host:port
+	Cred  cred.Credential
+	Addr  netip.AddrPort // where the peer reaches this side
+	Peer  netip.AddrPort
+}
+
+// Kept gives what another process needs to know of the path to have it kept.
+func (w *Way) Kept() Kept {
+	w.mu.Lock()
+	a := w.addr.AddrPort()
+	w.mu.Unlock()
+	k := Kept{Relay: w.relay, Cred: w.cred, Addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}
+	if p := w.Peer(); p != nil {
+		k.Peer = p.AddrPort()
+	}
+	return k
+}
+
+// Adopt keeps a path that an earlier process has had opened and handed on, whose end
+// is somebody else's: a network half opens it again on what it was. It owns the files:
+// the other end of the path's socket, and the socket to the relay.
+func (n *Network) Adopt(k Kept, theirs, sock *os.File) (*Way, error) {
+	if !good(k.Addr) || !good(k.Peer) || !link.IsUDP(sock) {
+		theirs.Close()
+		sock.Close()
+		return nil, fmt.Errorf("%w: a path that is none", link.ErrProtocol)
+	}
+	w := &Way{
+		Packets: link.NewPackets(nil), n: n, theirs: theirs, sock: sock, relay: k.Relay, cred: k.Cred,
+		addr: *net.UDPAddrFromAddrPort(k.Addr), done: make(chan struct{}),
+	}
+	w.SetPeer(net.UDPAddrFromAddrPort(k.Peer))
+	n.mu.Lock()
+	n.next++
+	w.id = n.next
+	n.ways[w.id] = w
+	now := n.link
+	if now != nil {
+		n.rest.Go(func() { w.again(now) })
+	}
+	n.mu.Unlock()
 	return w, nil
 }
 
@@ -299,57 +347,57 @@ type inner struct {
 	segment sync.Mutex // held while a recording's segment is on its way
 }
 
-// call implements side.
-func (i *inner) call(ctx context.Context, r request) (reply, error) {
-	if len(r.files) > 0 {
-		closeFiles(r.files)
-		return reply{}, ErrProtocol
+// Call implements [link.Side].
+func (i *inner) Call(ctx context.Context, r link.Request) (link.Reply, error) {
+	if len(r.Files) > 0 {
+		link.CloseFiles(r.Files)
+		return link.Reply{}, link.ErrProtocol
 	}
 	in := i.n.c.Inside
-	switch r.op {
+	switch r.Op {
 	case opRegister:
-		if err := decode(r.body, nil); err != nil {
-			return reply{}, err
+		if err := link.Decode(r.Body, nil); err != nil {
+			return link.Reply{}, err
 		}
 		b, err := in.Register()
-		return reply{body: signedAnswer{b}}, err
+		return link.Reply{Body: signedAnswer{b}}, err
 	case opHeartbeat:
-		return with(r, func(m heartbeatCall) (any, error) {
+		return link.With(r, func(m heartbeatCall) (any, error) {
 			b, err := in.Heartbeat(m.Registration, m.Seq)
 			return signedAnswer{b}, err
 		})
 	case opRequest:
-		return with(r, func(m requestCall) (any, error) {
+		return link.With(r, func(m requestCall) (any, error) {
 			h, err := in.SignRequest(m.Method, m.URL, m.BodySHA256)
 			return requestAnswer{h}, err
 		})
 	case opOffer:
-		return with(r, func(m wire.SignalOffer) (any, error) {
+		return link.With(r, func(m wire.SignalOffer) (any, error) {
 			ctx, cancel := context.WithTimeout(ctx, offerTime)
 			defer cancel()
 			// It is checked as if it had come from the network: so it has.
 			if _, err := wire.EncodeSignal(m); err != nil {
-				return nil, ErrProtocol
+				return nil, link.ErrProtocol
 			}
 			return in.Offer(ctx, m)
 		})
 	case opHead:
-		if err := decode(r.body, nil); err != nil {
-			return reply{}, err
+		if err := link.Decode(r.Body, nil); err != nil {
+			return link.Reply{}, err
 		}
 		h, known := in.Head()
-		return reply{body: headMessage{known, h.Seq, h.Hash}}, nil
+		return link.Reply{Body: headMessage{known, h.Seq, h.Hash}}, nil
 	case opGenesis:
-		return with(r, func(m genesisCall) (any, error) { return nil, i.n.hopeless(in.Genesis(m.Genesis)) })
+		return link.With(r, func(m genesisCall) (any, error) { return nil, i.n.hopeless(in.Genesis(m.Genesis)) })
 	case opLearn:
-		return with(r, func(m learnCall) (any, error) {
+		return link.With(r, func(m learnCall) (any, error) {
 			if len(m.Statements) > wire.MaxStatements {
-				return nil, ErrProtocol
+				return nil, link.ErrProtocol
 			}
 			return nil, in.Learn(m.Statements)
 		})
 	case opConfirm:
-		return with(r, func(m headMessage) (any, error) { return nil, in.Confirm(wire.Head{Seq: m.Seq, Hash: m.Hash}) })
+		return link.With(r, func(m headMessage) (any, error) { return nil, in.Confirm(wire.Head{Seq: m.Seq, Hash: m.Hash}) })
 	}
 	return i.deliveries(r)
 }
@@ -358,11 +406,11 @@ func (i *inner) call(ctx context.Context, r request) (reply, error) {
 const offerTime = 15 * time.Second
 
 // deliveries are the calls about entries and recordings.
-func (i *inner) deliveries(r request) (reply, error) {
+func (i *inner) deliveries(r link.Request) (link.Reply, error) {
 	in := i.n.c.Inside
-	switch r.op {
+	switch r.Op {
 	case opOwed:
-		return with(r, func(m owedCall) (any, error) {
+		return link.With(r, func(m owedCall) (any, error) {
 			a := owedAnswer{Entries: []owedEntry{}}
 			for _, e := range in.Owed(int(min(m.N, wire.MaxPost))) {
 				a.Entries = append(a.Entries, owedEntry{e.Seq, e.Bytes})
@@ -370,15 +418,15 @@ func (i *inner) deliveries(r request) (reply, error) {
 			return a, nil
 		})
 	case opHanded:
-		return with(r, func(m handedCall) (any, error) {
+		return link.With(r, func(m handedCall) (any, error) {
 			if !owes(in.Owed(wire.MaxPost), m.Seq) {
-				return nil, ErrProtocol
+				return nil, link.ErrProtocol
 			}
 			return nil, in.Handed(m.Seq)
 		})
 	case opRecorded:
-		if err := decode(r.body, nil); err != nil {
-			return reply{}, err
+		if err := link.Decode(r.Body, nil); err != nil {
+			return link.Reply{}, err
 		}
 		// They are long: one at a time.
 		i.segment.Lock()
@@ -387,18 +435,18 @@ func (i *inner) deliveries(r request) (reply, error) {
 		if !ok {
 			a.Manifest, a.Segment = []byte{}, []byte{}
 		}
-		return reply{body: a, sent: i.segment.Unlock}, nil
+		return link.Reply{Body: a, Sent: i.segment.Unlock}, nil
 	case opUploaded:
-		return with(r, func(m segmentCall) (any, error) {
+		return link.With(r, func(m segmentCall) (any, error) {
 			return nil, in.Uploaded(uplink.Segment{Session: m.Session, N: m.N})
 		})
 	case opRefused:
-		return with(r, func(m segmentCall) (any, error) {
+		return link.With(r, func(m segmentCall) (any, error) {
 			in.Refused(uplink.Segment{Session: m.Session, N: m.N}, byCode(m.Code))
 			return nil, nil
 		})
 	}
-	return reply{}, ErrProtocol
+	return link.Reply{}, link.ErrProtocol
 }
 
 // owes reports whether a number is among the entries that a batch can hold: what
@@ -412,16 +460,6 @@ func owes(batch []uplink.Entry, seq uint64) bool {
 	return false
 }
 
-// with decodes a call's body, and answers with what f gives.
-func with[M any](r request, f func(M) (any, error)) (reply, error) {
-	var m M
-	if err := decode(r.body, &m); err != nil {
-		return reply{}, err
-	}
-	v, err := f(m)
-	return reply{body: v}, err
-}
-
 // hopeless ends the agent when the team is one that it must not join.
 func (n *Network) hopeless(err error) error {
 	if errors.Is(err, uplink.ErrHopeless) {
@@ -430,38 +468,38 @@ func (n *Network) hopeless(err error) error {
 	return err
 }
 
-// note implements side.
-func (i *inner) note(r request) error {
-	if len(r.files) > 0 {
-		closeFiles(r.files)
-		return ErrProtocol
+// Note implements [link.Side].
+func (i *inner) Note(r link.Request) error {
+	if len(r.Files) > 0 {
+		link.CloseFiles(r.Files)
+		return link.ErrProtocol
 	}
-	switch r.op {
+	switch r.Op {
 	case opFinish:
 		var f wire.SignalFinish
-		if err := decode(r.body, &f); err != nil {
+		if err := link.Decode(r.Body, &f); err != nil {
 			return err
 		}
 		if _, err := wire.EncodeSignal(f); err != nil {
-			return ErrProtocol
+			return link.ErrProtocol
 		}
 		i.n.c.Inside.Finish(f)
 		return nil
 	case opGauge:
 		var g gaugeNote
-		if err := decode(r.body, &g); err != nil {
+		if err := link.Decode(r.Body, &g); err != nil {
 			return err
 		}
 		return i.gauge(g)
 	case opLost:
 		var a attemptCall
-		if err := decode(r.body, &a); err != nil {
+		if err := link.Decode(r.Body, &a); err != nil {
 			return err
 		}
 		i.n.lost(a)
 		return nil
 	}
-	return ErrProtocol
+	return link.ErrProtocol
 }
 
 func (i *inner) gauge(g gaugeNote) error {
@@ -477,7 +515,7 @@ func (i *inner) gauge(g gaugeNote) error {
 	case g.Gauge == gaugeHead:
 		m.Head(float64(g.Value))
 	default:
-		return ErrProtocol
+		return link.ErrProtocol
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -33,20 +34,30 @@ const (
 var errSetup = errors.New("halves: not set up, or set up twice")
 
 // Serve is the network half: it works for the privileged side at the other end of
-// the socket until that is gone.
+// the socket until that is gone. Then its process must end at once: the paths are left
+// as they are, for the next network half, which may have them already.
 func Serve(socket *os.File, logger *slog.Logger) error {
-	c, err := unixConn(socket)
+	c, err := link.Unix(socket)
 	if err != nil {
 		return err
 	}
-	return serve(c, logger)
+	o := newOuter(c, logger)
+	go o.k.Serve(o)
+	<-o.k.Done()
+	return o.k.Err()
 }
 
-func serve(c *net.UnixConn, logger *slog.Logger) error {
-	k := newConn(c, false)
-	o := &outer{k: k, logger: logger, ways: map[uint64]*forward{}, more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1)}
+func newOuter(c *net.UnixConn, logger *slog.Logger) *outer {
+	o := &outer{
+		k: link.New(c, options(false)), logger: logger, ways: map[uint64]*forward{},
+		more: make(chan struct{}, 1), moreRecorded: make(chan struct{}, 1),
+	}
 	o.ctx, o.stop = context.WithCancel(context.Background())
-	err := k.serve(o)
+	return o
+}
+
+// close ends what is left of a network half that is no process of its own.
+func (o *outer) close() {
 	o.stop()
 	o.running.Wait()
 	o.mu.Lock()
@@ -56,12 +67,11 @@ func serve(c *net.UnixConn, logger *slog.Logger) error {
 	for _, f := range ways {
 		f.close()
 	}
-	return err
 }
 
-// outer is the network half. It implements side and, for its uplink, uplink.Inside.
+// outer is the network half. It implements link.Side and, for its uplink, uplink.Inside.
 type outer struct {
-	k       *conn
+	k       *link.Conn
 	logger  *slog.Logger
 	ctx     context.Context // of the uplink's loops
 	stop    context.CancelFunc
@@ -87,7 +97,7 @@ func (o *outer) setup(s setupCall) error {
 		return errSetup
 	}
 	gauge := func(which uint64) func(float64) {
-		return func(v float64) { o.k.tell(opGauge, gaugeNote{which, uint64(v)}) }
+		return func(v float64) { o.k.Tell(opGauge, gaugeNote{which, uint64(v)}) }
 	}
 	o.uplink = uplink.New(uplink.Config{
 		Team: s.Team, API: api, Inside: o, Online: func() {}, Logger: o.logger,
@@ -116,21 +126,21 @@ func (o *outer) ready() (*uplink.Uplink, error) {
 	return o.uplink, nil
 }
 
-// call implements side.
-func (o *outer) call(ctx context.Context, r request) (reply, error) {
-	if r.op == opSetup {
-		return with(r, func(m setupCall) (any, error) { return nil, o.setup(m) })
+// Call implements [link.Side].
+func (o *outer) Call(ctx context.Context, r link.Request) (link.Reply, error) {
+	if r.Op == opSetup {
+		return link.With(r, func(m setupCall) (any, error) { return nil, o.setup(m) })
 	}
 	u, err := o.ready()
 	if err != nil {
-		closeFiles(r.files)
-		return reply{}, err
+		link.CloseFiles(r.Files)
+		return link.Reply{}, err
 	}
-	switch r.op {
+	switch r.Op {
 	case opOpen:
 		return o.open(ctx, u, r)
 	case opPermit:
-		return with(r, func(m permitCall) (any, error) {
+		return link.With(r, func(m permitCall) (any, error) {
 			f, err := o.way(m.Way)
 			if err != nil {
 				return nil, err
@@ -138,7 +148,7 @@ func (o *outer) call(ctx context.Context, r request) (reply, error) {
 			return nil, f.permit(ctx, m.Peer)
 		})
 	case opGather:
-		return with(r, func(m attemptCall) (any, error) {
+		return link.With(r, func(m attemptCall) (any, error) {
 			f, err := o.way(m.Way)
 			if err != nil {
 				return nil, err
@@ -147,7 +157,7 @@ func (o *outer) call(ctx context.Context, r request) (reply, error) {
 			return gatherAnswer{d}, err
 		})
 	case opConnect:
-		return with(r, func(m connectCall) (any, error) {
+		return link.With(r, func(m connectCall) (any, error) {
 			f, err := o.way(m.Way)
 			if err != nil {
 				return nil, err
@@ -155,45 +165,45 @@ func (o *outer) call(ctx context.Context, r request) (reply, error) {
 			return nil, f.connect(ctx, m)
 		})
 	case opRefresh:
-		return reply{}, u.Refresh(ctx)
+		return link.Reply{}, u.Refresh(ctx)
 	case opRest:
 		o.stop()
 		o.running.Wait()
-		return reply{}, nil
+		return link.Reply{}, nil
 	case opLast:
 		u.Last()
-		return reply{}, nil
+		return link.Reply{}, nil
 	}
-	closeFiles(r.files)
-	return reply{}, ErrProtocol
+	link.CloseFiles(r.Files)
+	return link.Reply{}, link.ErrProtocol
 }
 
-// note implements side.
-func (o *outer) note(r request) error {
-	closeFiles(r.files)
-	switch r.op {
+// Note implements [link.Side].
+func (o *outer) Note(r link.Request) error {
+	link.CloseFiles(r.Files)
+	switch r.Op {
 	case opMore:
 		wake(o.more)
-		return decode(r.body, nil)
+		return link.Decode(r.Body, nil)
 	case opMoreRecorded:
 		wake(o.moreRecorded)
-		return decode(r.body, nil)
+		return link.Decode(r.Body, nil)
 	}
 	var a attemptCall
-	if err := decode(r.body, &a); err != nil {
+	if err := link.Decode(r.Body, &a); err != nil {
 		return err
 	}
 	o.mu.Lock()
 	f := o.ways[a.Way]
-	if r.op == opClose && o.ways != nil {
+	if r.Op == opClose && o.ways != nil {
 		delete(o.ways, a.Way)
 	}
 	o.mu.Unlock()
 	switch {
-	case r.op != opClose && r.op != opLeave:
-		return ErrProtocol
+	case r.Op != opClose && r.Op != opLeave:
+		return link.ErrProtocol
 	case f == nil:
-	case r.op == opClose:
+	case r.Op == opClose:
 		go f.close()
 	default:
 		go f.leave(a.Attempt)
@@ -220,33 +230,33 @@ func (o *outer) way(id uint64) (*forward, error) {
 
 // open opens a path through a relay, or again the one that another network half has
 // left, and forwards between it and the session's socket.
-func (o *outer) open(ctx context.Context, u *uplink.Uplink, r request) (reply, error) {
+func (o *outer) open(ctx context.Context, u *uplink.Uplink, r link.Request) (link.Reply, error) {
 	var m openCall
-	if err := decode(r.body, &m); err != nil || len(r.files) == 0 || m.Again != (len(r.files) == 2) {
-		closeFiles(r.files)
-		return reply{}, ErrProtocol
+	if err := link.Decode(r.Body, &m); err != nil || len(r.Files) == 0 || m.Again != (len(r.Files) == 2) {
+		link.CloseFiles(r.Files)
+		return link.Reply{}, link.ErrProtocol
 	}
-	session, err := unixConn(r.files[0])
+	session, err := link.Unix(r.Files[0])
 	if err != nil {
-		closeFiles(r.files[1:])
-		return reply{}, err
+		link.CloseFiles(r.Files[1:])
+		return link.Reply{}, err
 	}
 	if !o.reserve(m.Way) {
 		session.Close()
-		closeFiles(r.files[1:])
-		return reply{}, errBusy
+		link.CloseFiles(r.Files[1:])
+		return link.Reply{}, link.ErrBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	var sock *net.UDPConn
 	if m.Again {
-		sock, err = udpConn(r.files[1])
+		sock, err = link.UDP(r.Files[1])
 	} else {
 		sock, err = path.DialRelay(ctx, m.Relay)
 	}
 	var kept *os.File
 	if err == nil && !m.Again {
-		kept, err = copyOf(sock)
+		kept, err = link.Copy(sock)
 	}
 	var s *path.Switch
 	if err == nil {
@@ -255,21 +265,21 @@ func (o *outer) open(ctx context.Context, u *uplink.Uplink, r request) (reply, e
 	if err != nil {
 		o.release(m.Way)
 		session.Close()
-		closeFiles([]*os.File{kept})
-		return reply{}, err
+		link.CloseFiles([]*os.File{kept})
+		return link.Reply{}, err
 	}
 	f := newForward(o.k, m.Way, session, s)
 	if !o.keep(m.Way, f) {
 		f.close()
-		closeFiles([]*os.File{kept})
-		return reply{}, net.ErrClosed
+		link.CloseFiles([]*os.File{kept})
+		return link.Reply{}, net.ErrClosed
 	}
 	f.start()
 	a := openAnswer{Addr: s.LocalRelayed().(*net.UDPAddr).AddrPort()}
 	if kept == nil {
-		return reply{body: a}, nil
+		return link.Reply{Body: a}, nil
 	}
-	return reply{body: a, files: []*os.File{kept}}, nil
+	return link.Reply{Body: a, Files: []*os.File{kept}}, nil
 }
 
 // reserve makes sure that a way is opened once.
@@ -301,16 +311,16 @@ func (o *outer) keep(id uint64, f *forward) bool {
 }
 
 // ask is a call to the privileged side.
-func (o *outer) ask(ctx context.Context, op op, in, out any) error {
+func (o *outer) ask(ctx context.Context, op link.Op, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	files, err := o.k.call(ctx, op, in, out)
-	closeFiles(files)
+	files, err := o.k.Call(ctx, op, in, out)
+	link.CloseFiles(files)
 	return err
 }
 
 // do is ask without a caller who may go away.
-func (o *outer) do(op op, in, out any) error { return o.ask(context.Background(), op, in, out) }
+func (o *outer) do(op link.Op, in, out any) error { return o.ask(context.Background(), op, in, out) }
 
 // Register implements uplink.Inside.
 func (o *outer) Register() ([]byte, error) {
@@ -337,12 +347,12 @@ func (o *outer) SignRequest(method, url string, body [32]byte) (string, error) {
 func (o *outer) Offer(ctx context.Context, m wire.SignalOffer) (a wire.SignalAnswer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, offerTime)
 	defer cancel()
-	_, err = o.k.call(ctx, opOffer, m, &a)
+	_, err = o.k.Call(ctx, opOffer, m, &a)
 	return a, err
 }
 
 // Finish implements uplink.Inside.
-func (o *outer) Finish(f wire.SignalFinish) { o.k.tell(opFinish, f) }
+func (o *outer) Finish(f wire.SignalFinish) { o.k.Tell(opFinish, f) }
 
 // Head implements uplink.Inside.
 func (o *outer) Head() (wire.Head, bool) {

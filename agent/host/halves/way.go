@@ -9,31 +9,29 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
 
-// patience is how long a datagram waits for room in its session's socket before it
-// is lost, as on any network.
-const patience = 20 * time.Millisecond
-
 // A Way is a path to one peer that the network half has opened, as a
 // [net.PacketConn]. It stands while the network half is started again: what is sent
 // meanwhile is lost, or late. It is safe for concurrent use.
+//
+// The end that is read and written may be handed to another process; the Way then
+// is what keeps the path. See [Way.Hand] and [Network.Adopt].
 type Way struct {
-	*net.UnixConn // this end; the network half forwards at the other
+	*link.Packets // this end; the network half forwards at the other
 
 	n      *Network
 	id     uint64
 	theirs *os.File // the other end, for the next network half
 	relay  string
 	cred   cred.Credential
-
-	peer atomic.Pointer[net.UDPAddr] // of Permit; nil until then
+	done   chan struct{} // closed when it is over
 
 	mu      sync.Mutex
 	over    bool
@@ -81,16 +79,16 @@ func (w *Way) Permit(ctx context.Context, peer net.Addr) error {
 	if err != nil {
 		return err
 	}
-	if _, err := k.call(ctx, opPermit, permitCall{w.id, want}, nil); err != nil {
+	if _, err := k.Call(ctx, opPermit, permitCall{w.id, want}, nil); err != nil {
 		return err
 	}
-	w.peer.Store(net.UDPAddrFromAddrPort(want))
+	w.SetPeer(net.UDPAddrFromAddrPort(want))
 	return nil
 }
 
 // again has a new network half open the path on what the last one has left, as long
 // as there are both.
-func (w *Way) again(k *conn) {
+func (w *Way) again(k *link.Conn) {
 	wait := againFirst
 	for {
 		left, was := w.left()
@@ -99,16 +97,16 @@ func (w *Way) again(k *conn) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), openTime)
 		var a openAnswer
-		files, err := k.call(ctx, opOpen, w.call(true), &a, left...)
-		closeFiles(left)
-		closeFiles(files)
+		files, err := k.Call(ctx, opOpen, w.call(true), &a, left...)
+		link.CloseFiles(left)
+		link.CloseFiles(files)
 		if err == nil && a.Addr != was {
 			cancel()
 			w.Close() // the peer can't find us there
 			return
 		}
-		if peer := w.peer.Load(); err == nil && peer != nil {
-			_, err = k.call(ctx, opPermit, permitCall{w.id, peer.AddrPort()}, nil)
+		if peer := w.Peer(); err == nil && peer != nil {
+			_, err = k.Call(ctx, opPermit, permitCall{w.id, peer.AddrPort()}, nil)
 		}
 		cancel()
 		if err == nil {
@@ -117,7 +115,7 @@ func (w *Way) again(k *conn) {
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, againMost)
-		case <-k.done:
+		case <-k.Done():
 			return
 		}
 	}
@@ -132,9 +130,9 @@ func (w *Way) left() (files []*os.File, addr netip.AddrPort) {
 		return nil, addr
 	}
 	for _, f := range []*os.File{w.theirs, w.sock} {
-		c, err := copyOf(f)
+		c, err := link.Copy(f)
 		if err != nil {
-			closeFiles(files)
+			link.CloseFiles(files)
 			return nil, addr
 		}
 		files = append(files, c)
@@ -143,44 +141,24 @@ func (w *Way) left() (files []*os.File, addr netip.AddrPort) {
 	return files, netip.AddrPortFrom(own.Addr().Unmap(), own.Port())
 }
 
-// ReadFrom implements [net.PacketConn]. Every datagram comes from the peer, as far
-// as is told here: only what is sealed above tells who sent it.
-func (w *Way) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, err := w.UnixConn.Read(p)
+// Done is closed when the path is over.
+func (w *Way) Done() <-chan struct{} { return w.done }
+
+// Hand gives all that keeps the path, for another process: this end, which is not
+// ours any more, the other end, and the socket to the relay. They are the caller's.
+func (w *Way) Hand() ([]*os.File, error) {
+	ours, err := link.Copy(w.UnixConn)
 	if err != nil {
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			err = net.ErrClosed
-		}
-		return 0, nil, err
+		return nil, err
 	}
-	from := w.peer.Load()
-	if from == nil {
-		return 0, nil, net.ErrClosed // nothing was to come before
+	left, _ := w.left()
+	if left == nil {
+		ours.Close()
+		return nil, net.ErrClosed
 	}
-	return n, from, nil
+	w.UnixConn.Close()
+	return append([]*os.File{ours}, left...), nil
 }
-
-// WriteTo implements [net.PacketConn]. It goes to the one peer, and waits no longer
-// than patience for a network half that does not read.
-func (w *Way) WriteTo(p []byte, _ net.Addr) (int, error) {
-	if len(p) > path.MaxDatagram {
-		return 0, path.ErrTooLong
-	}
-	if err := w.UnixConn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-		return 0, net.ErrClosed
-	}
-	_, err := w.UnixConn.Write(p)
-	if errors.Is(err, net.ErrClosed) {
-		return 0, net.ErrClosed
-	}
-	return len(p), nil // lost, if so
-}
-
-// SetDeadline implements [net.PacketConn].
-func (w *Way) SetDeadline(t time.Time) error { return w.UnixConn.SetReadDeadline(t) }
-
-// SetWriteDeadline implements [net.PacketConn]: writes have their own.
-func (w *Way) SetWriteDeadline(time.Time) error { return nil }
 
 // Close ends the path, and has it released.
 func (w *Way) Close() error {
@@ -190,6 +168,7 @@ func (w *Way) Close() error {
 		return nil
 	}
 	w.over = true
+	close(w.done)
 	w.theirs.Close()
 	if w.sock != nil {
 		w.sock.Close()
@@ -201,7 +180,10 @@ func (w *Way) Close() error {
 	k := w.n.link
 	w.n.mu.Unlock()
 	if k != nil {
-		k.tell(opClose, attemptCall{Way: w.id})
+		k.Tell(opClose, attemptCall{Way: w.id})
+	}
+	if w.UnixConn == nil {
+		return nil // adopted
 	}
 	return w.UnixConn.Close()
 }
@@ -209,7 +191,7 @@ func (w *Way) Close() error {
 // attempt is one try at a direct path, which the network half makes.
 type attempt struct {
 	w     *Way
-	k     *conn
+	k     *link.Conn
 	id    uint64
 	local path.Description
 	once  sync.Once
@@ -232,7 +214,7 @@ func (w *Way) Gather(ctx context.Context) (direct.Attempt, error) {
 	w.attempt = a
 	w.mu.Unlock()
 	var got gatherAnswer
-	_, err = k.call(ctx, opGather, attemptCall{w.id, a.id}, &got)
+	_, err = k.Call(ctx, opGather, attemptCall{w.id, a.id}, &got)
 	if err == nil {
 		// What it names is told to the peer. Whether it may be is what an honest
 		// side asks of itself, and the peer asks again.
@@ -242,7 +224,7 @@ func (w *Way) Gather(ctx context.Context) (direct.Attempt, error) {
 	case err == nil:
 		a.local = got.Description
 		return a, nil
-	case errors.Is(err, ErrAway), errors.Is(err, path.ErrCandidate):
+	case errors.Is(err, link.ErrAway), errors.Is(err, path.ErrCandidate):
 		err = path.ErrNoDirect
 	}
 	a.Close()
@@ -259,8 +241,8 @@ func (a *attempt) Connect(ctx context.Context, peer path.Description, lead bool)
 	if err := peer.Check(a.w.n.c.Demo); err != nil {
 		return err
 	}
-	_, err := a.k.call(ctx, opConnect, connectCall{a.w.id, a.id, peer, lead}, nil)
-	if errors.Is(err, ErrAway) {
+	_, err := a.k.Call(ctx, opConnect, connectCall{a.w.id, a.id, peer, lead}, nil)
+	if errors.Is(err, link.ErrAway) {
 		return path.ErrNoDirect
 	}
 	return err
@@ -272,7 +254,7 @@ func (a *attempt) Lost() <-chan struct{} { return a.gone }
 // Close implements direct.Attempt.
 func (a *attempt) Close() {
 	a.w.lose(a.id)
-	a.k.tell(opLeave, attemptCall{a.w.id, a.id})
+	a.k.Tell(opLeave, attemptCall{a.w.id, a.id})
 }
 
 // lose ends an attempt; 0: whatever it is.

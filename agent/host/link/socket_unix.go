@@ -1,6 +1,6 @@
 //go:build unix
 
-package halves
+package link
 
 import (
 	"fmt"
@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wayBuffer is what a session's socket holds each way, in bytes of the kernel's
+// datagramBuffer is what a session's socket holds each way, in bytes of the kernel's
 // count: some hundred datagrams.
-const wayBuffer = 512 << 10
+const datagramBuffer = 512 << 10
 
-// pair makes a socket pair: ours as a connection, theirs as a file to be handed over.
-func pair(kind int) (ours *net.UnixConn, theirs *os.File, err error) {
+// Pair makes a socket pair: ours as a connection, theirs as a file to be handed over.
+func Pair(kind int) (ours *net.UnixConn, theirs *os.File, err error) {
 	syscall.ForkLock.RLock() // no program that starts now inherits them
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err == nil {
@@ -25,26 +25,26 @@ func pair(kind int) (ours *net.UnixConn, theirs *os.File, err error) {
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, nil, fmt.Errorf("halves: socketpair: %w", err)
+		return nil, nil, fmt.Errorf("link: socketpair: %w", err)
 	}
 	for _, fd := range fds {
 		if kind != unix.SOCK_STREAM {
 			// Less is slower, no more.
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, wayBuffer)
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, wayBuffer)
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, datagramBuffer)
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, datagramBuffer)
 		}
 	}
 	theirs = os.NewFile(uintptr(fds[1]), "other half")
-	if ours, err = unixConn(os.NewFile(uintptr(fds[0]), "this half")); err != nil {
+	if ours, err = Unix(os.NewFile(uintptr(fds[0]), "this half")); err != nil {
 		theirs.Close()
 		return nil, nil, err
 	}
 	return ours, theirs, nil
 }
 
-// unixConn makes a connection of a socket that was inherited or received, and
+// Unix makes a connection of a socket that was inherited or received, and
 // closes the file.
-func unixConn(f *os.File) (*net.UnixConn, error) {
+func Unix(f *os.File) (*net.UnixConn, error) {
 	c, err := fileConn(f)
 	if err != nil {
 		return nil, err
@@ -52,13 +52,13 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		c.Close()
-		return nil, fmt.Errorf("halves: the socket is of another kind (%s)", c.LocalAddr().Network())
+		return nil, fmt.Errorf("link: the socket is of another kind (%s)", c.LocalAddr().Network())
 	}
 	return u, nil
 }
 
-// udpConn is likewise, for a socket to a relay.
-func udpConn(f *os.File) (*net.UDPConn, error) {
+// UDP is likewise, for a socket to a relay.
+func UDP(f *os.File) (*net.UDPConn, error) {
 	c, err := fileConn(f)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func udpConn(f *os.File) (*net.UDPConn, error) {
 	u, ok := c.(*net.UDPConn)
 	if !ok || u.RemoteAddr() == nil {
 		c.Close()
-		return nil, fmt.Errorf("halves: no connected UDP socket")
+		return nil, fmt.Errorf("link: no connected UDP socket")
 	}
 	return u, nil
 }
@@ -75,14 +75,14 @@ func fileConn(f *os.File) (net.Conn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
-		return nil, fmt.Errorf("halves: %w", err)
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	return c, nil
 }
 
-// isDatagram reports whether a descriptor that the network half has sent is a
+// IsUDP reports whether a descriptor that the network half has sent is a
 // socket for datagrams of an IP network. It is kept, never read or written.
-func isDatagram(f *os.File) bool {
+func IsUDP(f *os.File) bool {
 	fd := int(f.Fd())
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_DGRAM {
@@ -99,8 +99,8 @@ func isDatagram(f *os.File) bool {
 	return false
 }
 
-// copyOf duplicates a descriptor.
-func copyOf(f interface {
+// Copy duplicates a descriptor.
+func Copy(f interface {
 	SyscallConn() (syscall.RawConn, error)
 }) (*os.File, error) {
 	raw, err := f.SyscallConn()
