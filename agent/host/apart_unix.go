@@ -23,7 +23,7 @@ func program(c Config) cage.Program {
 }
 
 // apart makes the network half a process of its own.
-func (h *Host) apart(in *half, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
+func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
 	c := h.c
 	if h.start == nil {
 		h.start = program(c).Start

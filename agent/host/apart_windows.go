@@ -9,7 +9,7 @@ import (
 // checkApart has nothing to check: the agent does not run here.
 func checkApart(Config) error { return nil }
 
-func (*Host) apart(*half, func(), context.CancelCauseFunc) (networkHalf, error) {
+func (*Host) apart(*inside, func(), context.CancelCauseFunc) (networkHalf, error) {
 	return nil, process.ErrUnsupported
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tucdesk/tucdesk/agent/host/process"
-	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -23,18 +21,18 @@ const maxStaleHigh = time.Hour
 // is not used yet.
 type task struct {
 	command  token.Command
-	tty      *channel.TTY
 	roster   *roster.Roster
 	verdict  policy.Verdict
 	approved []ledger.Item // what the ledger must take before it runs
-	track    *recorder.Track
-	recorded string // what the operator hears of the recording
+
+	id        uint64 // among those of its session
+	committed bool
 }
 
 // decide is step 6 and 7 for one channel of an admitted session. The task is
 // never nil.
 func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessage) (*task, *refusal) {
-	t := &task{tty: m.TTY, command: token.Command{
+	t := &task{command: token.Command{
 		V: token.Version, Argv: m.Argv, Cwd: m.Cwd, Env: m.Env, Stdin: m.Stdin, Salt: m.Salt,
 	}}
 	if t.command.Stdin == "" {
@@ -248,16 +246,4 @@ func checkEnv(t *task) *refusal {
 		}
 	}
 	return nil
-}
-
-// spec is the task as the process package takes it.
-func (t *task) spec() process.Spec {
-	s := process.Spec{
-		Argv: t.command.Argv, Dir: t.command.Cwd, Env: t.command.Env,
-		Stdin: t.command.Stdin != token.StdinNone && t.command.Stdin != token.StdinTTY,
-	}
-	if t.tty != nil {
-		s.TTY = &process.TTY{Size: process.Size{Cols: t.tty.Cols, Rows: t.tty.Rows}, Term: t.tty.Term}
-	}
-	return s
 }

@@ -5,18 +5,20 @@
 // agent believes signatures that chain to the roster pinned by team_fp, its own
 // clock and its own ledger. A server's grant is needed and never enough.
 //
-// The agent is cut in two:
+// The agent is cut in three:
 //
-//   - the session half holds the keys: team (roster), checker (trust.md 2.4),
-//     sessions and live (handshake, channels, programs), evidence (audit
-//     entries), package presence (signs registrations, heartbeats and requests);
+//   - the keeper, this package, has the identity, the roster (team), the checks of
+//     trust.md 2.4 (checker), the ledger and the audit entries (evidence). A ward is
+//     what it has of one session;
+//   - a session half, package live, has one session's keys, channels, programs and
+//     recording. What it may ask of the keeper is live.Keeper;
 //   - the network half, package uplink, holds sockets: rendezvous, roster polls,
 //     upload of entries, paths. It forwards sealed bytes and decides nothing.
-//     What it may ask of the session half is uplink.Inside, what it is asked is
-//     the interface outside.
+//     What it may ask of the keeper is uplink.Inside, what it is asked is the
+//     interface outside.
 //
 // With Config.Network the network half is a process of its own (package halves),
-// confined (package cage), and sessions outlive it. Without, both are in this one.
+// confined (package cage), and sessions outlive it. Without, all are in this one.
 //
 // Invariants:
 //   - nothing runs before the checks 1 to 8 of trust.md 2.4, in that order; the

@@ -98,11 +98,12 @@ func (e *evidence) intent(a *admission, t *task) error {
 	return e.keep(false, entry)
 }
 
-// outcome says how it ended, or that it could not start.
-func (e *evidence) outcome(a *admission, t *task, x process.Exit, reason string) error {
-	entry := e.entry(audit.Exec, a, t.roster)
-	entry.Action, entry.Command.Tier = actionExit, t.verdict.Tier
-	entry.Policy.Effect, entry.Policy.Rule = t.verdict.Effect.String(), t.verdict.Rule
+// outcome says how it ended, or that it could not start. r is the roster that it was
+// judged by.
+func (e *evidence) outcome(a *admission, r *roster.Roster, f facts, x process.Exit, reason string) error {
+	entry := e.entry(audit.Exec, a, r)
+	entry.Action, entry.Command.Tier = actionExit, f.Tier
+	entry.Policy.Effect, entry.Policy.Rule = f.Effect, f.Rule
 	entry.Outcome = audit.Outcome{Exit: int64(x.Code), Signal: x.Signal, Reason: cut(reason, 1024)}
 	return e.keep(true, entry)
 }

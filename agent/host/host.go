@@ -16,7 +16,6 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/presence"
 	"github.com/tucdesk/tucdesk/agent/host/process"
-	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
@@ -212,7 +211,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
 		offers:  rate.NewLimiter(offersPerSecond, offersAtOnce),
-		opening: map[token.ID]bool{}, half: map[token.ID]*halfOpen{}, live: map[token.ID]*live{},
+		opening: map[token.ID]bool{}, half: map[token.ID]*ward{}, live: map[token.ID]*ward{},
 		evidence: &evidence{
 			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,
 			refusals: rate.NewLimiter(1, 60), fail: fail,
@@ -221,8 +220,11 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	t.changed = s.recheck
 	var err error
-	if s.recorder, err = recorder.Open(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity, logger); err != nil {
+	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity); err != nil {
 		return nil, nil, err
+	}
+	if err := s.spool.Damage(); err != nil {
+		logger.Error("recordings of an earlier run can't be read and are left where they are", "error", err)
 	}
 	if err := t.open(); err != nil {
 		return nil, nil, err
@@ -231,7 +233,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &half{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
+	in := &inside{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
 		Identity: identity, Roster: t.newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now,
 	}}
 	n, err := h.network(in, ready, end)
@@ -247,7 +249,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 
 // network makes the network half, in this process or in one of its own, and lets the
 // sessions reach it.
-func (h *Host) network(in *half, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
+func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
 	c := h.c
 	ready = sync.OnceFunc(ready)
 	if c.Network != nil || h.start != nil {
@@ -278,8 +280,8 @@ func (h *Host) network(in *half, ready func(), end context.CancelCauseFunc) (net
 	return n, nil
 }
 
-// half is the session half as the network half sees it.
-type half struct {
+// inside is the privileged side as the network half sees it.
+type inside struct {
 	*presence.Signer
 	*sessions
 	team   *team
@@ -287,7 +289,7 @@ type half struct {
 }
 
 // Head implements uplink.Inside.
-func (h *half) Head() (wire.Head, bool) {
+func (h *inside) Head() (wire.Head, bool) {
 	r := h.team.newest()
 	if r == nil {
 		return wire.Head{}, false
@@ -296,16 +298,16 @@ func (h *half) Head() (wire.Head, bool) {
 }
 
 // Genesis implements uplink.Inside.
-func (h *half) Genesis(b []byte) error { return h.team.found(b) }
+func (h *inside) Genesis(b []byte) error { return h.team.found(b) }
 
 // Learn implements uplink.Inside.
-func (h *half) Learn(statements [][]byte) error { return h.team.learn(statements) }
+func (h *inside) Learn(statements [][]byte) error { return h.team.learn(statements) }
 
 // Confirm implements uplink.Inside.
-func (h *half) Confirm(head wire.Head) error { return h.team.confirm(roster.Head(head)) }
+func (h *inside) Confirm(head wire.Head) error { return h.team.confirm(roster.Head(head)) }
 
 // Owed implements uplink.Inside.
-func (h *half) Owed(n int) (owed []uplink.Entry) {
+func (h *inside) Owed(n int) (owed []uplink.Entry) {
 	for _, e := range h.outbox.Pending(n) {
 		owed = append(owed, uplink.Entry{Seq: e.Seq, Bytes: e.Bytes})
 	}
@@ -313,10 +315,10 @@ func (h *half) Owed(n int) (owed []uplink.Entry) {
 }
 
 // More implements uplink.Inside.
-func (h *half) More() <-chan struct{} { return h.outbox.More() }
+func (h *inside) More() <-chan struct{} { return h.outbox.More() }
 
 // Handed implements uplink.Inside.
-func (h *half) Handed(seq uint64) error {
+func (h *inside) Handed(seq uint64) error {
 	err := h.outbox.Ack(seq)
 	if err != nil {
 		h.fail(err)
@@ -326,37 +328,37 @@ func (h *half) Handed(seq uint64) error {
 
 // Recorded implements uplink.Inside. What can't be read any more is left where it
 // is, and told of.
-func (h *half) Recorded() (uplink.Segment, bool) {
+func (h *inside) Recorded() (uplink.Segment, bool) {
 	for {
-		p, ok := h.recorder.Next()
+		p, ok := h.spool.Next()
 		if !ok {
 			return uplink.Segment{}, false
 		}
-		manifest, err := h.recorder.Manifest(p)
+		manifest, err := h.spool.Manifest(p)
 		var b []byte
 		if err == nil {
-			b, err = h.recorder.Segment(p)
+			b, err = h.spool.Segment(p)
 		}
 		if err == nil {
 			return uplink.Segment{Session: p.SessionID, N: p.N, Manifest: manifest, Bytes: b}, true
 		}
 		h.logger.Error("a recording's segment can't be read", "session", p.SessionID, "n", p.N, "error", err)
-		h.recorder.SetAside(p, err)
+		h.spool.SetAside(p, err)
 	}
 }
 
 // MoreRecorded implements uplink.Inside.
-func (h *half) MoreRecorded() <-chan struct{} { return h.recorder.More() }
+func (h *inside) MoreRecorded() <-chan struct{} { return h.spool.More() }
 
 // Uploaded implements uplink.Inside.
-func (h *half) Uploaded(s uplink.Segment) error {
-	return h.recorder.Done(recording.Pending{SessionID: s.Session, N: s.N})
+func (h *inside) Uploaded(s uplink.Segment) error {
+	return h.spool.Done(recording.Pending{SessionID: s.Session, N: s.N})
 }
 
 // Refused implements uplink.Inside.
-func (h *half) Refused(s uplink.Segment, why error) {
+func (h *inside) Refused(s uplink.Segment, why error) {
 	h.logger.Error("apid does not take a session's recording; it stays in the spool", "session", s.Session, "n", s.N, "error", why)
-	h.recorder.SetAside(recording.Pending{SessionID: s.Session, N: s.N}, why)
+	h.spool.SetAside(recording.Pending{SessionID: s.Session, N: s.N}, why)
 }
 
 // network is the network half as the session half sees it.

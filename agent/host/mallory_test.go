@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -412,7 +413,7 @@ func TestBoundInput(t *testing.T) {
 	for _, tc := range []struct {
 		input string
 		ok    bool
-	}{{"right", true}, {"wrong", false}, {strings.Repeat("x", maxHashed+1), false}} {
+	}{{"right", true}, {"wrong", false}, {strings.Repeat("x", live.MaxHashed+1), false}} {
 		a := attempt{argv: []string{"wc", "-c"}, stdin: digest("right"), input: tc.input, approve: w.approvedBy(w.bob)}
 		e := w.try(a)
 		if got := strings.TrimSpace(e.stdout) == "5"; got != tc.ok || !tc.ok && (e.exit.Code != 126 || e.exit.Reason == "") {
@@ -466,11 +467,11 @@ func TestDecideTakesOneMessage(t *testing.T) {
 	w.start()
 	argv := []string{"echo", "one"}
 	w.try(attempt{argv: argv, drive: func(*channel.Mux, *channel.Channel) {
-		s := w.net.Inside.(*half).sessions
+		s := w.net.Inside.(*inside).sessions
 		s.mu.Lock()
 		var a *admission
 		for _, l := range s.live {
-			a = l.admission
+			a = l.a
 		}
 		s.mu.Unlock()
 		words := rapid.SampledFrom([]string{"echo", "one", "", "-e", "two", "\x00", "\xff", "echo one"})

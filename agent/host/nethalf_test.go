@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -92,7 +93,7 @@ func TestMaliciousNetworkHalf(t *testing.T) {
 		w.onlyOffer = false
 		half, end := w.last.offer, w.last.hs3
 		in.Finish(wire.SignalFinish{SessionID: token.NewID(), HS3: end})
-		for range 2 * maxTries {
+		for range 2 * live.MaxTries {
 			in.Finish(wire.SignalFinish{SessionID: half.SessionID, HS3: slices.Repeat([]byte{7}, len(end))})
 		}
 		in.Finish(wire.SignalFinish{SessionID: half.SessionID, HS3: end}) // too late: too many were tried

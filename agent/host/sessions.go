@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
-	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/ledger"
-	"github.com/tucdesk/tucdesk/internal/channel"
-	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -24,13 +25,8 @@ import (
 )
 
 const (
-	// handshakeTime is how long a session may be half open.
-	handshakeTime = 10 * time.Second
 	// maxHalfOpen bounds the sessions that wait for the third message.
 	maxHalfOpen = 64
-	// maxTries bounds the third messages that one half-open session looks at:
-	// the first forged one must not end it.
-	maxTries = 3
 	// offersPerSecond and offersAtOnce bound the work that strangers can cause.
 	offersPerSecond = 50
 	offersAtOnce    = 200
@@ -38,13 +34,11 @@ const (
 
 // A way is a path to one peer, as the network half opens it.
 type way interface {
-	net.PacketConn
+	live.Way
 	// LocalRelayed is where the peer reaches us.
 	LocalRelayed() net.Addr
 	// Permit lets the peer through.
 	Permit(ctx context.Context, peer net.Addr) error
-	// Gather begins an attempt at a path without the relay.
-	Gather(ctx context.Context) (direct.Attempt, error)
 }
 
 // outside is what the session half asks of the network half.
@@ -55,20 +49,16 @@ type outside interface {
 	Refresh(ctx context.Context) error
 }
 
-// halfOpen is a session between the second and the third handshake message.
-type halfOpen struct {
-	admission *admission
-	responder *session.Responder
-	way       way
-	peer      net.Addr
-	expire    *time.Timer
-	tries     int
-}
-
-func (h *halfOpen) abort() {
-	h.expire.Stop()
-	h.responder.Abort()
-	h.way.Close()
+// A half is a session half, in this process or in one of its own.
+type half interface {
+	// Respond gives the second handshake message. The path is the half's.
+	Respond(ctx context.Context, h live.Handshake, w way) (hs2 []byte, err error)
+	// Finish takes the third. It does not block.
+	Finish(hs3 []byte)
+	// Cut ends the session for a reason that the operator may read. It does not wait.
+	Cut(why error)
+	// Kill ends it at once, also when it does not listen.
+	Kill()
 }
 
 // sessions makes sessions of offers.
@@ -76,7 +66,7 @@ type sessions struct {
 	identity key.Identity
 	checker  *checker
 	evidence *evidence
-	recorder *recorder.Recorder
+	spool    *recording.Spool
 	outside  outside
 	logger   *slog.Logger
 	metrics  *metrics
@@ -91,9 +81,9 @@ type sessions struct {
 
 	mu      sync.Mutex
 	closed  bool
-	opening map[token.ID]bool // offers that are being checked
-	half    map[token.ID]*halfOpen
-	live    map[token.ID]*live
+	opening map[token.ID]bool  // offers that are being checked
+	half    map[token.ID]*ward // until the handshake is done
+	live    map[token.ID]*ward
 }
 
 // Offer answers an operator's offer (trust.md 2.4, steps 1 to 5, then the second
@@ -174,16 +164,6 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	if err != nil {
 		return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
 	}
-	h := a.roster.Head()
-	responder, hs2, err := session.Respond(session.ResponderConfig{
-		ID: session.ID(a.id), Self: s.identity, Peer: a.operator.Public,
-		TeamFP: a.roster.TeamFP(), BundleHash: a.hash,
-		Evidence: session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)},
-		MinSuite: session.Suite(a.verdict.Obligations.MinSuite),
-	}, o.HS1)
-	if err != nil {
-		return wire.SignalAnswer{}, because(codeProof, err)
-	}
 	r := a.bundle.Relay
 	w, err := s.outside.OpenWay(ctx, r.Addr, cred.Credential{Username: r.Username, Password: cred.Password(r.Password)})
 	if err == nil {
@@ -192,98 +172,119 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 		}
 	}
 	if err != nil {
-		responder.Abort()
 		return wire.SignalAnswer{}, because(codeRelay, err)
 	}
-	half := &halfOpen{admission: a, responder: responder, way: w, peer: net.UDPAddrFromAddrPort(peer)}
-	half.expire = time.AfterFunc(handshakeTime, func() {
-		if s.take(a.id, half) {
-			half.abort()
-			s.logger.Info("handshake not finished in time", "session", a.id)
-		}
-	})
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.half[a.id] = half
-	}
-	s.mu.Unlock()
-	if closed {
-		half.abort()
+	addr := w.LocalRelayed().String()
+	d := newWard(s, a)
+	if !s.wait(d) {
+		w.Close()
 		return wire.SignalAnswer{}, refuse(codeBusy, nil, "the agent stops")
 	}
-	return wire.SignalAnswer{SessionID: a.id, HS2: hs2, Candidate: w.LocalRelayed().String()}, nil
+	d.half, err = s.spawn(d)
+	if err != nil {
+		w.Close()
+		s.gone(d)
+		return wire.SignalAnswer{}, because(codeHost, err)
+	}
+	h := a.roster.Head()
+	hs2, err := d.half.Respond(ctx, live.Handshake{
+		Operator: a.operator.Public, BundleHash: a.hash, MinSuite: session.Suite(a.verdict.Obligations.MinSuite), Peer: peer, HS1: o.HS1,
+		Evidence: session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)},
+	}, w)
+	if err != nil {
+		d.half.Kill()
+		return wire.SignalAnswer{}, because(codeProof, err)
+	}
+	return wire.SignalAnswer{SessionID: a.id, HS2: hs2, Candidate: addr}, nil
 }
 
-// take removes a half-open session; false if somebody else has.
-func (s *sessions) take(id token.ID, half *halfOpen) bool {
+// wait notes a session that is half open, for a while; false if no more may be.
+func (s *sessions) wait(d *ward) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.half[id] != half {
+	if s.closed {
 		return false
 	}
-	delete(s.half, id)
+	s.half[d.a.id] = d
+	d.expire = time.AfterFunc(live.HandshakeTime, func() {
+		if s.isHalf(d) {
+			s.logger.Info("handshake not finished in time", "session", d.a.id)
+			d.half.Kill()
+		}
+	})
 	return true
+}
+
+func (s *sessions) isHalf(d *ward) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.half[d.a.id] == d
 }
 
 // Finish takes the third handshake message. It does not block.
 func (s *sessions) Finish(f wire.SignalFinish) {
 	s.mu.Lock()
-	half := s.half[f.SessionID]
-	if half != nil {
-		if half.tries++; half.tries > maxTries {
-			half = nil
-		}
-	}
-	if half == nil || s.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.running.Add(1)
+	d := s.half[f.SessionID]
+	closed := s.closed
 	s.mu.Unlock()
-	go func() {
-		defer s.running.Done()
-		est, err := half.responder.Consume(f.HS3)
-		if err != nil {
-			s.logger.Info("handshake refused", "session", f.SessionID, "error", err)
-			return
-		}
-		if !s.take(f.SessionID, half) {
-			est.Close()
-			return
-		}
-		half.expire.Stop()
-		s.begin(half, est)
-	}()
+	if d != nil && !closed {
+		d.half.Finish(f.HS3)
+	}
 }
 
-// begin makes a finished handshake a live session, once. If it may not be, the
-// operator, who has proved to be there, is told why on the first channel.
-func (s *sessions) begin(half *halfOpen, est *session.Established) {
-	a := half.admission
-	l := newLive(s, a)
-	if !s.add(l) {
-		est.Close()
-		half.way.Close()
-		_ = s.refused(a, refuse(codeBusy, nil, "too many sessions"))
-		return
+// enter makes a half-open session a live one, once; false if it may not be.
+func (s *sessions) enter(d *ward) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.half[d.a.id] != d || s.closed || len(s.live) >= s.max {
+		return false
 	}
-	defer s.remove(l)
-	if l.no = s.start(a, est.Peer); l.no != nil {
-		_ = s.refused(a, l.no)
-		l.life = handshakeTime
-		l.run(half.way, half.peer, est)
-		return
-	}
-	s.logger.Info("session", "session", a.id, "operator", a.operator.Email, "kind", a.proof.Body().Kind, "suite", est.Suite.String())
-	last, reason := l.run(half.way, half.peer, est)
-	s.logger.Info("session ended", "session", a.id, "reason", reason)
-	head, err := l.tape.End()
-	if err != nil {
-		reason += "; its recording is not whole: " + err.Error()
-	}
-	_ = s.evidence.ended(a, last, reason, head) // logged there
+	d.expire.Stop()
+	delete(s.half, d.a.id)
+	s.live[d.a.id] = d
+	s.metrics.sessions.Set(float64(len(s.live)))
+	return true
 }
+
+// gone forgets a session whose half has ended.
+func (s *sessions) gone(d *ward) {
+	d.expire.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.half[d.a.id] == d {
+		delete(s.half, d.a.id)
+	}
+	if s.live[d.a.id] == d {
+		delete(s.live, d.a.id)
+	}
+	s.metrics.sessions.Set(float64(len(s.live)))
+}
+
+// spawn starts the half of a session.
+func (s *sessions) spawn(d *ward) (half, error) {
+	h := &within{live.New(s.ctx, d.facts(), d, s.logger)}
+	s.running.Go(func() {
+		<-h.Done()
+		s.gone(d)
+	})
+	return h, nil
+}
+
+// within is a session half in this process.
+type within struct{ *live.Session }
+
+// Respond implements half.
+func (w *within) Respond(_ context.Context, h live.Handshake, to way) ([]byte, error) {
+	return w.Session.Respond(h, to)
+}
+
+// Kill implements half.
+func (w *within) Kill() {
+	w.Abort()
+	w.Cut(errCut)
+}
+
+var errCut = errors.New("the agent has ended the session")
 
 // start makes the session used and its start evidence, on disk.
 func (s *sessions) start(a *admission, said session.Evidence) *refusal {
@@ -324,25 +325,6 @@ func (s *sessions) witness(a *admission, said session.Evidence) *refusal {
 	return nil
 }
 
-func (s *sessions) add(l *live) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || len(s.live) >= s.max {
-		return false
-	}
-	s.live[l.id] = l
-	s.metrics.sessions.Set(float64(len(s.live)))
-	return true
-}
-
-func (s *sessions) remove(l *live) {
-	l.cancel(channel.ErrClosed)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.live, l.id)
-	s.metrics.sessions.Set(float64(len(s.live)))
-}
-
 // recheck ends sessions of operators who may not act any more, and all of them
 // when this agent itself may not.
 func (s *sessions) recheck(r *roster.Roster) {
@@ -350,11 +332,11 @@ func (s *sessions) recheck(r *roster.Roster) {
 	_, self := r.Agent(s.identity.Kid(), now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.live {
-		_, err := r.Device(l.operator.Kid, now)
+	for _, d := range s.live {
+		_, err := r.Device(d.a.operator.Kid, now)
 		if err = errors.Join(self, err); err != nil {
 			s.metrics.refusals.WithLabelValues(codeRevoked).Inc()
-			l.cancel(err)
+			d.half.Cut(err)
 		}
 	}
 }
@@ -363,13 +345,14 @@ func (s *sessions) recheck(r *roster.Roster) {
 func (s *sessions) Close() {
 	s.mu.Lock()
 	s.closed = true
-	half := s.half
-	s.half = map[token.ID]*halfOpen{}
+	half := slices.Collect(maps.Values(s.half))
 	s.mu.Unlock()
-	for _, h := range half {
-		h.abort()
+	for _, d := range half {
+		if d.half != nil {
+			d.half.Kill()
+		}
 	}
-	s.stop(errStopping)
+	s.stop(live.ErrStopping)
 	s.running.Wait()
 }
 

@@ -111,6 +111,28 @@ func (t *team) newest() *roster.Roster {
 	return f.Roster()
 }
 
+// at gives the roster as it was at a number that it has passed.
+func (t *team) at(seq uint64) (*roster.Roster, error) {
+	now := t.newest()
+	switch {
+	case now == nil:
+		return nil, errNoRoster
+	case seq > now.Head().Seq:
+		return nil, errBehind
+	case seq == now.Head().Seq:
+		return now, nil
+	}
+	r, err := roster.Open(now.Genesis())
+	if err != nil {
+		return nil, err
+	}
+	first := r.Head().Seq
+	if seq < first {
+		return nil, errBehind
+	}
+	return r.Apply(now.Statements(first)[:seq-first]...)
+}
+
 // fresh gives the roster if sessions may rest on it: not older than any seen
 // before, and confirmed within maxStale.
 func (t *team) fresh(maxStale time.Duration) (*roster.Roster, error) {

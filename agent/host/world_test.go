@@ -677,7 +677,7 @@ func removeRoster(dir string) error { return os.RemoveAll(filepath.Join(dir, "ro
 
 // confirmedBefore makes the agent's roster look confirmed that long ago.
 func (w *world) confirmedBefore(d time.Duration) {
-	team := w.net.Inside.(*half).team
+	team := w.net.Inside.(*inside).team
 	team.mu.Lock()
 	defer team.mu.Unlock()
 	team.confirmed = w.now().Add(-d)
@@ -686,7 +686,7 @@ func (w *world) confirmedBefore(d time.Duration) {
 // idle waits until no session runs.
 func (w *world) idle() {
 	w.t.Helper()
-	s := w.net.Inside.(*half).sessions
+	s := w.net.Inside.(*inside).sessions
 	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		s.mu.Lock()
 		n := len(s.live) + len(s.half)

@@ -1,6 +1,5 @@
-// Package recorder makes the recordings of an agent's sessions, as policy wants
-// them, and keeps them until they are uploaded. What it writes is sealed by
-// internal/recording before it reaches the disk.
+// Package recorder makes the recording of a session, as policy wants it. What it
+// hands to a Store is sealed by internal/recording before.
 //
 // Invariants:
 //   - where policy says "required", nothing runs that is not recorded: a session
@@ -33,44 +32,37 @@ const (
 	Off      = "off"
 )
 
-// A Recorder is safe for concurrent use.
-type Recorder struct {
-	*recording.Spool
-	identity key.Identity
-	teamFP   envelope.Hash
-	logger   *slog.Logger
+// A Sink keeps the recording of one session. After Close nothing comes any more.
+type Sink interface {
+	recording.Sink
+	Close() error
 }
 
-// Open opens the spool in a folder of the recorder's own. max bounds the bytes
-// that wait there.
-func Open(dir string, max int64, teamFP envelope.Hash, identity key.Identity, logger *slog.Logger) (*Recorder, error) {
-	s, err := recording.OpenSpool(dir, max, teamFP, identity)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Damage(); err != nil {
-		logger.Error("recordings of an earlier run can't be read and are left where they are", "error", err)
-	}
-	return &Recorder{Spool: s, identity: identity, teamFP: teamFP, logger: logger}, nil
+// A Store makes room for the recording of one session; its error says why there is
+// none.
+type Store interface {
+	Create() (Sink, error)
 }
 
 // A Tape is the recording of one session: nothing, until a channel wants one. All
 // its channels are on it; their output stands in the order in which it came.
 type Tape struct {
-	r    *Recorder
-	id   token.ID
-	lost func(error) // told once, when a required recording ends before the session
+	id     token.ID
+	teamFP envelope.Hash
+	store  Store
+	logger *slog.Logger
+	lost   func(error) // told once, when a required recording ends before the session
 
 	mu       sync.Mutex
 	required bool
 	w        *recording.Writer
-	sink     *recording.Spooled
+	sink     Sink
 	err      error // why there is no recording, or no more
 }
 
-// Session gives the tape of a session. lost must not block.
-func (r *Recorder) Session(id token.ID, lost func(error)) *Tape {
-	return &Tape{r: r, id: id, lost: lost}
+// NewTape gives the tape of a session. lost must not block.
+func NewTape(id token.ID, teamFP envelope.Hash, store Store, logger *slog.Logger, lost func(error)) *Tape {
+	return &Tape{id: id, teamFP: teamFP, store: store, logger: logger, lost: lost}
 }
 
 // A Request is what a channel wants of its recording.
@@ -107,7 +99,7 @@ func (t *Tape) Start(q Request) (track *Track, state string, err error) {
 	case q.Want == Required:
 		return nil, Off, fmt.Errorf("this session must be recorded, and can't be: %w", err)
 	}
-	t.r.logger.Warn("a session is not recorded", "session", t.id, "error", err)
+	t.logger.Warn("a session is not recorded", "session", t.id, "error", err)
 	return nil, Off, nil
 }
 
@@ -117,11 +109,11 @@ func (t *Tape) begin(q Request) {
 		t.err = errors.New("the roster names no auditors to seal it to")
 		return
 	}
-	if t.sink, t.err = t.r.Create(t.id); t.err != nil {
+	if t.sink, t.err = t.store.Create(); t.err != nil {
 		return
 	}
 	t.w, t.err = recording.NewWriter(recording.Config{
-		TeamFP: t.r.teamFP, SessionID: t.id, Auditors: q.Auditors, Header: q.Header, Failed: t.fail,
+		TeamFP: t.teamFP, SessionID: t.id, Auditors: q.Auditors, Header: q.Header, Failed: t.fail,
 	}, t.sink)
 }
 
@@ -137,7 +129,7 @@ func (t *Tape) fail(err error) {
 	if !first {
 		return
 	}
-	t.r.logger.Error("the recording of a session ends before it does", "session", t.id, "error", err)
+	t.logger.Error("the recording of a session ends before it does", "session", t.id, "error", err)
 	if required {
 		t.lost(fmt.Errorf("the session must be recorded, and its recording can't go on: %w", err))
 	}
@@ -161,7 +153,7 @@ func (t *Tape) End() (envelope.Hash, error) {
 		}
 	}
 	if cerr := sink.Close(); cerr != nil {
-		t.r.logger.Error("a recording stays in the spool until the next start", "session", t.id, "error", cerr)
+		t.logger.Error("a recording stays in the spool until the next start", "session", t.id, "error", cerr)
 	}
 	return head, err
 }

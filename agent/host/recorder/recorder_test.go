@@ -14,7 +14,26 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-func open(t *testing.T, max int64) (*Recorder, key.Recipient) {
+// spool is a Store for any session.
+type spool struct {
+	*recording.Spool
+	id token.ID
+}
+
+func (s spool) Create() (Sink, error) {
+	k, err := s.Spool.Create(s.id)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func (s spool) tape(lost func(error)) *Tape {
+	s.id = token.NewID()
+	return NewTape(s.id, envelope.Sum([]byte("team")), s, slog.New(slog.DiscardHandler), lost)
+}
+
+func open(t *testing.T, max int64) (spool, key.Recipient) {
 	t.Helper()
 	id, err := key.GenerateIdentity()
 	if err != nil {
@@ -24,11 +43,11 @@ func open(t *testing.T, max int64) (*Recorder, key.Recipient) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Open(t.TempDir(), max, envelope.Sum([]byte("team")), id, slog.New(slog.DiscardHandler))
+	r, err := recording.OpenSpool(t.TempDir(), max, envelope.Sum([]byte("team")), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, u.Recipient()
+	return spool{Spool: r}, u.Recipient()
 }
 
 func TestStart(t *testing.T) {
@@ -36,7 +55,7 @@ func TestStart(t *testing.T) {
 	full, _ := open(t, 1)
 	for _, tt := range []struct {
 		name  string
-		r     *Recorder
+		r     spool
 		want  string
 		to    []key.Recipient
 		state string
@@ -51,7 +70,7 @@ func TestStart(t *testing.T) {
 		{"on, full", full, On, []key.Recipient{auditor}, Off, false},
 		{"required, full", full, Required, []key.Recipient{auditor}, Off, true},
 	} {
-		tape := tt.r.Session(token.NewID(), func(error) { t.Errorf("%s: lost", tt.name) })
+		tape := tt.r.tape(func(error) { t.Errorf("%s: lost", tt.name) })
 		track, state, err := tape.Start(Request{Want: tt.want, Auditors: tt.to, Label: "allow"})
 		if state != tt.state || (err != nil) != tt.fails || (track != nil) != (tt.state != Off) {
 			t.Errorf("%s: state %q, track %v, %v", tt.name, state, track != nil, err)
@@ -79,7 +98,7 @@ func TestFullInTheMiddle(t *testing.T) {
 	for _, want := range []string{On, Required} {
 		r, auditor := open(t, recording.MaxSegment+64<<10)
 		var lost error
-		tape := r.Session(token.NewID(), func(err error) { lost = err })
+		tape := r.tape(func(err error) { lost = err })
 		track, _, err := tape.Start(Request{Want: want, Auditors: []key.Recipient{auditor}, Label: "allow"})
 		if err != nil {
 			t.Fatal(err)

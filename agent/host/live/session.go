@@ -1,0 +1,317 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+const (
+	// HandshakeTime is how long a session may be half open.
+	HandshakeTime = 10 * time.Second
+	// MaxTries bounds the third messages that one half-open session looks at:
+	// the first forged one must not end it.
+	MaxTries = 3
+	// maxChannels bounds the channels of one session.
+	maxChannels = 16
+	// killGrace is what a program gets between SIGHUP and SIGKILL.
+	killGrace = 3 * time.Second
+	// lastWords is how long an ended session waits for the operator to have
+	// read how it ended.
+	lastWords = 2 * time.Second
+)
+
+// ErrStopping means that the agent stops, and its sessions with it.
+var ErrStopping = errors.New("the agent stops")
+
+var (
+	errEndsBy = errors.New("the session's time is over; open a new one")
+	errBusy   = errors.New("live: a handshake is on, or was")
+)
+
+// A Way is a path to the operator.
+type Way interface {
+	net.PacketConn
+	// Gather begins an attempt at a path without the relay.
+	Gather(ctx context.Context) (direct.Attempt, error)
+}
+
+// A Refusal is a no of the keeper's, as the operator may read it. The keeper has made
+// it evidence.
+type Refusal struct{ Answer channel.Answer }
+
+func (r *Refusal) Error() string { return r.Answer.Reason }
+
+// A Task is a command that the keeper allows, and how.
+type Task struct {
+	ID     uint64
+	Answer channel.Answer // but for the state of the recording
+	User   string         // whom it runs as
+	Record string         // what policy wants: recorder.Required, On or Off
+	// Auditors are whom the recording is sealed to, Label what its marker says.
+	Auditors []key.Recipient
+	Label    string
+	// Facts are the keeper's own, who may have been started again when the task
+	// is over.
+	Facts []byte
+}
+
+// Rules say what may be.
+type Rules interface {
+	// Decide judges a channel, except one about paths. Commit makes what was decided
+	// used and evidence, on disk: only then it may run. Their error is a Refusal
+	// where the keeper said no; every error is a no.
+	Decide(ctx context.Context, m channel.OpenMessage) (Task, error)
+	Commit(ctx context.Context, t Task) error
+	// Refuse makes it evidence that this half could not do what was decided. code is
+	// CodeHost or CodeRecording.
+	Refuse(t Task, code, reason string)
+}
+
+// Codes of refusals by a session half.
+const (
+	CodeHost      = "host"      // this machine can't: no such user, …
+	CodeRecording = "recording" // required, and can't be had
+)
+
+// A Witness makes evidence of what happens. Its calls return once that is on disk, or
+// can't be.
+type Witness interface {
+	// Start makes the session used, once the handshake is done; its error is like
+	// Decide's.
+	Start(ctx context.Context, said session.Evidence) error
+	// Outcome says how a task ended, or that it could not start.
+	Outcome(t Task, x process.Exit, reason string) error
+	// End says how the session ended, how its last program did, and what its
+	// recording's last manifest is.
+	End(last process.Exit, reason string, recording envelope.Hash)
+}
+
+// A Keeper is the process that has the agent's identity, its roster, its ledger and
+// its audit entries, as one session sees it. It is safe for concurrent use.
+type Keeper interface {
+	session.Signer
+	recorder.Store
+	Rules
+	Witness
+}
+
+// Facts are what a session is about.
+type Facts struct {
+	ID     token.ID
+	TeamFP envelope.Hash
+	Title  string        // of its recording
+	Life   time.Duration // from the end of the handshake on
+	Self   bool          // who is not root may run programs as itself: a demo's agent
+}
+
+// A Handshake is an operator's first message, with what the keeper has checked.
+type Handshake struct {
+	Operator   key.Public
+	BundleHash envelope.Hash
+	Evidence   session.Evidence // for the operator
+	MinSuite   session.Suite
+	Peer       netip.AddrPort // where the operator is
+	HS1        []byte
+}
+
+// A Session is safe for concurrent use.
+type Session struct {
+	Facts
+	keeper Keeper
+	logger *slog.Logger
+	ctx    context.Context // its cause is why the session ends
+	cancel context.CancelCauseFunc
+	tape   *recorder.Tape
+	done   chan struct{}
+	no     *channel.Answer // why it may do nothing, if so
+
+	mu      sync.Mutex
+	half    *halfOpen // between the second and the third message
+	began   bool      // the handshake is done, or can't be any more
+	way     Way       // of the connection
+	running sync.WaitGroup
+	direct  bool // the session has had its channel about paths
+	last    process.Exit
+}
+
+// halfOpen is a handshake that waits for its third message.
+type halfOpen struct {
+	responder *session.Responder
+	way       Way
+	peer      net.Addr
+	tries     int
+}
+
+// New makes a session. It ends with ctx, whose cause is then why.
+func New(ctx context.Context, f Facts, k Keeper, logger *slog.Logger) *Session {
+	s := &Session{Facts: f, keeper: k, logger: logger, done: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.tape = recorder.NewTape(f.ID, f.TeamFP, k, logger, s.cancel)
+	return s
+}
+
+// Respond answers an operator's first message. It owns the way, also when it fails.
+func (s *Session) Respond(h Handshake, w Way) (hs2 []byte, err error) {
+	responder, hs2, err := session.Respond(session.ResponderConfig{
+		ID: session.ID(s.ID), Self: s.keeper, Peer: h.Operator, TeamFP: s.TeamFP, BundleHash: h.BundleHash,
+		Evidence: h.Evidence, MinSuite: h.MinSuite,
+	}, h.HS1)
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	half := &halfOpen{responder: responder, way: w, peer: net.UDPAddrFromAddrPort(h.Peer)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.half != nil || s.began || s.ctx.Err() != nil {
+		half.abort()
+		return nil, errBusy
+	}
+	s.half = half
+	return hs2, nil
+}
+
+func (h *halfOpen) abort() {
+	h.responder.Abort()
+	h.way.Close()
+}
+
+// Abort ends a session whose handshake is not done. Others go on.
+func (s *Session) Abort() {
+	s.mu.Lock()
+	half, began := s.half, s.began
+	s.half, s.began = nil, true
+	s.mu.Unlock()
+	if half != nil {
+		half.abort()
+	}
+	if !began {
+		s.cancel(context.Canceled)
+		close(s.done)
+	}
+}
+
+// Cut ends the session for a reason that the operator may read. It does not wait.
+func (s *Session) Cut(why error) { s.cancel(why) }
+
+// Done is closed when all of the session is over.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Finish takes an operator's third message. It does not block.
+func (s *Session) Finish(hs3 []byte) {
+	s.mu.Lock()
+	half := s.half
+	if half != nil {
+		if half.tries++; half.tries > MaxTries {
+			half = nil
+		}
+	}
+	s.mu.Unlock()
+	if half == nil {
+		return
+	}
+	go func() {
+		est, err := half.responder.Consume(hs3)
+		if err != nil {
+			s.logger.Info("handshake refused", "session", s.ID, "error", err)
+			return
+		}
+		s.mu.Lock()
+		mine := s.half == half
+		if mine {
+			s.half, s.began = nil, true
+		}
+		s.mu.Unlock()
+		if !mine {
+			est.Close()
+			return
+		}
+		s.begin(half, est)
+	}()
+}
+
+// begin serves a session whose handshake is done, to its end. If it may not be, the
+// operator, who has proved to be there, is told why on the first channel.
+func (s *Session) begin(half *halfOpen, est *session.Established) {
+	defer close(s.done)
+	defer s.cancel(channel.ErrClosed)
+	life := s.Life
+	if err := s.keeper.Start(s.ctx, est.Peer); err != nil {
+		no := answerOf(err)
+		s.no, life = &no, HandshakeTime
+	}
+	last, reason := s.run(half.way, half.peer, est, life)
+	if s.no != nil {
+		return
+	}
+	head, err := s.tape.End()
+	if err != nil {
+		reason += "; its recording is not whole: " + err.Error()
+	}
+	s.keeper.End(last, reason, head)
+}
+
+// answerOf gives a no as the operator reads it.
+func answerOf(err error) channel.Answer {
+	var no *Refusal
+	if errors.As(err, &no) && !no.Answer.Allowed() {
+		return no.Answer
+	}
+	return channel.Answer{Effect: "deny", Reason: err.Error()}
+}
+
+// run serves the connection until it ends, and tells why. It owns the way.
+func (s *Session) run(w Way, peer net.Addr, est *session.Established, life time.Duration) (last process.Exit, reason string) {
+	// A timer counts on the monotonic clock: setting the clock back gains nothing.
+	end := time.AfterFunc(life, func() { s.cancel(errEndsBy) })
+	defer end.Stop()
+	s.way = w
+	mux, err := channel.Accept(s.ctx, w, peer, est, channel.Options{MaxChannels: maxChannels})
+	if err != nil {
+		return process.Exit{}, "the operator did not come: " + err.Error()
+	}
+	var channels sync.WaitGroup
+	for {
+		ch, err := mux.Accept(s.ctx)
+		if err != nil {
+			s.cancel(err)
+			break
+		}
+		channels.Go(func() { s.serve(ch) })
+	}
+	channels.Wait()
+	select {
+	case <-mux.Done():
+	case <-time.After(lastWords):
+	}
+	mux.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, s.why()
+}
+
+// why says, in words, what ended the session.
+func (s *Session) why() string {
+	switch cause := context.Cause(s.ctx); {
+	case errors.Is(cause, channel.ErrClosed):
+		return "the operator closed the session"
+	case errors.Is(cause, channel.ErrLost):
+		return "the connection to the operator was lost"
+	default:
+		return cause.Error()
+	}
+}

@@ -1,0 +1,318 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/recording"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+const (
+	// MaxHashed bounds an input whose hash an approval binds, in bytes: it is
+	// read whole before anything runs.
+	MaxHashed = 1 << 20
+	// hashedTime bounds how long that may take.
+	hashedTime = 2 * time.Minute
+)
+
+// work is what runs on one channel.
+type work struct {
+	Task
+	m     channel.OpenMessage
+	track *recorder.Track
+}
+
+// serve is one channel, from the request to the exit.
+func (s *Session) serve(ch *channel.Channel) {
+	defer ch.Close()
+	if s.no != nil {
+		_ = ch.Answer(*s.no)
+		return
+	}
+	if ch.Request().Kind == direct.Kind {
+		s.follow(ch)
+		return
+	}
+	t, user, err := s.admit(ch.Request())
+	if err != nil {
+		_ = ch.Answer(answerOf(err))
+		return
+	}
+	exit, reason := s.execute(ch, t, user)
+	s.mu.Lock()
+	s.last = exit
+	s.mu.Unlock()
+	if err := s.keeper.Outcome(t.Task, exit, reason); err != nil {
+		s.cancel(err)
+	}
+	_ = ch.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
+}
+
+// admit has a channel judged, and makes sure that it can be served, before what was
+// judged is committed to.
+func (s *Session) admit(m channel.OpenMessage) (*work, process.User, error) {
+	task, err := s.keeper.Decide(s.ctx, m)
+	if err != nil {
+		return nil, process.User{}, err
+	}
+	w := &work{Task: task, m: m}
+	user, err := s.user(w.User)
+	if err != nil {
+		s.keeper.Refuse(task, CodeHost, err.Error())
+		return nil, user, err
+	}
+	if err := s.record(w); err != nil {
+		s.keeper.Refuse(task, CodeRecording, err.Error())
+		return nil, user, err
+	}
+	return w, user, s.keeper.Commit(s.ctx, task)
+}
+
+// record begins the recording that policy wants.
+func (s *Session) record(w *work) (err error) {
+	h := recording.Header{Title: s.Title, Command: sanitize.Argv(w.m.Argv).String()}
+	if tty := w.m.TTY; tty != nil {
+		h.Cols, h.Rows, h.Term = int(tty.Cols), int(tty.Rows), tty.Term
+	}
+	w.track, w.Answer.Recording, err = s.tape.Start(recorder.Request{
+		Want: w.Record, Auditors: w.Auditors, Header: h, Label: w.Label,
+	})
+	return err
+}
+
+// follow lets the operator's side look for a path without the relay, on one
+// channel in the session's life. Nothing is asked of policy: it opens nothing.
+func (s *Session) follow(ch *channel.Channel) {
+	s.mu.Lock()
+	again := s.direct
+	s.direct = true
+	s.mu.Unlock()
+	if again {
+		_ = ch.Answer(channel.Answer{Reason: "this session has had its channel about paths"})
+		return
+	}
+	if ch.Answer(channel.Answer{Effect: channel.Allow}) != nil {
+		return
+	}
+	// Neither this error nor the log names an address.
+	err := direct.Follow(s.ctx, ch, s.way)
+	s.logger.Debug("no more attempts at a direct path", "session", s.ID, "error", err)
+}
+
+// user finds whom the channel runs as. Nothing falls back to root: policy has judged
+// the name, and the name is what is taken.
+func (s *Session) user(name string) (process.User, error) {
+	u, err := process.Lookup(name)
+	if err != nil && s.Self {
+		if me, merr := process.Self(); merr == nil && !me.IsRoot() {
+			return me, nil
+		}
+	}
+	if err == nil && u.IsRoot() && name != "root" {
+		err = errors.New("the user is another name of root, which policy must spell out")
+	}
+	return u, err
+}
+
+// spec is the work as the process package takes it.
+func (w *work) spec() process.Spec {
+	p := process.Spec{
+		Argv: w.m.Argv, Dir: w.m.Cwd, Env: w.m.Env,
+		Stdin: w.m.Stdin != "" && w.m.Stdin != token.StdinNone && w.m.Stdin != token.StdinTTY,
+	}
+	if tty := w.m.TTY; tty != nil {
+		p.TTY = &process.TTY{Size: process.Size{Cols: tty.Cols, Rows: tty.Rows}, Term: tty.Term}
+	}
+	return p
+}
+
+// execute runs a task on its channel. reason is why TucDesk ended it, if it did.
+func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit process.Exit, reason string) {
+	err := ch.Answer(t.Answer)
+	if err != nil {
+		return failed(126), "the operator went away"
+	}
+	var bound []byte // the input, where its hash was approved
+	if want, ok := (&token.Command{Stdin: t.m.Stdin}).StdinDigest(); ok {
+		if bound, err = readBound(s.ctx, ch, want); err != nil {
+			return failed(126), err.Error()
+		}
+	}
+	p, err := process.Start(t.spec(), u)
+	switch {
+	case errors.Is(err, process.ErrNoProgram):
+		return failed(127), "the program can't be run: " + startError(err)
+	case err != nil:
+		return failed(126), "the command can't be run: " + startError(err)
+	}
+	defer p.Close()
+
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-s.ctx.Done():
+			p.Kill(killGrace)
+		case <-ended:
+			return
+		}
+		select {
+		case <-ended:
+		case <-time.After(killGrace + lastWords):
+			ch.Close() // the operator does not read: this frees the writers
+		}
+	})
+	gone := make(chan struct{})
+	go s.input(ch, p, bound, gone, t.track)
+	var streams sync.WaitGroup
+	streams.Go(func() { s.output(ch, channel.FrameStdout, p.Stdout, p, t.track.Stream(t.m.TTY != nil)) })
+	if p.Stderr != nil {
+		streams.Go(func() { s.output(ch, channel.FrameStderr, p.Stderr, p, t.track.Stream(false)) })
+	}
+	<-p.Done()
+	// Output that is still in the pipes goes out before the exit does.
+	streams.Wait()
+	close(ended)
+	watching.Wait()
+	exit = p.Exit()
+	t.track.Exit(exit.Code)
+	switch {
+	case s.ctx.Err() != nil:
+		reason = s.why()
+	case closed(gone):
+		reason = "the operator closed the channel"
+	}
+	return exit, reason
+}
+
+func failed(code int) process.Exit { return process.Exit{Code: code} }
+
+// startError keeps names of programs and folders, which are part of the command,
+// out of entries and logs.
+func startError(err error) string {
+	for _, known := range []error{process.ErrNoProgram, process.ErrNoDir, process.ErrUnsupported, process.ErrNotRoot} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "the system refused to start it"
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// input takes the operator's frames until the channel ends. An operator who goes
+// away without an end ends the program.
+func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, gone chan<- struct{}, track *recorder.Track) {
+	done := bound != nil
+	if done && p.Stdin != nil {
+		go func() {
+			io.Copy(p.Stdin, bytes.NewReader(bound))
+			p.CloseInput()
+		}()
+	}
+	for {
+		f, err := ch.ReadFrame()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			if !closed(p.Done()) {
+				close(gone)
+			}
+			p.Kill(killGrace)
+			return
+		}
+		switch f.Type {
+		case channel.FrameStdin:
+			if p.Stdin != nil && !done {
+				// A program that has closed its input does not want the rest.
+				if _, err := p.Stdin.Write(f.Payload); err != nil {
+					done = true
+				}
+			}
+		case channel.FrameEOF:
+			if !done {
+				p.CloseInput()
+			}
+			done = true
+		case channel.FrameResize:
+			cols, rows := f.Size()
+			track.Resize(cols, rows)
+			_ = p.Resize(process.Size{Cols: cols, Rows: rows}) // the old size is no reason to end
+		case channel.FrameSignal:
+			_ = p.Signal(string(f.Payload)) // unknown names do nothing
+		}
+	}
+}
+
+// output sends one stream. An operator who does not read slows the program; one
+// who is gone ends it.
+// What can't be recorded, and must be, does not go out.
+func (s *Session) output(ch *channel.Channel, t channel.FrameType, r io.Reader, p *process.Process, rec *recorder.Stream) {
+	defer rec.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			_, werr := rec.Write(buf[:n])
+			if werr == nil {
+				werr = ch.WriteFrame(channel.Frame{Type: t, Payload: buf[:n]})
+			}
+			if werr != nil {
+				p.Kill(killGrace)
+				io.Copy(io.Discard, r)
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readBound reads an input whole and compares it with the hash that was
+// approved. Nothing has started yet.
+func readBound(ctx context.Context, ch *channel.Channel, want [sha256.Size]byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, hashedTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	defer stop()
+	b := []byte{}
+	for {
+		f, err := ch.ReadFrame()
+		if err != nil {
+			return nil, errors.New("the input ended before its end was said")
+		}
+		switch f.Type {
+		case channel.FrameStdin:
+			if len(b)+len(f.Payload) > MaxHashed {
+				return nil, fmt.Errorf("an input that an approval binds has at most %d bytes", MaxHashed)
+			}
+			b = append(b, f.Payload...)
+		case channel.FrameEOF:
+			if sha256.Sum256(b) != want {
+				return nil, errors.New("the input is not the one that was approved")
+			}
+			return b, nil
+		}
+	}
+}
