@@ -7,12 +7,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
-	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/program"
 )
 
 // DefaultPrefix is the key that speaks to the console from within a terminal.
@@ -80,10 +79,6 @@ func isFunctionKey(key string) bool {
 	return len(key) >= 2 && key[0] == 'f' && strings.Trim(key[1:], "0123456789") == ""
 }
 
-// frameGap is the least time between two frames while output flows: 120 a
-// second. A change after a pause is drawn at once.
-const frameGap = time.Second / 120
-
 // Run shows the console until its user quits or ctx is done. It closes the
 // terminals that it opened, but not b.
 func Run(ctx context.Context, b backend.Backend, o Options) error {
@@ -94,37 +89,20 @@ func Run(ctx context.Context, b backend.Backend, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := newModel(ctx, b, o)
-	p := tea.NewProgram(m,
-		tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out),
-		tea.WithEnvironment(o.Environ), tea.WithFPS(120))
-	framesDone := make(chan struct{})
-	go func() {
-		defer close(framesDone)
-		frames(ctx, m.wakes, p.Send)
-	}()
-	_, err := p.Run()
+	p := program.New(program.Options{
+		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: isRemote(o.Environ),
+	})
+	m.wake = p.Wake
+	err := p.Run(ctx)
 	cancel()
-	<-framesDone
 	m.closeTabs()
-	if err != nil && !errors.Is(err, tea.ErrProgramKilled) {
+	if err != nil && !errors.Is(err, program.ErrStopped) {
 		return fmt.Errorf("console: %w", err)
 	}
 	return nil
 }
 
-// frames turns wakes of panes into frame messages.
-func frames(ctx context.Context, wakes <-chan struct{}, send func(tea.Msg)) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-wakes:
-		}
-		send(frameMsg{})
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(frameGap):
-		}
-	}
+// isRemote says whether the terminal is at the far end of SSH.
+func isRemote(environ []string) bool {
+	return slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "SSH_TTY=") })
 }

@@ -11,20 +11,16 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 )
 
-// View implements tea.Model. It only paints what changed since the last time.
-func (m *model) View() tea.View {
-	if !m.dirty {
-		return m.view
-	}
+// Dirty implements program.Model.
+func (m *model) Dirty() bool { return m.dirty }
+
+// Draw implements program.Model.
+func (m *model) Draw(on uv.Screen) *tea.Cursor {
 	m.dirty = false
-	m.view = tea.View{AltScreen: true, WindowTitle: "TucDesk"}
 	if m.cols <= 0 || m.rows <= 0 {
-		return m.view
+		return nil
 	}
-	c := canvas.New(m.cols, m.rows, m.st)
-	m.view.Cursor = m.draw(c)
-	m.view.Content = c.Render()
-	return m.view
+	return m.draw(canvas.New(on, m.st))
 }
 
 // draw paints a frame: the tab bar, the place, the status or footer, dialogs

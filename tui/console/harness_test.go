@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,9 +14,10 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
 
 	"github.com/tucdesk/tucdesk/backend"
-	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/program"
 )
 
 var update = flag.Bool("update", false, "write the golden frames anew")
@@ -39,18 +41,13 @@ func inBubble(t *testing.T, b func() backend.Backend, cols, rows int, f func(*ha
 		ctx, cancel := context.WithCancel(t.Context())
 		be := b()
 		h := &harness{t: t, m: newModel(ctx, be, Options{Prefix: DefaultPrefix, Who: "alice @ mem"})}
-		framesDone := make(chan struct{})
-		go func() {
-			defer close(framesDone)
-			frames(ctx, h.m.wakes, h.post)
-		}()
+		h.m.wake = h.wake
 		defer func() { // also where the test fails
 			cancel()
 			h.m.closeTabs()
 			if err := be.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
-			<-framesDone
 			time.Sleep(2 * tickEvery) // the last tick is delivered to nobody
 		}()
 		h.send(tea.WindowSizeMsg{Width: cols, Height: rows})
@@ -64,6 +61,15 @@ func (h *harness) post(msg tea.Msg) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.queue = append(h.queue, msg)
+}
+
+// wake asks for a program.WokenMsg, where none waits.
+func (h *harness) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.queue, tea.Msg(program.WokenMsg{})) {
+		h.queue = append(h.queue, program.WokenMsg{})
+	}
 }
 
 func (h *harness) start(cmd tea.Cmd) {
@@ -107,11 +113,9 @@ func (h *harness) send(msg tea.Msg) {
 	case tea.RawMsg:
 		h.rang++
 	default:
-		_, cmd := h.m.Update(msg)
-		h.start(cmd)
-		// As Bubble Tea does after each message; what was read is what was
-		// drawn.
-		h.m.View()
+		h.start(h.m.Update(msg))
+		// What was read is what was drawn.
+		h.m.Draw(uv.NewScreenBuffer(h.m.cols, h.m.rows))
 	}
 }
 
@@ -155,8 +159,8 @@ func (h *harness) typing(s string) {
 
 // screen is the frame as text.
 func (h *harness) screen() string {
-	c := canvas.New(h.m.cols, h.m.rows, h.m.st)
-	h.m.draw(c)
+	c := uv.NewScreenBuffer(h.m.cols, h.m.rows)
+	h.m.Draw(c)
 	lines := make([]string, h.m.rows)
 	for y := range lines {
 		lines[y] = strings.TrimRight(c.Line(y).String(), " ")

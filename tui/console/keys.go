@@ -17,7 +17,29 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/program"
 )
+
+// Prefix implements program.Model: where a program has the keys, all but one are
+// its own, as they were typed.
+func (m *model) Prefix() string {
+	if t := m.current(); t != nil && m.top() == nil && t.needsPrefix() && !t.scroll && !m.prefixed {
+		return m.opts.Prefix
+	}
+	return ""
+}
+
+// input hands on what was typed for the program in the current tab.
+func (m *model) input(in program.InputMsg) {
+	t := m.current()
+	switch {
+	case t == nil || t.pane == nil:
+	case in.Key != nil:
+		t.pane.Sequence(uv.Key(in.Key.Key()), in.Bytes)
+	default:
+		t.pane.Send(in.Bytes)
+	}
+}
 
 func (m *model) paste(text string) {
 	switch t := m.current(); {

@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/program"
 )
 
 const (
@@ -43,7 +44,6 @@ var errTooMany = errors.New("the backend lists more than the console can hold")
 
 // Messages are small: a terminal's output is in none of them.
 type (
-	frameMsg   struct{} // a pane has something new, or a hint has come
 	tickMsg    time.Time
 	targetsMsg struct {
 		ix  *agents.Index
@@ -94,7 +94,7 @@ type model struct {
 	ctx     context.Context
 	backend backend.Backend
 	opts    Options
-	wakes   chan struct{}
+	wake    func() // may be called by anybody; a program.WokenMsg follows
 	now     func() time.Time
 
 	st         *canvas.Styles
@@ -117,7 +117,6 @@ type model struct {
 	newTargets, newApprovals atomic.Bool
 
 	dirty bool
-	view  tea.View
 }
 
 func newModel(ctx context.Context, b backend.Backend, o Options) *model {
@@ -128,7 +127,7 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		ctx:     ctx,
 		backend: b,
 		opts:    o,
-		wakes:   make(chan struct{}, 1),
+		wake:    func() {},
 		now:     time.Now,
 		st:      canvas.NewStyles(true),
 		agents:  agents.New(single || batch),
@@ -146,33 +145,28 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 	return m
 }
 
-// Init implements tea.Model.
+// Init implements program.Model.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(tea.RequestBackgroundColor, m.listTargets(), m.listApprovals(), m.watch(), tick())
+	return tea.Batch(m.listTargets(), m.listApprovals(), m.watch(), tick())
 }
 
 func tick() tea.Cmd {
 	return tea.Tick(tickEvery, func(t time.Time) tea.Msg { return tickMsg(t) })
 }
 
-// wake is called by panes from their own goroutines.
-func (m *model) wake() {
-	select {
-	case m.wakes <- struct{}{}:
-	default:
-	}
-}
-
-// Update implements tea.Model.
-func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg.(type) {
-	case frameMsg:
-		return m, tea.Batch(m.frame(), m.poll())
+// Update implements program.Model.
+func (m *model) Update(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case program.WokenMsg:
+		return tea.Batch(m.frame(), m.poll())
 	case tickMsg:
-		return m, m.tick()
+		return m.tick()
+	case program.InputMsg:
+		m.input(msg)
+		return nil
 	}
 	m.dirty = true
-	return m, tea.Batch(m.handle(msg), m.askVerdicts(), m.poll())
+	return tea.Batch(m.handle(msg), m.askVerdicts(), m.poll())
 }
 
 // frame looks at what panes have to say.
@@ -228,6 +222,8 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		return m.key(msg)
 	case tea.PasteMsg:
 		m.paste(msg.Content)
+	case program.PasteCutMsg:
+		m.say(m.st.Warn, "the paste was too long: its end was left out", sanitize.Text{})
 	case targetsMsg:
 		m.listing = false
 		m.agents.Err = msg.err

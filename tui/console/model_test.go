@@ -11,6 +11,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/mem"
@@ -506,7 +507,7 @@ func TestLongTexts(t *testing.T) {
 	a := agents.New(true)
 	a.SetTargets(agents.NewIndex([]backend.Target{{ID: "1", Name: long, Tags: map[string]string{long: long}, Detail: map[string]string{"x": long}}}))
 	a.Verdicts["1"] = agents.Known{Verdict: backend.Verdict{Rule: long, Reason: long, Approvers: long, Effect: backend.Hold}, At: a.Ix}
-	c := canvas.New(80, 24, canvas.NewStyles(true))
+	c := canvas.New(uv.NewScreenBuffer(80, 24), canvas.NewStyles(true))
 	q.Draw(c, c.Bounds(), time.Now())
 	a.Draw(c, c.Bounds())
 	for _, seen := range q.List {

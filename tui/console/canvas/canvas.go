@@ -6,6 +6,7 @@ package canvas
 
 import (
 	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/ultraviolet/screen"
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -55,16 +56,14 @@ func Lit(style uv.Style, s string) Span { return Span{style, sanitize.Literal(s)
 // Width is the number of cells that t takes.
 func Width(t sanitize.Text) int { return ansi.StringWidth(t.String()) }
 
-// A Canvas is the cells of one frame.
+// A Canvas draws on the cells of one frame.
 type Canvas struct {
-	uv.ScreenBuffer
+	uv.Screen
 	Styles *Styles
 }
 
-// New makes a blank canvas.
-func New(cols, rows int, st *Styles) *Canvas {
-	return &Canvas{ScreenBuffer: uv.NewScreenBuffer(cols, rows), Styles: st}
-}
+// New makes a canvas of a screen.
+func New(on uv.Screen, st *Styles) *Canvas { return &Canvas{Screen: on, Styles: st} }
 
 // Spans draws spans from x,y on, no further than cells cells, and returns how
 // many it took. What does not fit ends in an ellipsis.
@@ -111,7 +110,7 @@ func (c *Canvas) Put(x, y, cells int, style uv.Style, s string) int {
 // Blank sets an area to blanks of a style.
 func (c *Canvas) Blank(area uv.Rectangle, style uv.Style) {
 	blank := uv.Cell{Content: " ", Width: 1, Style: style}
-	c.FillArea(&blank, area)
+	screen.FillArea(c, &blank, area)
 }
 
 // Restyle adds attributes to the cells of a row that are there already.

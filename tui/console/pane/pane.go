@@ -267,6 +267,19 @@ func (p *Pane) Key(k uv.Key) {
 	}
 }
 
+// Sequence queues a key that came as an escape sequence: in the encoding that the
+// program asked for, or as it came where that is not known.
+func (p *Pane) Sequence(k uv.Key, came []byte) {
+	p.mu.Lock()
+	modes := p.emu.Modes()
+	p.mu.Unlock()
+	b := encodeKey(k, modes)
+	if len(b) == 0 {
+		b = came
+	}
+	p.Send(b)
+}
+
 // Paste queues pasted text: bracketed where the program asked for it.
 func (p *Pane) Paste(text string) {
 	p.mu.Lock()
