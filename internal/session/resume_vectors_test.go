@@ -38,13 +38,13 @@ func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
 	}
 	o, a := end(false), end(true)
 	v := map[string]hexBytes{
-		"seed_operator": seedO, "seed_agent": seedA, "scalar_o": fill(0x51, 32), "scalar_a": fill(0x71, 32),
+		"seed_operator": seedO, "seed_agent": seedA, "nonce_o": fill(3, 32), "nonce_a": fill(4, 32), "scalar_o": fill(0x51, 32), "scalar_a": fill(0x71, 32),
 		"team_fp": operator.TeamFP[:], "gh": operator.BundleHash[:], "session_id": operator.ID[:], "exporter": exporter,
 		"generation": {0, 0, 0, 3}, "attempt": {0, 0, 0, 7},
 		"rest_p2": agent.Evidence.marshal(), "rest_p3": operator.Evidence.marshal(),
 	}
-	ro := &randomness{nonce: [32]byte(fill(3, 32)), private: key.SessionPrivateFromScalar([32]byte(v["scalar_o"]))}
-	ra := &randomness{nonce: [32]byte(fill(4, 32)), private: key.SessionPrivateFromScalar([32]byte(v["scalar_a"]))}
+	ro := &randomness{nonce: [32]byte(v["nonce_o"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_o"]))}
+	ra := &randomness{nonce: [32]byte(v["nonce_a"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_a"]))}
 	if suite == SuiteHybrid {
 		v["seed_kem"], v["random_kem"] = fill(0x41, mlkem.SeedSize), fill(0x91, 32)
 		ro.kemSeed = [mlkem.SeedSize]byte(v["seed_kem"])

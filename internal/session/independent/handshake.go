@@ -48,6 +48,8 @@ const (
 	badTag       Abort = "tag"
 	badSignature Abort = "signature"
 	badFinished  Abort = "confirmation"
+	badBinder    Abort = "binder"
+	badAttempt   Abort = "attempt"
 )
 
 // The suites of SPEC.md, section 2.1.
@@ -84,6 +86,8 @@ type Party struct {
 	KEM    [64]byte // initiator: seed of the decapsulation key (d || z); responder: the first 32 bytes are m
 
 	Report Report // what the side says of itself in P2 or P3
+
+	Before *Before // nil in a first handshake
 }
 
 // Report is the rest of P2 and P3, from offset 96 on (SPEC.md, section 2.4).
@@ -122,7 +126,8 @@ func Initiate(p Party) (*Initiator, []byte, error) {
 	if err != nil {
 		return nil, nil, ErrAbort
 	}
-	body := append([]byte{}, p.Nonce[:]...)
+	f := p.form()
+	body := append(p.Before.place(), p.Nonce[:]...)
 	body = append(body, byte(len(p.Suites)))
 	hybrid := false
 	for _, s := range p.Suites {
@@ -137,13 +142,14 @@ func Initiate(p Party) (*Initiator, []byte, error) {
 		}
 		body = append(body, dk.EncapsulationKey().Bytes()...)
 	}
-	hs1 := message(1, p.SessionID, body)
+	own := p.Identity.Public().(ed25519.PublicKey)
+	hs1 := p.bound(own, p.Peer, func(binder []byte) []byte { return message(f.first, p.SessionID, append(body, binder...)) })
 	return &Initiator{p, hs1}, hs1, nil
 }
 
 // Finish takes HS2 and makes HS3. After a refusal the right HS2 may still come.
 func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
-	if err := framed(hs2, 2, 86); err != nil {
+	if err := framed(hs2, i.p.form().second, 86); err != nil {
 		return nil, nil, err
 	}
 	suite := binary.BigEndian.Uint16(hs2[52:])
@@ -161,7 +167,7 @@ func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
 	if !offered {
 		return nil, nil, noSuite
 	}
-	offers, _ := parseHS1(i.hs1)
+	offers, _ := parseHS1(i.p.plain(i.hs1))
 	epkA := hs2[54:86]
 	if samePoint(epkA, offers.epk) {
 		return nil, nil, reflected
@@ -176,7 +182,7 @@ func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
 			return nil, nil, badKEM
 		}
 	}
-	own := i.p.Identity.Public().(ed25519.PublicKey)
+	own, f := i.p.Identity.Public().(ed25519.PublicKey), i.p.form()
 	t, err := schedule(i.p, own, i.p.Peer, i.hs1, open, epkA, kemSecret)
 	if err != nil {
 		return nil, nil, err
@@ -185,20 +191,20 @@ func (i *Initiator) Finish(hs2 []byte) ([]byte, *Session, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	peer, err := check(p2, i.p.Peer, "hs-agent", t["th1"], t["k_fin_a"])
+	peer, err := check(p2, i.p.Peer, f.agent, t["th1"], t["k_fin_a"])
 	if err != nil {
 		return nil, nil, err
 	}
 	t["P2"], t["sig_a"], t["fin_a"] = p2, p2[:64], p2[64:96]
 	t["th2"] = hash(t["th1"], p2)
-	p3, err := report(i.p.Report, i.p.Identity, "hs-operator", t["th2"], t["k_fin_o"])
+	p3, err := report(i.p.Report, i.p.Identity, f.operator, t["th2"], t["k_fin_o"])
 	if err != nil {
 		return nil, nil, err
 	}
 	t["P3"], t["sig_o"], t["fin_o"] = p3, p3[:64], p3[64:96]
 	t["E2"] = hs2[len(open):]
 	t["E3"] = seal(t["k_hs_o2a"], t["th2"], p3)
-	hs3 := message(3, i.p.SessionID, t["E3"])
+	hs3 := message(f.third, i.p.SessionID, t["E3"])
 	finish(t)
 	s := &Session{Suite: suite, Peer: peer, Trace: t}
 	s.Records = newRecords(true, t)
@@ -214,12 +220,16 @@ type Responder struct {
 
 // Respond takes HS1 and makes HS2.
 func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
-	if err := framed(hs1, 1, 53); err != nil {
+	f, own := p.form(), p.Identity.Public().(ed25519.PublicKey)
+	if err := framed(hs1, f.first, f.least); err != nil {
 		return nil, nil, err
 	}
-	offers, ok := parseHS1(hs1)
+	offers, ok := parseHS1(p.plain(hs1))
 	if !ok {
 		return nil, nil, malformed
+	}
+	if err := p.checkBinder(hs1, p.Peer, own); err != nil {
+		return nil, nil, err
 	}
 	if !bytes.Equal(hs1[4:header], p.SessionID[:]) {
 		return nil, nil, otherSession
@@ -259,15 +269,14 @@ func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
 	}
 	// body_len counts E2, whose size is known before it is made.
 	size := fixedPart + len(p.Report.Checkpoint) + tagSize
-	open := message(2, p.SessionID, append(body, make([]byte, size)...))
+	open := message(f.second, p.SessionID, append(body, make([]byte, size)...))
 	open = open[:len(open)-size]
 
-	own := p.Identity.Public().(ed25519.PublicKey)
 	t, err := schedule(p, p.Peer, own, hs1, open, offers.epk, kemSecret)
 	if err != nil {
 		return nil, nil, err
 	}
-	p2, err := report(p.Report, p.Identity, "hs-agent", t["th1"], t["k_fin_a"])
+	p2, err := report(p.Report, p.Identity, f.agent, t["th1"], t["k_fin_a"])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -279,7 +288,7 @@ func Respond(p Party, hs1 []byte) (*Responder, []byte, error) {
 
 // Finish takes HS3. After a refusal the right HS3 may still come.
 func (r *Responder) Finish(hs3 []byte) (*Session, error) {
-	if err := framed(hs3, 3, header+fixedPart+tagSize); err != nil {
+	if err := framed(hs3, r.p.form().third, header+fixedPart+tagSize); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(hs3[4:header], r.p.SessionID[:]) {
@@ -293,7 +302,7 @@ func (r *Responder) Finish(hs3 []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	peer, err := check(p3, r.p.Peer, "hs-operator", t["th2"], t["k_fin_o"])
+	peer, err := check(p3, r.p.Peer, r.p.form().operator, t["th2"], t["k_fin_o"])
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +336,8 @@ type offers struct {
 	epk, ek []byte
 }
 
-// parseHS1 takes a framed HS1 apart (SPEC.md, section 2.1).
+// parseHS1 takes a framed HS1 apart (SPEC.md, section 2.1), or an RS1 that plain
+// has made like one.
 func parseHS1(m []byte) (o offers, ok bool) {
 	n := int(m[52])
 	if n < 1 || n > 4 || len(m) < 53+2*n+epkSize {
@@ -393,12 +403,16 @@ func schedule(p Party, operator, agent ed25519.PublicKey, hs1, open, peer, kemSe
 		return nil, lowOrder
 	}
 	t := Trace{"dh": dh, "kid_operator": kidO, "kid_agent": kidA}
-	t["prologue"] = bytes.Join([][]byte{[]byte("tucdesk-session-v1\x00TDH1\x00"), p.BundleHash[:], kidO, kidA, p.TeamFP[:]}, nil)
+	t["prologue"] = p.prologue(operator, agent)
 	t["th1"] = hash(t["prologue"], hs1, open)
 	ikm := dh
 	if kemSecret != nil {
 		t["mlkem_secret"] = kemSecret
 		ikm = append(append([]byte{}, kemSecret...), dh...)
+	}
+	if p.Before != nil {
+		t["resume_secret"] = expand(p.Before.Exporter[:], []byte("resume secret"), 32)
+		ikm = append(append([]byte{}, ikm...), t["resume_secret"]...)
 	}
 	t["prk"] = mac(t["th1"], ikm) // HKDF-Extract(salt, ikm) = HMAC(salt, ikm)
 	for name, label := range map[string]string{"k_hs_a2o": "hs a2o", "k_hs_o2a": "hs o2a", "k_fin_a": "fin a", "k_fin_o": "fin o"} {

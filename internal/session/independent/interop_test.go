@@ -384,3 +384,127 @@ func TestInteropSuites(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Each resumes sessions with the other, three times in a row, and refuses what
+// SPEC.md, section 9.5, has it refuse.
+func TestInteropResume(t *testing.T) {
+	for _, suite := range []uint16{SuiteX25519, SuiteHybrid} {
+		t.Run(fmt.Sprintf("our agent/suite %d", suite), func(t *testing.T) {
+			m := meet(t, suite)
+			o, a := m.withOurAgent(t)
+			operator, agent := o.(theirs).Session, session.NewChain(a.(ours).Established)
+			for n := range uint32(3) {
+				p := m.operator
+				for _, b := range [][]byte{p.Nonce[:], p.Scalar[:], p.KEM[:]} {
+					random(t, b)
+				}
+				p.Before = &Before{[32]byte(operator.Trace["exporter"]), n, n + 1}
+				i, rs1, err := Initiate(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for at, what := range map[int]string{20: "generation", 24: "attempt", 28: "nonce", len(rs1) - 1: "binder"} {
+					bad := bytes.Clone(rs1)
+					bad[at] ^= 1
+					if _, _, err := agent.Respond(m.ourAgent, bad); err != session.ErrHandshake {
+						t.Fatalf("RS1 with another %s: %v", what, err)
+					}
+				}
+				r, rs2, err := agent.Respond(m.ourAgent, rs1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := agent.Respond(m.ourAgent, rs1); err != session.ErrHandshake {
+					t.Fatalf("RS1 again: %v", err)
+				}
+				rs3, next, err := i.Finish(rs2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				e, err := r.Consume(rs3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := agent.Follow(e); err != nil {
+					t.Fatal(err)
+				}
+				accept, err := agent.Accept(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				operator = next
+				if kind, _, err := operator.Open(accept, time.Now()); err != nil || kind != KindAccept {
+					t.Fatalf("ACCEPT: kind %d, %v", kind, err)
+				}
+				d, err := operator.Seal(KindData, []byte("there"), time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, _, err := agent.Open(nil, d); err != nil || string(got) != "there" {
+					t.Fatalf("%q, %v", got, err)
+				}
+				if d, err = agent.Seal(nil, []byte("and back")); err != nil {
+					t.Fatal(err)
+				}
+				if _, got, err := operator.Open(d, time.Now()); err != nil || string(got) != "and back" {
+					t.Fatalf("%q, %v", got, err)
+				}
+				if agent.Generation() != n+1 {
+					t.Fatalf("generation %d, want %d", agent.Generation(), n+1)
+				}
+			}
+		})
+		t.Run(fmt.Sprintf("our operator/suite %d", suite), func(t *testing.T) {
+			m := meet(t, suite)
+			o, a := m.withOurOperator(t)
+			operator, agent := session.NewChain(o.(ours).Established), a.(theirs).Session
+			for n := range uint32(3) {
+				i, rs1, err := operator.Initiate(m.ourOperator)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := m.agent
+				for _, b := range [][]byte{p.Nonce[:], p.Scalar[:], p.KEM[:]} {
+					random(t, b)
+				}
+				p.Before = &Before{[32]byte(agent.Trace["exporter"]), n, n + 1}
+				if _, _, err := Respond(p, rs1); err != badAttempt {
+					t.Fatalf("RS1 that was answered: %v", err)
+				}
+				p.Before.Attempt, p.Before.Exporter[0] = n, p.Before.Exporter[0]^1
+				if _, _, err := Respond(p, rs1); err != badBinder {
+					t.Fatalf("RS1 bound to other keys: %v", err)
+				}
+				p.Before.Exporter[0] ^= 1
+				r, rs2, err := Respond(p, rs1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rs3, e, err := i.Consume(rs2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if agent, err = r.Finish(rs3); err != nil {
+					t.Fatal(err)
+				}
+				if err := operator.Follow(e); err != nil {
+					t.Fatal(err)
+				}
+				accept, err := agent.Seal(KindAccept, nil, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, kind, err := operator.Open(nil, accept); err != nil || kind != session.KindAccept {
+					t.Fatalf("ACCEPT: kind %d, %v", kind, err)
+				}
+				d, err := operator.Seal(nil, []byte("there"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, got, err := agent.Open(d, time.Now()); err != nil || string(got) != "there" {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+		})
+	}
+}

@@ -3,12 +3,15 @@ package independent
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,7 +27,7 @@ func (o *octets) UnmarshalText(b []byte) (err error) {
 // read loads a file of vectors, with and without names of its fields.
 func read(t *testing.T, name string, into ...any) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "testdata", "vectors", name))
+	b, err := os.ReadFile(filepath.Join("..", "testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,55 +114,102 @@ func TestVectors(t *testing.T) {
 			var g given
 			var want outcome
 			var fields map[string]json.RawMessage
-			read(t, file, &g, &want, &fields)
+			read(t, "vectors/"+file, &g, &want, &fields)
 			operator, agent := g.parties(t)
-			i, hs1, err := Initiate(operator)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, hs2, err := Respond(agent, hs1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			hs3, so, err := i.Finish(hs2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sa, err := r.Finish(hs3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			names := map[string]string{
-				"th1": "th1", "th2": "th2", "th3": "th3", "dh": "dh", "prk": "prk", "prologue": "prologue",
-				"kid_operator": "kid_operator", "kid_agent": "kid_agent", "mlkem_secret": "mlkem_secret",
-				"k_hs_a2o": "k_hs_a2o", "k_hs_o2a": "k_hs_o2a", "k_fin_a": "k_fin_a", "k_fin_o": "k_fin_o",
-				"p2": "P2", "p3": "P3", "e2": "E2", "e3": "E3", "sig_a": "sig_a", "sig_o": "sig_o", "fin_a": "fin_a", "fin_o": "fin_o",
-				"secret_o2a_0": "secret_o2a", "secret_a2o_0": "secret_a2o", "cid_o2a": "cid_o2a", "cid_a2o": "cid_a2o", "exporter": "exporter",
-			}
+			hs1, hs2, hs3, so, sa := shake(t, operator, agent)
 			for _, s := range []*Session{so, sa} {
-				got := map[string][]byte{"hs1": hs1, "hs2": hs2, "hs3": hs3, "exporter_test_40": s.Exporter("test", 40)}
-				for field, name := range names {
-					got[field] = s.Trace[name]
-				}
-				for field, raw := range fields {
-					switch field {
-					case "comment", "suite", "seed_operator", "seed_agent", "nonce_o", "nonce_a", "scalar_o", "scalar_a", "seed_kem",
-						"random_kem", "team_fp", "gh", "session_id", "rest_p2", "rest_p3", "epochs", "records":
-						continue
-					}
-					var w octets
-					if err := json.Unmarshal(raw, &w); err != nil {
-						t.Fatalf("%s: %v", field, err)
-					}
-					if len(w) == 0 || !bytes.Equal(got[field], w) {
-						t.Errorf("%s\n got %x\nwant %x", field, got[field], w)
-					}
-				}
+				compare(t, fields, s.Trace, map[string][]byte{
+					"hs1": hs1, "hs2": hs2, "hs3": hs3, "exporter_test_40": s.Exporter("test", 40),
+				})
 			}
 			checkEpochs(t, so.Trace, want.Epochs)
 			checkRecords(t, so, sa, want.Records)
 		})
 	}
+}
+
+// fixed are the fields that begin a vector, and those with a shape of their own.
+var fixed = strings.Fields(`comment suite seed_operator seed_agent nonce_o nonce_a scalar_o scalar_a seed_kem random_kem team_fp gh
+	session_id rest_p2 rest_p3 epochs records generation attempt accept data`)
+
+// compare holds every field of a vector that is not fixed against what came out:
+// more, or else the trace's value of that name.
+func compare(t *testing.T, fields map[string]json.RawMessage, trace Trace, more map[string][]byte) {
+	t.Helper()
+	inTrace := map[string]string{
+		"p2": "P2", "p3": "P3", "e2": "E2", "e3": "E3", "secret_o2a_0": "secret_o2a", "secret_a2o_0": "secret_a2o", "prologue_r": "prologue",
+	}
+	for field, raw := range fields {
+		if slices.Contains(fixed, field) {
+			continue
+		}
+		got, ok := more[field]
+		if !ok {
+			if got, ok = trace[field]; !ok {
+				got = trace[inTrace[field]]
+			}
+		}
+		var want octets
+		if err := json.Unmarshal(raw, &want); err != nil {
+			t.Fatalf("%s: %v", field, err)
+		}
+		if len(want) == 0 || !bytes.Equal(got, want) {
+			t.Errorf("%s\n got %x\nwant %x", field, got, want)
+		}
+	}
+}
+
+// Every value of a resume, likewise.
+func TestResumeVectors(t *testing.T) {
+	for suite, file := range map[uint16]string{SuiteX25519: "resume/suite-0001.json", SuiteHybrid: "resume/suite-0002.json"} {
+		t.Run(file, func(t *testing.T) {
+			var g given
+			var v struct{ Exporter, Generation, Attempt, Accept, Data octets }
+			var fields map[string]json.RawMessage
+			read(t, file, &g, &v, &fields)
+			g.Suite = suite
+			operator, agent := g.parties(t)
+			before := Before{[32]byte(v.Exporter), binary.BigEndian.Uint32(v.Generation), binary.BigEndian.Uint32(v.Attempt)}
+			answered := before
+			answered.Attempt--
+			operator.Before, agent.Before = &before, &answered
+			rs1, rs2, rs3, so, sa := shake(t, operator, agent)
+			for _, s := range []*Session{so, sa} {
+				compare(t, fields, s.Trace, map[string][]byte{
+					"rs1": rs1, "rs2": rs2, "rs3": rs3, "binder": rs1[len(rs1)-32:],
+					"exporter": before.Exporter[:], "exporter_next": s.Trace["exporter"],
+					"k_binder": expand(before.Exporter[:], []byte("resume binder"), 32),
+				})
+			}
+			now := time.Unix(0, 0)
+			if kind, payload, err := so.Open(v.Accept, now); err != nil || kind != KindAccept || len(payload) != 0 {
+				t.Errorf("ACCEPT: kind %d, %q, %v", kind, payload, err)
+			}
+			if kind, _, err := sa.Open(v.Data, now); err != nil || kind != KindData {
+				t.Errorf("DATA: kind %d, %v", kind, err)
+			}
+		})
+	}
+}
+
+// shake runs a handshake of this implementation with itself.
+func shake(t *testing.T, operator, agent Party) (first, second, third []byte, so, sa *Session) {
+	t.Helper()
+	i, first, err := Initiate(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, second, err := Respond(agent, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third, so, err = i.Finish(second); err != nil {
+		t.Fatal(err)
+	}
+	if sa, err = r.Finish(third); err != nil {
+		t.Fatal(err)
+	}
+	return first, second, third, so, sa
 }
 
 func checkEpochs(t *testing.T, trace Trace, want []epochVector) {
@@ -212,12 +262,12 @@ func TestRefusals(t *testing.T) {
 		File, Name, Message, Expect string
 		Bytes                       octets
 	}
-	read(t, "messages-refused.json", &all)
+	read(t, "vectors/messages-refused.json", &all)
 	ran := map[string]int{}
 	for _, file := range suiteFiles {
 		var g given
 		var good outcome
-		read(t, file, &g, &good)
+		read(t, "vectors/"+file, &g, &good)
 		operator, agent := g.parties(t)
 		i, hs1, err := Initiate(operator)
 		if err != nil {
@@ -276,28 +326,15 @@ func TestStories(t *testing.T) {
 			Kind              byte
 		}
 	}
-	read(t, "records.json", &all)
+	read(t, "vectors/records.json", &all)
 	ran := map[string]int{}
 	for _, s := range all {
 		var g given
-		read(t, s.File, &g)
+		read(t, "vectors/"+s.File, &g)
 		operator, agent := g.parties(t)
-		i, hs1, err := Initiate(operator)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, hs2, err := Respond(agent, hs1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hs3, end, err := i.Finish(hs2)
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, _, _, end, sa := shake(t, operator, agent)
 		if s.At == "agent" {
-			if end, err = r.Finish(hs3); err != nil {
-				t.Fatal(err)
-			}
+			end = sa
 		}
 		for n, step := range s.Steps {
 			kind, payload, err := end.Open(step.Datagram, time.UnixMilli(step.Ms))
