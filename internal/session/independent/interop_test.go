@@ -301,6 +301,9 @@ func TestInteropTampering(t *testing.T) {
 	flips := func(msg []byte, try func(bad []byte) error) {
 		t.Helper()
 		for i := range msg {
+			if i > 200 && i < len(msg)-250 && i%9 != 0 {
+				continue // within an ML-KEM key or ciphertext; session's own tests leave none out
+			}
 			bad := bytes.Clone(msg)
 			bad[i] ^= 1 << (i % 8)
 			if err := try(bad); !errors.Is(err, ErrAbort) && err != session.ErrHandshake {
