@@ -44,6 +44,44 @@ func TestExchangeRFC7748(t *testing.T) {
 	}
 }
 
+// RFC 7748, section 5.2: two products, and one iterated.
+func TestScalarsRFC7748(t *testing.T) {
+	product := func(scalar, u [32]byte) [32]byte {
+		t.Helper()
+		s, err := SessionPrivateFromScalar(scalar).Exchange(SessionPublic(u))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [32]byte(s.Secret())
+	}
+	for _, v := range []struct{ scalar, u, out string }{
+		{
+			"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+			"e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+			"c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552",
+		}, {
+			"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+			"e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+			"95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
+		},
+	} {
+		if got := product(bytes32(t, v.scalar), bytes32(t, v.u)); got != bytes32(t, v.out) {
+			t.Errorf("%x, want %s", got, v.out)
+		}
+	}
+	k, u := [32]byte{9}, [32]byte{9}
+	for n := range 1000 {
+		k, u = product(k, u), k
+		want := map[int]string{
+			0:   "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079",
+			999: "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51",
+		}[n]
+		if want != "" && k != bytes32(t, want) {
+			t.Errorf("after %d times: %x, want %s", n+1, k, want)
+		}
+	}
+}
+
 // Our rule for what Wycheproof calls acceptable: the all-zero secret is
 // refused, twists and non-canonical points are as good as any.
 func TestExchangeWycheproof(t *testing.T) {
