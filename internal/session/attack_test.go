@@ -36,13 +36,15 @@ func start(t testing.TB, suite Suite) *started {
 	return s
 }
 
-// mutations calls try with a change of each byte of msg, with cuts, and with one
-// byte more.
+// mutations calls try with a change of each byte of msg; of each bit where to try
+// costs no key exchange, which is up to the suites and in a third message; with
+// cuts; and with one byte more.
 func mutations(msg []byte, try func(what string, bad []byte)) {
-	for i := range msg {
-		bad := bytes.Clone(msg)
-		bad[i] ^= 1 << (i % 8)
-		try(fmt.Sprintf("byte %d", i), bad)
+	for bit := range 8 * len(msg) {
+		third := msg[0] == typeHS3 || msg[0] == typeRS3
+		if i := bit / 8; third || i < headerSize+nonceSize || bit%8 == i%8 {
+			try(fmt.Sprintf("byte %d, bit %d", i, bit%8), changed(msg, func(b []byte) { b[i] ^= 1 << (bit % 8) }))
+		}
 	}
 	for n := 0; n < len(msg); n += 1 + n/40 {
 		try(fmt.Sprintf("cut to %d bytes", n), bytes.Clone(msg[:n]))

@@ -168,9 +168,13 @@ func TestRekeyByTimeAndGrace(t *testing.T) {
 		opens(t, a, d, "epoch 1")
 		time.Sleep(reorderGrace - time.Nanosecond)
 		opens(t, a, late, "late")
+		a.open.mu.Lock()
 		old := a.open.prev.secret
+		a.open.mu.Unlock()
 		time.Sleep(time.Nanosecond)
 		refuses(t, a, tooLate, ErrRecord)
+		a.open.mu.Lock()
+		defer a.open.mu.Unlock()
 		if *old != (secret{}) || a.open.prev != nil {
 			t.Error("the receiver keeps the old secret after the grace period")
 		}
@@ -188,14 +192,18 @@ func TestGraceEndsInSilence(t *testing.T) {
 			time.Sleep(reorderGrace / 2)
 		}
 		old := a.open.prev.secret
+		erased := func() bool {
+			synctest.Wait()
+			a.open.mu.Lock()
+			defer a.open.mu.Unlock()
+			return *old == (secret{})
+		}
 		time.Sleep(reorderGrace/2 - time.Nanosecond)
-		synctest.Wait()
-		if *old == (secret{}) {
+		if erased() {
 			t.Error("the old secret went before the grace period was over")
 		}
 		time.Sleep(time.Nanosecond)
-		synctest.Wait()
-		if *old != (secret{}) || a.open.prev != nil {
+		if !erased() || a.open.prev != nil {
 			t.Error("the old secret stays after the grace period, since nothing arrives")
 		}
 		o.seal.bytes = RekeyBytes

@@ -205,6 +205,8 @@ func TestReceiveKeysModel(t *testing.T) {
 			}
 		}
 		alive := 0
+		a.open.mu.Lock()
+		defer a.open.mu.Unlock()
 		for k, number := range keys {
 			if *k == (secret{}) {
 				continue
