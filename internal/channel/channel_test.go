@@ -26,19 +26,25 @@ import (
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
+// configs gives what both sides of a session know of it.
+func configs(id session.ID) (operator, agent session.Config) {
+	o := key.IdentityFromSeed([32]byte{1})
+	a := key.IdentityFromSeed([32]byte{2})
+	operator = session.Config{ID: id, TeamFP: [32]byte{1}, BundleHash: [32]byte{2}, Evidence: session.Evidence{Time: time.Unix(1, 0)}}
+	agent = operator
+	operator.Self, operator.Peer = o, a.Public()
+	agent.Self, agent.Peer = a, o.Public()
+	return operator, agent
+}
+
 // handshake gives the two ends of an established session.
 func handshake(t testing.TB) (operator, agent *session.Established) {
 	t.Helper()
-	o := key.IdentityFromSeed([32]byte{1})
-	a := key.IdentityFromSeed([32]byte{2})
 	id, err := session.NewID()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := session.Config{ID: id, TeamFP: [32]byte{1}, BundleHash: [32]byte{2}, Evidence: session.Evidence{Time: time.Unix(1, 0)}}
-	co, ca := c, c
-	co.Self, co.Peer = o, a.Public()
-	ca.Self, ca.Peer = a, o.Public()
+	co, ca := configs(id)
 	i, hs1, err := session.Initiate(co)
 	if err != nil {
 		t.Fatal(err)
@@ -758,7 +764,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			if _, err := agent.Accept(t.Context()); !errors.Is(err, ErrClosed) {
 				t.Errorf("Accept after Close: %v", err)
 			}
-			if _, err := operator.est.Exporter("x", 1); !errors.Is(err, session.ErrState) {
+			if _, err := operator.Session().Seal(nil, nil); !errors.Is(err, session.ErrState) {
 				t.Errorf("the keys outlive the session: %v", err)
 			}
 			operator.Close()

@@ -19,6 +19,12 @@
 // it, neither side sends more. An Answer that is missing, zero or anything but
 // "allow" opens nothing.
 //
+// # Paths that end
+//
+// With Options.Grace a Mux outlives its path: its channels wait, nothing is lost, and
+// the link comes back by itself when the network does, or on another path and under
+// new keys with Resume. Lost tells how it stands.
+//
 // # Ends
 //
 // A direction of a channel is complete only if its sender said so, with EOF

@@ -24,6 +24,10 @@ type Options struct {
 	MaxChannels int           // open at a time, from the operator; 0: 64
 	KeepAlive   time.Duration // 0: 15 s; must be well below Idle
 	Idle        time.Duration // the peer's silence after which the Mux is lost; 0: 45 s
+	// Grace is for how long the Mux outlives its path, see Resume. It replaces Idle,
+	// the operator's side then keeps alive by itself, and the shorter of both sides'
+	// counts. 0: the Mux ends with its path.
+	Grace time.Duration
 }
 
 const (
@@ -47,8 +51,10 @@ type Mux struct {
 	conn      *quic.Conn
 	transport *quic.Transport
 	path      *path
-	est       *session.Established
+	chain     *session.Chain
 	operator  bool
+
+	link link
 
 	incoming chan *Channel
 	workers  sync.WaitGroup
@@ -72,8 +78,11 @@ func Accept(ctx context.Context, conn net.PacketConn, peer net.Addr, est *sessio
 func establish(ctx context.Context, conn net.PacketConn, peer net.Addr, est *session.Established, o Options, operator bool) (_ *Mux, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, establishTimeout, ErrLost)
 	defer cancel()
-	m := &Mux{est: est, operator: operator, incoming: make(chan *Channel), done: make(chan struct{})}
-	m.path = newPath(conn, peer, est.Records())
+	m := &Mux{
+		chain: session.NewChain(est), operator: operator, link: link{turn: make(chan struct{}, 1), hurry: make(chan struct{}, 1)},
+		incoming: make(chan *Channel), done: make(chan struct{}),
+	}
+	m.path = newPath(conn, peer, m.chain)
 	m.transport = &quic.Transport{Conn: m.path, DisableVersionNegotiationPackets: true}
 	defer func() {
 		if err != nil {
@@ -92,15 +101,18 @@ func establish(ctx context.Context, conn net.PacketConn, peer net.Addr, est *ses
 		if err := m.path.awaitAccept(ctx); err != nil {
 			return nil, err
 		}
-		m.conn, err = m.transport.Dial(ctx, peerAddr{}, config, o.quic(operator))
+		m.conn, err = m.transport.Dial(ctx, peerAddr(0), config, o.quic(operator))
 	} else {
 		m.conn, err = m.listen(ctx, config, o.quic(operator))
 	}
 	if err != nil {
 		return nil, err
 	}
+	m.path.keep.Store(o.Grace > 0)
 	if !operator {
 		m.workers.Go(m.acceptStreams)
+	} else if o.Grace > 0 {
+		m.workers.Go(m.tend)
 	}
 	go m.watch()
 	return m, nil
@@ -118,7 +130,7 @@ func (m *Mux) listen(ctx context.Context, config *tls.Config, qc *quic.Config) (
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	sending.Go(func() {
-		if err := m.path.sendAccept(ctx); err != nil {
+		if err := m.path.sendAccept(ctx, m.path.first); err != nil {
 			cancel(err)
 		}
 	})
@@ -144,6 +156,12 @@ func (o Options) quic(operator bool) *quic.Config {
 	}
 	if operator {
 		c.MaxIncomingStreams = -1 // the agent opens nothing
+	}
+	if o.Grace > 0 {
+		c.MaxIdleTimeout, c.KeepAlivePeriod = o.Grace, 0
+		if operator {
+			c.KeepAlivePeriod = keepAlive
+		}
 	}
 	return c
 }
@@ -267,7 +285,7 @@ func (m *Mux) watch() {
 func (m *Mux) release() {
 	m.path.Close() // first: its readers end, whatever it does with deadlines
 	m.transport.Close()
-	m.est.Close()
+	m.chain.Close()
 }
 
 // acceptStreams hands each new channel to Accept once its Open frame is there.

@@ -4,59 +4,142 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
 // path is the net.PacketConn that QUIC sees: each of its datagrams is a sealed
-// record on the real one. To QUIC the peer has one address that never changes.
+// record on the real one, which may be replaced.
 type path struct {
-	conn    net.PacketConn
-	peer    net.Addr
-	records *session.Records
+	chain *session.Chain
+	keep  atomic.Bool // a lost conn is waited for, until Close
+
+	mu     sync.Mutex
+	conn   net.PacketConn
+	peer   net.Addr
+	lost   bool          // conn can't be read any more
+	moved  bool          // conn was replaced, and nothing heard since
+	change chan struct{} // closed when conn is replaced
+	closed bool
 
 	heardOnce sync.Once
-	heard     chan struct{} // closed at the first authentic record
+	first     chan struct{} // closed at the first authentic record
+	heard     atomic.Int64  // when the peer was heard last, Unix nanoseconds by the wall clock
+	address   atomic.Uint64 // of the peer, as QUIC sees it
 
 	rbuf []byte // only the reader's
 
 	wmu  sync.Mutex
 	wbuf []byte
+	last []byte // what QUIC has sent last
 }
 
 // maxDatagram is what a path may deliver at most, in bytes. Longer ones are cut
 // and then don't authenticate.
 const maxDatagram = 2048
 
-func newPath(conn net.PacketConn, peer net.Addr, records *session.Records) *path {
-	return &path{conn: conn, peer: peer, records: records, heard: make(chan struct{}), rbuf: make([]byte, maxDatagram)}
+func newPath(conn net.PacketConn, peer net.Addr, chain *session.Chain) *path {
+	p := &path{
+		conn: conn, peer: peer, chain: chain,
+		first: make(chan struct{}), change: make(chan struct{}), rbuf: make([]byte, maxDatagram),
+	}
+	p.heard.Store(time.Now().UnixNano())
+	return p
+}
+
+// quiet is for how long the peer has not been heard. Time in which this machine
+// slept counts.
+func (p *path) quiet() time.Duration {
+	return time.Duration(time.Now().UnixNano() - p.heard.Load())
 }
 
 // next appends to dst the payload of the next authentic record, from whatever
 // address it came.
 func (p *path) next(dst []byte) ([]byte, session.Kind, error) {
 	for {
-		n, _, err := p.conn.ReadFrom(p.rbuf)
-		if err != nil {
-			return nil, 0, err
+		p.mu.Lock()
+		conn, change, closed := p.conn, p.change, p.closed
+		p.mu.Unlock()
+		if closed {
+			return nil, 0, net.ErrClosed
 		}
-		out, kind, err := p.records.Open(dst, p.rbuf[:n])
+		n, _, err := conn.ReadFrom(p.rbuf)
+		if err != nil {
+			if !p.keep.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil, 0, err
+			}
+			p.strand(conn)
+			<-change
+			continue
+		}
+		out, kind, err := p.chain.Open(dst, p.rbuf[:n])
 		if errors.Is(err, session.ErrRecord) {
 			continue // noise, a replay, or a forgery
 		}
 		if err != nil {
 			return nil, 0, err
 		}
-		p.heardOnce.Do(func() { close(p.heard) })
+		p.hear(conn)
 		return out, kind, nil
 	}
 }
 
+// hear notes that the peer is there. After a silence, or on a new path, it has a new
+// address as far as QUIC knows: what was measured on the way before, and what waits
+// for it, counts no more (RFC 9000, section 9.4).
+func (p *path) hear(conn net.PacketConn) {
+	p.mu.Lock()
+	moved := p.moved && conn == p.conn
+	if moved {
+		p.moved = false
+	}
+	p.mu.Unlock()
+	if moved || p.quiet() > silence {
+		p.address.Add(1)
+	}
+	p.heard.Store(time.Now().UnixNano())
+	p.heardOnce.Do(func() { close(p.first) })
+}
+
+// strand notes that conn can't be read any more.
+func (p *path) strand(conn net.PacketConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == conn {
+		p.lost = true
+	}
+}
+
+// stranded reports whether there is no conn to read from.
+func (p *path) stranded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
+}
+
+// replace goes on with another conn, and closes the one before.
+func (p *path) replace(conn net.PacketConn, peer net.Addr) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return net.ErrClosed
+	}
+	old := p.conn
+	p.conn, p.peer, p.lost, p.moved = conn, peer, false, true
+	close(p.change)
+	p.change = make(chan struct{})
+	p.mu.Unlock()
+	return old.Close()
+}
+
 // awaitAccept reads until the agent's ACCEPT has come.
 func (p *path) awaitAccept(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { p.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { p.SetReadDeadline(time.Unix(1, 0)) })
 	_, _, err := p.next(nil) // the first authentic record is ACCEPT, or an error
 	if !stop() {
 		return context.Cause(ctx)
@@ -66,11 +149,11 @@ func (p *path) awaitAccept(ctx context.Context) error {
 
 // sendAccept sends ACCEPT again and again, ever more slowly, until the operator
 // is heard or ctx ends. Each is a record of its own.
-func (p *path) sendAccept(ctx context.Context) error {
+func (p *path) sendAccept(ctx context.Context, heard <-chan struct{}) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		p.wmu.Lock()
 		var err error
-		p.wbuf, err = p.records.Accept(p.wbuf[:0])
+		p.wbuf, err = p.chain.Accept(p.wbuf[:0])
 		if err == nil {
 			err = p.send()
 		}
@@ -79,7 +162,7 @@ func (p *path) sendAccept(ctx context.Context) error {
 			return err
 		}
 		select {
-		case <-p.heard:
+		case <-heard:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -91,7 +174,13 @@ func (p *path) sendAccept(ctx context.Context) error {
 // send writes wbuf. A path that refuses one datagram has lost it, like any
 // other: QUIC sends the content again. Only a closed path is an error.
 func (p *path) send() error {
-	if _, err := p.conn.WriteTo(p.wbuf, p.peer); errors.Is(err, net.ErrClosed) {
+	p.mu.Lock()
+	conn, peer, closed := p.conn, p.peer, p.closed
+	p.mu.Unlock()
+	if closed {
+		return net.ErrClosed
+	}
+	if _, err := conn.WriteTo(p.wbuf, peer); errors.Is(err, net.ErrClosed) && !p.keep.Load() {
 		return err
 	}
 	return nil
@@ -104,7 +193,7 @@ func (p *path) ReadFrom(b []byte) (int, net.Addr, error) {
 			return 0, nil, err
 		}
 		if kind == session.KindData {
-			return copy(b, out), peerAddr{}, nil // out is in b, unless it was too long
+			return copy(b, out), peerAddr(p.address.Load()), nil // out is in b, unless it was too long
 		}
 	}
 }
@@ -112,11 +201,26 @@ func (p *path) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *path) WriteTo(b []byte, _ net.Addr) (int, error) {
 	p.wmu.Lock()
 	defer p.wmu.Unlock()
-	var err error
-	if p.wbuf, err = p.records.Seal(p.wbuf[:0], b); err != nil {
-		return 0, err
+	if p.keep.Load() {
+		p.last = append(p.last[:0], b...)
 	}
-	return len(b), p.send()
+	return len(b), p.seal(b)
+}
+
+func (p *path) seal(b []byte) (err error) {
+	if p.wbuf, err = p.chain.Seal(p.wbuf[:0], b); err != nil {
+		return err
+	}
+	return p.send()
+}
+
+// again sends once more, as a new record, what QUIC has sent last. If it had arrived
+// QUIC drops it. If not it is acknowledged, which tells QUIC of everything else that
+// did not arrive.
+func (p *path) again() error {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	return p.seal(p.last)
 }
 
 // repeat sends the last datagram twice more, as it is: if it has arrived, the
@@ -131,17 +235,31 @@ func (p *path) repeat() {
 }
 
 // Close is called by the Mux alone.
-func (p *path) Close() error                       { return p.conn.Close() }
-func (p *path) LocalAddr() net.Addr                { return peerAddr{} }
-func (p *path) SetDeadline(t time.Time) error      { return p.conn.SetDeadline(t) }
-func (p *path) SetReadDeadline(t time.Time) error  { return p.conn.SetReadDeadline(t) }
-func (p *path) SetWriteDeadline(t time.Time) error { return p.conn.SetWriteDeadline(t) }
+func (p *path) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	close(p.change)
+	return p.conn.Close()
+}
+
+func (p *path) LocalAddr() net.Addr              { return peerAddr(0) }
+func (p *path) SetDeadline(t time.Time) error    { return p.SetReadDeadline(t) }
+func (p *path) SetWriteDeadline(time.Time) error { return nil }
+func (p *path) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn.SetReadDeadline(t)
+}
 
 // SetReadBuffer and SetWriteBuffer pass quic-go's wish for large socket buffers
 // on to a path that has such, and otherwise take it as fulfilled: quic-go
 // writes to the process's standard error when it is refused.
 func (p *path) SetReadBuffer(n int) error {
-	if c, ok := p.conn.(interface{ SetReadBuffer(int) error }); ok {
+	if c, ok := p.under().(interface{ SetReadBuffer(int) error }); ok {
 		_ = c.SetReadBuffer(n)
 	}
 	return nil
@@ -149,14 +267,21 @@ func (p *path) SetReadBuffer(n int) error {
 
 // SetWriteBuffer: see SetReadBuffer.
 func (p *path) SetWriteBuffer(n int) error {
-	if c, ok := p.conn.(interface{ SetWriteBuffer(int) error }); ok {
+	if c, ok := p.under().(interface{ SetWriteBuffer(int) error }); ok {
 		_ = c.SetWriteBuffer(n)
 	}
 	return nil
 }
 
-// peerAddr is the only address that QUIC ever sees.
-type peerAddr struct{}
+func (p *path) under() net.PacketConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn
+}
 
-func (peerAddr) Network() string { return "session" }
-func (peerAddr) String() string  { return "session" }
+// A peerAddr is the only kind of address that QUIC ever sees: it counts the ways that
+// the peer has come.
+type peerAddr uint64
+
+func (peerAddr) Network() string  { return "session" }
+func (a peerAddr) String() string { return strconv.FormatUint(uint64(a), 10) }

@@ -54,6 +54,11 @@ const (
 	// RekeyAfter is how long one key seals at most.
 	RekeyAfter = 120 * time.Second
 
+	// maxUnheard is how many epochs a sender begins, because of time, without
+	// having heard its peer; maxAhead is how far ahead a receiver looks for one.
+	maxUnheard = 4
+	maxAhead   = 8
+
 	// maxForgeries is how many records may fail authentication before a
 	// direction is given up (RFC 9147, section 4.5.3).
 	maxForgeries = 1 << 36

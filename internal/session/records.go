@@ -89,6 +89,7 @@ func (r *Records) Open(dst, datagram []byte) ([]byte, Kind, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	r.seal.unheard.Store(0)
 	switch {
 	case kind == KindAccept && !r.responder && len(out) == len(dst):
 		r.accepted.Store(true)
@@ -118,6 +119,8 @@ type sealer struct {
 	bytes   uint64 // sealed under cur
 	since   time.Time
 	nonce   [ivSize]byte // scratch, so that it is not allocated for each record
+
+	unheard atomic.Uint32 // epochs begun since a record of the peer was opened
 }
 
 func (s *sealer) record(dst []byte, kind Kind, payload []byte) ([]byte, error) {
@@ -133,10 +136,13 @@ func (s *sealer) record(dst []byte, kind Kind, payload []byte) ([]byte, error) {
 	if s.cur == nil {
 		return nil, ErrState
 	}
-	if s.counter >= RekeyRecords || s.bytes >= RekeyBytes || time.Since(s.since) >= RekeyAfter {
+	// A peer that hears nothing for hours must still find the epoch afterwards.
+	due := time.Since(s.since) >= RekeyAfter && s.unheard.Load() < maxUnheard
+	if due || s.counter >= RekeyRecords || s.bytes >= RekeyBytes {
 		old := s.cur
-		s.cur, s.counter, s.bytes, s.since = old.next(), 0, 0, time.Now()
+		s.cur, s.counter, s.bytes, s.since = old.next(1), 0, 0, time.Now()
 		old.erase()
+		s.unheard.Add(1)
 	}
 	start := len(dst)
 	dst = append(dst, typeData, byte(s.cur.number))
@@ -164,7 +170,7 @@ func (s *sealer) close() {
 }
 
 // opener is the receiving direction: the current epoch, the one before it for a
-// grace period, and the one after it once a record asks for it.
+// grace period, and one after it once a record asks for it.
 type opener struct {
 	connID [connIDSize]byte
 
@@ -175,7 +181,7 @@ type opener struct {
 	prevSeen  replay.Window
 	prevUntil time.Time
 	prevEnds  *time.Timer   // erases prev also when nothing more arrives
-	next      *epoch        // derived when first asked for, kept until used
+	next      *epoch        // up to maxAhead after cur, derived when asked for
 	nextSeen  replay.Window // nothing: the first record of next makes it cur
 	forgeries uint64
 	nonce     [ivSize]byte // scratch, as in sealer
@@ -224,18 +230,19 @@ func (o *opener) record(dst, b []byte) ([]byte, Kind, error) {
 	return out[:end-1], Kind(out[end-1]), nil
 }
 
-// find gives the epoch that the low eight bits name, and its window. Epochs go
-// forward by one: a sender that skips one is not ours.
+// find gives the epoch that the low eight bits name, and its window. A sender may be
+// some epochs ahead: what it sent in between was lost.
 func (o *opener) find(low byte) (*epoch, *replay.Window) {
-	switch low {
-	case byte(o.cur.number):
+	switch ahead := low - byte(o.cur.number); {
+	case ahead == 0:
 		return o.cur, &o.curSeen
-	case byte(o.cur.number + 1):
-		if o.next == nil {
-			o.next = o.cur.next()
+	case ahead <= maxAhead:
+		if o.next == nil || byte(o.next.number) != low {
+			o.next.erase()
+			o.next = o.cur.next(ahead)
 		}
 		return o.next, &o.nextSeen
-	case byte(o.cur.number - 1):
+	case o.prev != nil && low == byte(o.prev.number):
 		return o.prev, &o.prevSeen
 	}
 	return nil, nil

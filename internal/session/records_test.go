@@ -217,7 +217,7 @@ func TestGraceEndsInSilence(t *testing.T) {
 	})
 }
 
-// Epochs go forward by one, and their low byte wraps without confusion.
+// Epochs go forward, and their low byte wraps without confusion.
 func TestManyEpochs(t *testing.T) {
 	o, a := talk(t)
 	var previous []byte
@@ -233,10 +233,40 @@ func TestManyEpochs(t *testing.T) {
 	if a.open.cur.number != 600 || previous[1] != byte(600%256) {
 		t.Fatalf("epoch %d, header %d", a.open.cur.number, previous[1])
 	}
-	o.seal.bytes = RekeyBytes
-	seal(t, o, "lost with its whole epoch")
-	o.seal.bytes = RekeyBytes
-	refuses(t, a, seal(t, o, "skips an epoch"), ErrRecord)
+	for _, lost := range []int{maxAhead - 1, maxAhead} {
+		for range lost {
+			o.seal.bytes = RekeyBytes
+			seal(t, o, "lost with its whole epoch")
+		}
+		o.seal.bytes = RekeyBytes
+		d := seal(t, o, "after lost epochs")
+		if lost < maxAhead {
+			opens(t, a, d, "after lost epochs")
+		} else {
+			refuses(t, a, d, ErrRecord)
+		}
+	}
+}
+
+// A sender that hears nothing for hours does not run ahead of where its peer looks,
+// and goes on as ever when it hears again.
+func TestSilenceStopsRekeying(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, a := talk(t)
+		for range 100 {
+			time.Sleep(RekeyAfter)
+			seal(t, o, "nobody hears this")
+		}
+		opens(t, a, seal(t, o, "heard"), "heard")
+		if n := o.seal.cur.number; n != maxUnheard {
+			t.Errorf("epoch %d, want %d", n, maxUnheard)
+		}
+		opens(t, o, seal(t, a, "answer"), "answer")
+		opens(t, a, seal(t, o, "next"), "next")
+		if n := o.seal.cur.number; n != maxUnheard+1 {
+			t.Errorf("epoch %d after an answer, want %d", n, maxUnheard+1)
+		}
+	})
 }
 
 // Noise that names the next epoch does not move the receiver.

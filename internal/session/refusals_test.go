@@ -332,7 +332,7 @@ type forger struct {
 func (f *forger) record(number, counter uint64, inner []byte) []byte {
 	e := f.first
 	for range number {
-		e = e.next()
+		e = e.next(1)
 	}
 	d := []byte{typeData, byte(number)}
 	d = binary.BigEndian.AppendUint16(d, uint16(len(inner)+tagSize))
@@ -382,10 +382,13 @@ func makeStories(t *testing.T) (all []recordStory) {
 	}
 	story("changed on the way", "agent", append(bad, opened(d(0, 0), "nothing above has used it up"))...)
 	story("epochs", "agent",
-		opened(d(0, 0), "epoch 0"), dropped(d(2, 0), "two epochs ahead"), opened(d(1, 7), "the next epoch"), opened(d(1, 0), "late in it"),
+		opened(d(0, 0), "epoch 0"), dropped(d(9, 0), "nine epochs ahead"), opened(d(1, 7), "the next epoch"), opened(d(1, 0), "late in it"),
 		at(1999, opened(d(0, 1), "the epoch before, within 2 s")), at(2001, dropped(d(0, 2), "the epoch before, after 2 s")),
 		at(2001, dropped(d(255, 0), "long gone")), at(2002, opened(d(2, 0), "the next epoch")), at(2003, dropped(d(0, 3), "two epochs behind")),
-		at(2003, opened(d(1, 8), "the epoch before")), at(2003, dropped(d(1, 7), "marked in its epoch")))
+		at(2003, opened(d(1, 8), "the epoch before")), at(2003, dropped(d(1, 7), "marked in its epoch")),
+		at(2004, dropped(d(11, 0), "nine epochs ahead")), at(2004, opened(d(10, 0), "eight epochs ahead")),
+		at(2005, opened(d(2, 1), "the one that was current before")), at(2005, dropped(d(9, 0), "in between, where nothing was opened")),
+		at(2005, opened(d(11, 0), "the next epoch")))
 	story("highest counter", "agent",
 		dropped(d(0, RekeyRecords), "no sender reaches it"), dropped(d(0, 1<<63), "no sender reaches it"), opened(d(0, RekeyRecords-1), "the last one"))
 	story("padding", "agent",
@@ -401,7 +404,7 @@ func makeStories(t *testing.T) (all []recordStory) {
 	story("ACCEPT", "operator", acceptStep, dropped(acceptStep.Datagram, "marked"), again, opened(fromA.data(0, 2), "DATA after ACCEPT"))
 	story("ACCEPT with a payload", "operator", ended(fromA.record(0, 0, []byte{'x', 1}), "ACCEPT has none"))
 	story("DATA before ACCEPT", "operator", ended(fromA.data(0, 0), "nothing comes before ACCEPT"))
-	story("ACCEPT lost with its epoch", "operator", dropped(fromA.data(2, 0), "two epochs ahead"), acceptStep)
+	story("ACCEPT lost with its epoch", "operator", dropped(fromA.data(9, 0), "nine epochs ahead"), acceptStep)
 	sortBy(all, func(s recordStory) string { return s.Name })
 	return all
 }

@@ -183,9 +183,17 @@ func newEpoch(number uint64, s *secret) *epoch {
 	}
 }
 
-// next derives the following epoch. It leaves e as it is.
-func (e *epoch) next() *epoch {
-	return newEpoch(e.number+1, (*secret)(e.secret.expand("upd", hashSize)))
+// next derives the epoch that is so many after e. It leaves e as it is.
+func (e *epoch) next(ahead byte) *epoch {
+	s := e.secret
+	for n := range ahead {
+		following := (*secret)(s.expand("upd", hashSize))
+		if n > 0 {
+			s.wipe()
+		}
+		s = following
+	}
+	return newEpoch(e.number+uint64(ahead), s)
 }
 
 // nonce is the iv XOR the counter in the last 8 bytes (RFC 8446, section 5.3).

@@ -244,7 +244,7 @@ func makeVector(t *testing.T, suite Suite) *vector {
 		for n := range uint64(3) {
 			e := newEpoch(n, s)
 			v.Epochs = append(v.Epochs, vectorEpoch{way, n, bytes.Clone(s[:]), s.expand("key", keySize), e.iv[:]})
-			s = e.next().secret
+			s = e.next(1).secret
 		}
 	}
 	slices.SortFunc(v.Epochs, func(a, b vectorEpoch) int {

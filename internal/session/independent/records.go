@@ -23,13 +23,15 @@ const (
 
 // The limits of SPEC.md, sections 5.1 to 5.3.
 const (
-	padBelow    = 1024
-	padTo       = 64
-	windowSize  = 2048
-	epochCount  = 1 << 20
-	epochBytes  = 2 << 30
-	epochTime   = 120 * time.Second
-	epochLinger = 2 * time.Second
+	padBelow      = 1024
+	padTo         = 64
+	windowSize    = 2048
+	epochCount    = 1 << 20
+	epochBytes    = 2 << 30
+	epochTime     = 120 * time.Second
+	epochLinger   = 2 * time.Second
+	epochsAhead   = 8
+	epochsUnheard = 4
 )
 
 // Records is the record layer of one side: its own direction and the other's.
@@ -44,6 +46,7 @@ type Records struct {
 type outbound struct {
 	cid, secret []byte
 	epoch       uint64
+	unheard     int // epochs begun since the peer was heard
 	counter     uint64
 	bytes       uint64
 	began       time.Time // zero until the first record
@@ -93,7 +96,7 @@ func (r *Records) Seal(kind byte, payload []byte, now time.Time) ([]byte, error)
 	if s.began.IsZero() {
 		s.began = now
 	}
-	if s.counter >= epochCount || s.bytes+uint64(len(inner)) > epochBytes || now.Sub(s.began) >= epochTime {
+	if s.counter >= epochCount || s.bytes+uint64(len(inner)) > epochBytes || now.Sub(s.began) >= epochTime && s.unheard < epochsUnheard {
 		r.Rekey(now)
 	}
 	d := []byte{0x10, byte(s.epoch)}
@@ -110,6 +113,7 @@ func (r *Records) Seal(kind byte, payload []byte, now time.Time) ([]byte, error)
 func (r *Records) Rekey(now time.Time) {
 	s := &r.send
 	s.secret, s.epoch, s.counter, s.bytes, s.began = nextSecret(s.secret), s.epoch+1, 0, 0, now
+	s.unheard++
 }
 
 // Open takes one datagram apart.
@@ -125,8 +129,11 @@ func (r *Records) Open(d []byte, now time.Time) (kind byte, payload []byte, err 
 	switch epoch := d[1]; {
 	case epoch == byte(in.current.epoch):
 		k = in.current
-	case epoch == byte(in.current.epoch+1):
-		k = &keys{epoch: in.current.epoch + 1, secret: nextSecret(in.current.secret), seen: map[uint64]bool{}}
+	case epoch-byte(in.current.epoch) <= epochsAhead:
+		k = &keys{epoch: in.current.epoch, secret: in.current.secret, seen: map[uint64]bool{}}
+		for byte(k.epoch) != epoch {
+			k.epoch, k.secret = k.epoch+1, nextSecret(k.secret)
+		}
 	case in.previous != nil && epoch == byte(in.previous.epoch) && now.Sub(in.ended) <= epochLinger:
 		k = in.previous
 	default:
@@ -141,9 +148,10 @@ func (r *Records) Open(d []byte, now time.Time) (kind byte, payload []byte, err 
 	if err != nil {
 		return 0, nil, ErrDropped
 	}
-	if k.epoch == in.current.epoch+1 {
+	if k.epoch > in.current.epoch {
 		in.previous, in.current, in.ended = in.current, k, now
 	}
+	r.send.unheard = 0
 	k.seen[counter] = true
 	k.next = max(k.next, counter+1)
 
