@@ -14,11 +14,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/agent/host/compare"
 	"github.com/tucdesk/tucdesk/agent/host/presence"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -226,6 +229,10 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err := s.spool.Damage(); err != nil {
 		logger.Error("recordings of an earlier run can't be read and are left where they are", "error", err)
 	}
+	seen, err := checkpointfile.Open(filepath.Join(c.Dir, "checkpoints"))
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := t.open(); err != nil {
 		return nil, nil, err
 	}
@@ -243,6 +250,11 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	s.checker = &checker{
 		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now,
 		refresh: s.outside.Refresh,
+	}
+	s.compare = &compare.Comparer{
+		Self: identity.Kid(), Seen: seen, Now: c.Now, Logger: logger, Roster: t.newest,
+		Refresh: s.outside.Refresh, Consistency: s.outside.Consistency,
+		Record: func(e audit.Entry) { _ = s.evidence.keep(false, e) }, // logged there
 	}
 	return s, n, nil
 }

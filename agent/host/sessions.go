@@ -11,8 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/time/rate"
 
+	"github.com/tucdesk/tucdesk/agent/host/compare"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -47,6 +49,9 @@ type outside interface {
 	OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error)
 	// Refresh brings the newest roster, bounded and rate limited.
 	Refresh(ctx context.Context) error
+	// Consistency brings apid's proof that the audit log of newer entries extends
+	// that of older.
+	Consistency(ctx context.Context, older, newer int64) (tlog.TreeProof, error)
 }
 
 // A half is a session half, in this process or in one of its own.
@@ -66,6 +71,7 @@ type sessions struct {
 	identity key.Identity
 	checker  *checker
 	evidence *evidence
+	compare  *compare.Comparer // with what operators know
 	spool    *recording.Spool
 	outside  outside
 	logger   *slog.Logger
@@ -189,7 +195,9 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	h := a.roster.Head()
 	hs2, err := d.half.Respond(ctx, live.Handshake{
 		Operator: a.operator.Public, BundleHash: a.hash, MinSuite: session.Suite(a.verdict.Obligations.MinSuite), Peer: peer, HS1: o.HS1,
-		Evidence: session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)},
+		Evidence: session.Evidence{
+			RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second), Checkpoint: s.compare.Newest(),
+		},
 	}, w)
 	if err != nil {
 		d.half.Kill()
@@ -288,9 +296,10 @@ var errCut = errors.New("the agent has ended the session")
 
 // start makes the session used and its start evidence, on disk.
 func (s *sessions) start(a *admission, said session.Evidence) *refusal {
-	if no := s.witness(a, said); no != nil {
-		return no
+	if err := s.compare.Rosters(said); err != nil {
+		return because(codeRoster, err)
 	}
+	s.running.Go(func() { s.compare.Meet(s.ctx, a.operator.Email, said) })
 	if err := s.use(s.checker.sessionItem(a)); err != nil {
 		return because(codeUsed, err)
 	}
@@ -308,21 +317,6 @@ func (s *sessions) use(items ...ledger.Item) error {
 		s.fail(err)
 	}
 	return err
-}
-
-// witness compares what the operator says about the roster with what we know.
-func (s *sessions) witness(a *admission, said session.Evidence) *refusal {
-	h := roster.Head{Seq: said.RosterSeq, Hash: said.RosterHash}
-	r := s.checker.team.newest()
-	if r.Knows(h) {
-		return nil
-	}
-	if h.Seq <= r.Head().Seq {
-		s.logger.Error("the operator holds another roster under a number that we know: somebody tells two stories; tell an admin of the team", "session", a.id, "seq", h.Seq, "theirs", h.Hash)
-		return refuse(codeRoster, nil, "operator and agent hold different rosters under number %d; tell an admin of your team", h.Seq)
-	}
-	go s.outside.Refresh(s.ctx) // there is a newer one; it will judge the next channel
-	return nil
 }
 
 // recheck ends sessions of operators who may not act any more, and all of them

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
@@ -104,6 +106,7 @@ type world struct {
 	segments  map[token.ID][][]byte
 	maxSpool  int64
 	apiErr    error // what apid answers instead
+	prove     func(older, newer int64) (tlog.TreeProof, error)
 	ways      map[string]net.PacketConn
 	nway      int
 	handler   wire.AgentHandler
@@ -287,6 +290,15 @@ func (f fakeAPI) PostEntries(_ context.Context, _ string, entries ...[]byte) (wi
 	}
 	f.entries = append(f.entries, entries...)
 	return wire.EntriesAnswer{}, nil
+}
+
+func (f fakeAPI) Consistency(_ context.Context, _ string, older, newer int64) (tlog.TreeProof, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.prove == nil {
+		return nil, wire.ErrUnavailable
+	}
+	return f.prove(older, newer)
 }
 
 func (f fakeAPI) PostManifest(context.Context, string, token.ID, []byte) (wire.SegmentAnswer, error) {

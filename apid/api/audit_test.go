@@ -113,6 +113,25 @@ func TestExportVerifies(t *testing.T) {
 	if _, err := proof.Check(c.roster.TeamFP(), c.roster.ServerKeys(roster.ServerLog)...); err != nil {
 		t.Error(err)
 	}
+	whole, err := audit.InsecureCheckpoint(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consistency, err := c.bob.client.Consistency(t.Context(), 3, whole.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := audit.InsecureCheckpoint(proof.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part.Size = 3; audit.CheckConsistency(consistency, part, whole) == nil {
+		t.Error("a root of another size is taken")
+	}
+	for _, sizes := range [][2]int64{{4, 3}, {3, whole.Size + 100}} {
+		_, err = c.bob.client.Consistency(t.Context(), sizes[0], sizes[1])
+		wantProblem(t, err, wire.KindConflict)
+	}
 	_, err = c.dora.client.LogProof(t.Context(), 10_000)
 	wantProblem(t, err, wire.KindNotFound)
 }

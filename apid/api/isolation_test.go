@@ -56,6 +56,9 @@ var isolated = map[string]struct {
 	"GET /v1/roster": {want: 401, as: "who is not on a roster is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		return eve.signedSend(t, eve.staging, "GET", "/v1/roster?team="+of.team, nil)
 	}},
+	"GET /v1/audit/consistency": {want: 401, as: "who is not on a roster is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return eve.signedSend(t, eve.staging, "GET", "/v1/audit/consistency?from=0&team="+of.team+"&to=1", nil)
+	}},
 	"GET /v1/events": {want: 200, as: "where it goes on is no thing of a team: it begins anew", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		return 200, wire.AppendEvent(nil, eve.bob.listen(t, of.event.String()).want(wire.EventReset))
 	}},

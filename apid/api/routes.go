@@ -1,8 +1,10 @@
 package api
 
 import (
+	"slices"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/auditlog"
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -10,7 +12,8 @@ import (
 // routes is the table.
 func (s *Server) routes() []door.Route {
 	const maxWait = wire.MaxWait * time.Second
-	return append(s.recordings.Routes(), []door.Route{
+	log := auditlog.Service{Store: s.store, Rosters: &s.rosters}
+	return append(slices.Concat(s.recordings.Routes(), log.Routes()), []door.Route{
 		door.Get("/v1/openapi.json", door.Anyone, "This document.", s.getOpenAPI),
 		door.Get("/v1/server", door.Anyone, "Public keys and addresses of the servers, for founders.", s.getServer),
 		door.Post("/v1/teams", door.Anyone, "Found a team with a signed genesis.", s.foundTeam),
@@ -33,9 +36,5 @@ func (s *Server) routes() []door.Route {
 		door.Post("/v1/approvals/{id}/decision", door.Member, "Decide.", s.postDecision),
 		door.Post("/v1/approvals/{id}/cancel", door.Member, "Take an own ask back.", s.postCancel),
 		door.Post("/v1/entries", door.Agent, "An agent's signed audit entries.", s.postEntries),
-		door.Get("/v1/audit/checkpoint", door.Member, "The audit log's signed checkpoint.", s.getCheckpoint),
-		door.Get("/v1/audit/entries", door.Auditor, "Audit entries.", s.getEntries).Query("from", "n"),
-		door.Get("/v1/audit/proof", door.Auditor, "An inclusion proof.", s.getLogProof).Query("index"),
-		door.Get("/v1/audit/export", door.Auditor, "The whole log in one file that verifies offline.", s.getExport).Waits(door.StreamTime),
 	}...)
 }

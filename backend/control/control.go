@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/profile"
@@ -104,9 +105,16 @@ type Backend struct {
 	syncErr   error
 	states    map[key.Kid]wire.AgentState
 	statesAt  time.Time
-	hints     int // from apid that roster or states have changed
+	hints     int       // from apid that roster or states have changed
+	logAt     time.Time // when apid was last asked for the audit log's checkpoint
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
+
+	seen          *checkpointfile.File // of the audit log
+	onAlarm       func(error)          // nil: nobody is told beside the home
+	comparing     sync.WaitGroup
+	comparisons   context.Context // of what compares checkpoints
+	stopComparing context.CancelFunc
 }
 
 var (
@@ -127,7 +135,13 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen, err := home.Checkpoints()
+	if err != nil {
+		return nil, err
+	}
+	comparisons, stop := context.WithCancel(context.Background())
 	return &Backend{
+		seen: seen, comparisons: comparisons, stopComparing: stop,
 		home: home, api: api, logger: logger, now: time.Now,
 		ended:     make(chan struct{}),
 		terminals: map[*terminal]struct{}{},
@@ -159,6 +173,7 @@ func (b *Backend) Close() error {
 	for _, t := range open {
 		t.Close()
 	}
+	b.finishComparing()
 	b.api.CloseIdle()
 	return nil
 }
@@ -192,6 +207,7 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 		if serr := b.home.Synced(); serr != nil {
 			b.logger.Warn("when the roster was compared is not kept", "error", serr)
 		}
+		b.lookAtLog()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -133,7 +133,7 @@ func (b *Backend) prove(ctx context.Context, p *plan, act string, send func(ctx 
 				SessionID: p.session, Kind: string(p.req.Kind), As: p.req.As,
 				Commitment: p.command.Commitment(), Confirmed: p.req.Confirmed,
 				PolicyHash: p.roster.PolicyHash(), RosterHead: token.Head(p.roster.Head()),
-				ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
+				Checkpoint: b.checkpoint(), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
 			})
 		},
 		func(ctx context.Context, proof []byte) (bool, error) {
@@ -295,7 +295,7 @@ func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelo
 	initiator, hs1, err := session.Initiate(session.InitiatorConfig{
 		ID: session.ID(p.session), Self: b.home.Identity, Peer: p.agent.Public,
 		TeamFP: p.roster.TeamFP(), BundleHash: hash,
-		Evidence: session.Evidence{RosterSeq: head.Seq, RosterHash: head.Hash, Time: b.now()},
+		Evidence: session.Evidence{RosterSeq: head.Seq, RosterHash: head.Hash, Time: b.now(), Checkpoint: b.checkpoint()},
 		MinSuite: session.Suite(p.verdict.Obligations.MinSuite),
 	})
 	if err != nil {
@@ -319,6 +319,7 @@ func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelo
 		est.Close()
 		return nil, nil, err
 	}
+	b.meet(p.agent.Name, est.Peer)
 	if err := b.api.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
 		est.Close()
 		return nil, nil, translate(err)

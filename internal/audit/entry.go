@@ -66,14 +66,15 @@ const (
 	SessionStart Type = "session-start" // agent: a session began
 	SessionEnd   Type = "session-end"   // agent: it ended, with its outcome
 	Exec         Type = "exec"          // agent: a command is about to run
+	Alarm        Type = "alarm"         // agent: it was shown two logs; Outcome says which
 	Refusal      Type = "refusal"       // a request was refused
 )
 
-var types = []Type{SignIn, Enrol, Roster, Verdict, Ask, Approval, SessionStart, SessionEnd, Exec, Refusal}
+var types = []Type{SignIn, Enrol, Roster, Verdict, Ask, Approval, SessionStart, SessionEnd, Exec, Alarm, Refusal}
 
 // byAgent and byRecorder say who may sign entries of a type.
 func (t Type) byAgent() bool {
-	return t == SessionStart || t == SessionEnd || t == Exec || t == Refusal
+	return t == SessionStart || t == SessionEnd || t == Exec || t == Alarm || t == Refusal
 }
 
 func (t Type) byRecorder() bool { return slices.Contains(types, t) && (!t.byAgent() || t == Refusal) }

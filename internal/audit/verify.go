@@ -421,6 +421,9 @@ func (v *verification) checkTogether(index int64, c checked) {
 		bad("roster", "it names a roster head that is not in this team's roster")
 	}
 	v.checkActor(index, c, recorder)
+	if e.Type == Alarm {
+		v.report.add(Incomplete, index, "alarm", "agent %s was shown another log than this one: %s", e.Target.Name, e.Outcome.Reason)
+	}
 	v.checkChain(index, signer, e.Signer, c.entry.Hash())
 	if len(e.Proof) > 0 {
 		v.checkProof(index, c)

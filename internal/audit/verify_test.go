@@ -40,6 +40,23 @@ func TestGoodExport(t *testing.T) {
 	}
 }
 
+// An agent that was shown another log says so in this one, and a reader is told.
+func TestAlarm(t *testing.T) {
+	w := newWorld(t, model()).live()
+	e := w.own(audit.Alarm, party(w.web1, "web-1"))
+	e.Action, e.Outcome.Reason = "log-fork", "9 entries, and 9 others"
+	w.agentSays(e)
+	r := verify(t, w.export(), w.roster.TeamFP(), audit.Options{})
+	if r.ExitCode() != 2 || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].String(), "9 entries, and 9 others") {
+		t.Errorf("exit %d, %v", r.ExitCode(), r.Problems)
+	}
+	// The log's key can't raise one.
+	w.smuggle(w.logKey, e)
+	if r := verify(t, w.export(), w.roster.TeamFP(), audit.Options{}); r.ExitCode() != 1 {
+		t.Errorf("exit %d, %v", r.ExitCode(), r.Problems)
+	}
+}
+
 // TestRandomFlips flips one bit in each of 200 random bytes.
 func TestRandomFlips(t *testing.T) {
 	w := newWorld(t, model()).live()

@@ -151,6 +151,9 @@ func save(path, purpose, secret string) error {
 	if err == nil {
 		err = os.Link(f.Name(), path)
 	}
+	if err == nil {
+		err = SyncFolder(dir)
+	}
 	if err != nil {
 		return fmt.Errorf("keyfile: store %s: %w", purpose, err)
 	}
@@ -176,8 +179,24 @@ func Replace(path string, b []byte) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	if err == nil {
+		err = SyncFolder(filepath.Dir(path))
+	}
 	if err != nil {
 		return fmt.Errorf("keyfile: %w", err)
 	}
 	return nil
+}
+
+// SyncFolder makes new names in a folder durable, where the system can.
+func SyncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }

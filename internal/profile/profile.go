@@ -7,6 +7,7 @@
 //	unsealer.key     age identity, 0600
 //	roster           genesis and statements, append-only (internal/rosterfile)
 //	founding, request  what was sent before the device was enrolled; gone after
+//	checkpoints      of the audit log, the newest seen, and evidence (internal/checkpointfile)
 //	synced           its time is when apid last showed the same roster
 //	chain.json       number and hash of the last proof, and one whose fate is open
 //
@@ -25,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -243,6 +245,11 @@ func Open(dir string) (*Home, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// Checkpoints gives what this home has seen of the team's audit log.
+func (h *Home) Checkpoints() (*checkpointfile.File, error) {
+	return checkpointfile.Open(filepath.Join(h.Dir, "checkpoints"))
 }
 
 func (h *Home) rosterPath() string { return filepath.Join(h.Dir, "roster") }

@@ -403,6 +403,11 @@ func (r *Roster) planServers(s statement, signers []key.Kid, b ServerKeys) (func
 		for k, p := range fresh {
 			r.keys[k] = p
 		}
+		for _, p := range b.Log {
+			if !slices.Contains(r.logKeys, p) {
+				r.logKeys = append(r.logKeys, p)
+			}
+		}
 	}, nil
 }
 

@@ -72,6 +72,7 @@ type Roster struct {
 	keys      map[key.Kid]key.Public
 
 	servers       ServerKeys
+	logKeys       []key.Public // that the audit log has ever had
 	auditors      []key.Recipient
 	policy        *policy.Policy
 	document      []byte
@@ -180,6 +181,7 @@ func (r *Roster) clone() *Roster {
 	n.revoked = maps.Clone(r.revoked)
 	n.enrollers = maps.Clone(r.enrollers)
 	n.keys = maps.Clone(r.keys)
+	n.logKeys = slices.Clip(r.logKeys)
 	return &n
 }
 
@@ -395,6 +397,10 @@ func (r *Roster) ServerKey(p Purpose, k key.Kid) (key.Public, bool) {
 
 // ServerKeys gives the keys that servers may use for the purpose now.
 func (r *Roster) ServerKeys(p Purpose) []key.Public { return slices.Clone(r.servers.of(p)) }
+
+// LogKeys gives every key that has ever been the audit log's: to verify what it has
+// signed at any time.
+func (r *Roster) LogKeys() []key.Public { return slices.Clone(r.logKeys) }
 
 // Relays gives the relays (host:port) that sessions of this team may use.
 func (r *Roster) Relays() []string { return slices.Clone(r.servers.Relays) }

@@ -19,12 +19,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/keyfile"
 	"github.com/tucdesk/tucdesk/internal/roster"
 )
 
@@ -255,25 +255,12 @@ func writeDurably(path string, b []byte, flag int) error {
 		err = cerr
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = keyfile.SyncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("rosterfile: %w", err)
 	}
 	return nil
-}
-
-// syncFolder makes new names durable, where the system can.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func readAtMost(path string, n int64) ([]byte, error) {

@@ -290,6 +290,15 @@ type Checkpoint struct {
 	Checkpoint []byte `json:"checkpoint"`
 }
 
+// Consistency answers GET /v1/audit/consistency?from=N&to=M: the proof (RFC 6962
+// section 2.1.2) that the log of M entries extends that of N.
+type Consistency struct {
+	Proof []envelope.Hash `json:"proof"`
+}
+
+// MaxConsistency bounds the hashes of a Consistency: a tree of 2^63 entries has no more.
+const MaxConsistency = 64
+
 // EntriesPage answers GET /v1/audit/entries?from=I&n=N.
 type EntriesPage struct {
 	From    uint64   `json:"from"`

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -310,6 +312,27 @@ func (c *Client) Cancel(ctx context.Context, id token.ID, proof []byte) (Approva
 func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	out, err := ask[Checkpoint](ctx, c.do, &call{method: "GET", path: "/v1/audit/checkpoint"})
 	return out.Checkpoint, err
+}
+
+// Consistency gives the proof that the audit log of newer entries extends that of older.
+func (c *Client) Consistency(ctx context.Context, older, newer int64) (tlog.TreeProof, error) {
+	return consistency(ctx, c.do, older, newer)
+}
+
+func consistency(ctx context.Context, do func(context.Context, *call) error, older, newer int64) (tlog.TreeProof, error) {
+	q := url.Values{"from": {strconv.FormatInt(older, 10)}, "to": {strconv.FormatInt(newer, 10)}}
+	out, err := ask[Consistency](ctx, do, &call{method: "GET", path: "/v1/audit/consistency", query: q})
+	if err == nil && len(out.Proof) > MaxConsistency {
+		err = NewProblem(KindMalformed, fmt.Sprintf("a consistency proof of %d hashes, at most %d", len(out.Proof), MaxConsistency), "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	proof := make(tlog.TreeProof, len(out.Proof))
+	for i, h := range out.Proof {
+		proof[i] = tlog.Hash(h)
+	}
+	return proof, nil
 }
 
 // Entries gives at most n audit entries, beginning with index from.

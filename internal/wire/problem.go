@@ -24,6 +24,17 @@ var (
 	ErrUnavailable     = errors.New("wire: unavailable")          // 5xx, or no answer
 )
 
+// Refused reports whether a server has said no, and would say so again: not one that
+// is away, and not one that wants another attempt.
+func Refused(err error) bool {
+	for _, no := range []error{ErrNotFound, ErrDenied, ErrConflict, ErrMalformed, ErrTooLarge} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
 // A Kind says which problem it is: the last part of its type URI.
 type Kind string
 

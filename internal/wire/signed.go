@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -105,6 +107,12 @@ func (c *Signed) Roster(ctx context.Context, team string, after uint64) (RosterP
 // that it has already keep their index, so that an outbox may send them again.
 func (c *Signed) PostEntries(ctx context.Context, team string, entries ...[]byte) (EntriesAnswer, error) {
 	return ask[EntriesAnswer](ctx, c.as(team), &call{method: "POST", path: "/v1/entries", in: EntriesRequest{Entries: entries}})
+}
+
+// Consistency gives the proof that a team's audit log of newer entries extends that of
+// older.
+func (c *Signed) Consistency(ctx context.Context, team string, older, newer int64) (tlog.TreeProof, error) {
+	return consistency(ctx, c.as(team), older, newer)
 }
 
 // Registry asks rendezvousd which of a team's agents are online.

@@ -106,7 +106,15 @@ func (a *app) control() (*control.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return control.New(home, nil)
+	b, err := control.New(home, nil)
+	if err != nil {
+		return nil, err
+	}
+	b.OnAlarm(func(err error) { fmt.Fprintf(a.stderr, "tucdesk: alarm: %s\n", sanitize.Clean(err.Error())) })
+	for _, file := range b.Forks() {
+		fmt.Fprintf(a.stderr, "tucdesk: alarm: the audit log has told two stories; show %s to the admins and auditors of your team, then move it away\n", sanitize.Clean(file))
+	}
+	return b, nil
 }
 
 // kind gives the word after "error=" and the exit code of an error.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -84,7 +85,7 @@ type patient struct {
 func Examine(ctx context.Context, b *control.Backend) []Finding {
 	p := &patient{b: b, http: wire.Pinned(b.Home().Profile.Pins), now: time.Now}
 	checks := []func(context.Context) []Finding{
-		p.apid, p.token, p.roster, p.rendezvous, p.relays, p.machines,
+		p.apid, p.token, p.roster, p.log, p.rendezvous, p.relays, p.machines,
 	}
 	found := make([][]Finding, len(checks))
 	var all sync.WaitGroup
@@ -218,6 +219,39 @@ func (p *patient) roster(ctx context.Context) []Finding {
 		policy = Finding{"policy", Warn, "the team has no policy, so everything is denied", "an admin sets one"}
 	}
 	return append(out, device, policy)
+}
+
+// log looks at what this home has seen of the audit log.
+func (p *patient) log(context.Context) []Finding {
+	const tell = "show both notes in it to the admins and auditors of your team; once they have it, move the file away"
+	seen, err := p.b.Home().Checkpoints()
+	var forks []string
+	var note []byte
+	var open int
+	if err == nil {
+		forks, err = seen.Forks()
+	}
+	if err == nil {
+		open, err = seen.Unproved()
+	}
+	if err == nil {
+		note, _, err = seen.Newest()
+	}
+	var c audit.Checkpoint
+	if err == nil && note != nil {
+		c, err = audit.InsecureCheckpoint(note) // what is kept was verified
+	}
+	switch {
+	case err != nil:
+		return []Finding{{"audit log", Fail, err.Error(), "look at the folder checkpoints of this home"}}
+	case len(forks) > 0:
+		return []Finding{{"audit log", Fail, "it has told two stories; evidence: " + strings.Join(forks, ", "), tell}}
+	case open > 0:
+		return []Finding{{"audit log", Warn, fmt.Sprintf("%d checkpoints that others have shown could not be compared yet", open), "see apid; they are compared once it answers"}}
+	case note == nil:
+		return []Finding{{Name: "audit log", State: OK, Text: "nothing was seen of it yet"}}
+	}
+	return []Finding{{Name: "audit log", State: OK, Text: fmt.Sprintf("seen up to %d entries, one story from all", c.Size)}}
 }
 
 // rendezvous looks at the way to the rendezvous.

@@ -6,9 +6,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
@@ -16,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/link"
@@ -424,6 +428,59 @@ func newStage(t testing.TB) *stage {
 	t.Cleanup(func() { stop(); <-over; s.network.Last() })
 	<-s.starts
 	return s
+}
+
+// A consistency proof comes through the network half as apid has given it, and apid's no
+// stays a no.
+func TestConsistency(t *testing.T) {
+	proof := tlog.TreeProof{{1}, {2}}
+	apid := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/audit/consistency" || r.URL.Query().Get("from") != "3" || r.URL.Query().Get("to") != "8" {
+			no := wire.NewProblem(wire.KindConflict, "the log is shorter", "")
+			w.Header().Set("Content-Type", wire.ContentTypeProblem)
+			w.WriteHeader(no.Status)
+			json.NewEncoder(w).Encode(no)
+			return
+		}
+		json.NewEncoder(w).Encode(wire.Consistency{Proof: []envelope.Hash{envelope.Hash(proof[0]), envelope.Hash(proof[1])}})
+	}))
+	defer apid.Close()
+	c := config(newPrivileged())
+	c.APIURL = apid.URL
+	c.Start = func(socket *os.File) (func() error, func(), error) {
+		f, err := link.Copy(socket)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, err := link.Unix(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		done := make(chan error, 1)
+		o := newOuter(conn, slog.New(slog.DiscardHandler))
+		go func() {
+			err := o.k.Serve(o)
+			o.close()
+			done <- err
+		}()
+		return func() error { return <-done }, func() { conn.Close() }, nil
+	}
+	n := New(c)
+	ctx, stop := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() { defer close(over); n.Run(ctx) }()
+	defer func() { stop(); <-over; n.Last() }()
+	var got tlog.TreeProof
+	err := error(link.ErrAway)
+	for until := time.Now().Add(30 * time.Second); errors.Is(err, link.ErrAway) && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		got, err = n.Consistency(t.Context(), 3, 8) // the half may not be there yet
+	}
+	if err != nil || !slices.Equal(got, proof) {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, err := n.Consistency(t.Context(), 3, 9); !wire.Refused(err) {
+		t.Errorf("apid's no has become %v", err)
+	}
 }
 
 // open opens the agent's path once the network half is there.

@@ -60,6 +60,7 @@ const (
 	opRefresh link.Op = 69
 	opRest    link.Op = 70
 	opLast    link.Op = 71
+	opProve   link.Op = 72
 )
 
 // What the privileged side tells.
@@ -196,6 +197,17 @@ type connectCall struct {
 	Attempt     uint64           `cbor:"attempt"`
 	Description path.Description `cbor:"description"`
 	Lead        bool             `cbor:"lead"`
+}
+
+// proveCall asks for the proof that the audit log of Newer entries extends that of
+// Older.
+type proveCall struct {
+	Older uint64 `cbor:"older"`
+	Newer uint64 `cbor:"newer"`
+}
+
+type proveAnswer struct {
+	Proof []envelope.Hash `cbor:"proof"`
 }
 
 // codeOther is a failure of which nothing more is said.

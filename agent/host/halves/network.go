@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/link"
@@ -232,6 +233,30 @@ func (n *Network) Refresh(ctx context.Context) error {
 	defer cancel()
 	_, err = k.Call(ctx, opRefresh, nil, nil)
 	return err
+}
+
+// Consistency gives apid's proof that the audit log of newer entries extends that of
+// older. It proves itself: what the network half may do is not to bring it.
+func (n *Network) Consistency(ctx context.Context, older, newer int64) (tlog.TreeProof, error) {
+	k, err := n.now()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	var a proveAnswer
+	if _, err := k.Call(ctx, opProve, proveCall{uint64(older), uint64(newer)}, &a); err != nil {
+		return nil, err
+	}
+	if len(a.Proof) > wire.MaxConsistency {
+		k.End(fmt.Errorf("%w: the answer to prove", link.ErrProtocol))
+		return nil, link.ErrAway
+	}
+	proof := make(tlog.TreeProof, len(a.Proof))
+	for i, h := range a.Proof {
+		proof[i] = tlog.Hash(h)
+	}
+	return proof, nil
 }
 
 // Last has the network half hand in what is owed, if that can be done at once, and

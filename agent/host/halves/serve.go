@@ -166,6 +166,15 @@ func (o *outer) Call(ctx context.Context, r link.Request) (link.Reply, error) {
 		})
 	case opRefresh:
 		return link.Reply{}, u.Refresh(ctx)
+	case opProve:
+		return link.With(r, func(m proveCall) (any, error) {
+			proof, err := u.Consistency(ctx, int64(m.Older), int64(m.Newer))
+			a := proveAnswer{Proof: make([]envelope.Hash, len(proof))}
+			for i, h := range proof {
+				a.Proof[i] = envelope.Hash(h)
+			}
+			return a, err
+		})
 	case opRest:
 		o.stop()
 		o.running.Wait()

@@ -85,6 +85,9 @@ func (p *Signer) SignRequest(method, to string, body [32]byte) (string, error) {
 	switch route {
 	case "GET /v1/roster":
 		delete(query, "after")
+	case "GET /v1/audit/consistency":
+		delete(query, "from")
+		delete(query, "to")
 	case "POST /v1/entries", "POST /v1/recordings/{id}/segments", "PUT /v1/recordings/{id}/segments":
 	default:
 		return "", ErrNotOurs

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -91,6 +93,7 @@ type Inside interface {
 // API is the part of wire.Signed that an agent needs.
 type API interface {
 	Roster(ctx context.Context, team string, after uint64) (wire.RosterPage, error)
+	Consistency(ctx context.Context, team string, older, newer int64) (tlog.TreeProof, error)
 	PostEntries(ctx context.Context, team string, entries ...[]byte) (wire.EntriesAnswer, error)
 	PostManifest(ctx context.Context, team string, session token.ID, manifest []byte) (wire.SegmentAnswer, error)
 	PutSegment(ctx context.Context, team string, session token.ID, manifest, segment []byte) (wire.SegmentAnswer, error)
@@ -206,6 +209,12 @@ func (u *Uplink) refresh(ctx context.Context) error {
 		return u.Inside.Confirm(now)
 	}
 	return errors.New("uplink: the roster has too many pages")
+}
+
+// Consistency gives apid's proof that the audit log of newer entries extends that of
+// older.
+func (u *Uplink) Consistency(ctx context.Context, older, newer int64) (tlog.TreeProof, error) {
+	return u.API.Consistency(ctx, u.Team, older, newer)
 }
 
 // Join waits until a roster is there: whatever is missing of it comes with the

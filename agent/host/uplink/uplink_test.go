@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -117,6 +119,10 @@ func (f api) Roster(_ context.Context, _ string, after uint64) (wire.RosterPage,
 		f.pages = f.pages[1:]
 	}
 	return p, nil
+}
+
+func (f api) Consistency(context.Context, string, int64, int64) (tlog.TreeProof, error) {
+	return nil, f.apiErr
 }
 
 func (f api) PostEntries(_ context.Context, _ string, entries ...[]byte) (wire.EntriesAnswer, error) {

@@ -30,7 +30,7 @@ func (u *Uplink) keepUploading(ctx context.Context) {
 			continue
 		case ctx.Err() != nil:
 			return
-		case final(err):
+		case wire.Refused(err):
 			u.Inside.Refused(s, err)
 			continue
 		}
@@ -40,16 +40,6 @@ func (u *Uplink) keepUploading(ctx context.Context) {
 		}
 		wait = longer(wait)
 	}
-}
-
-// final reports whether apid's refusal of a segment will be the same next time.
-func final(err error) bool {
-	for _, no := range []error{wire.ErrNotFound, wire.ErrDenied, wire.ErrConflict, wire.ErrMalformed, wire.ErrTooLarge} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
 }
 
 // upload brings one segment to where apid wants it, and has it recorded. Doing it

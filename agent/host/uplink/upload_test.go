@@ -148,7 +148,7 @@ func TestUploadThatIsLost(t *testing.T) {
 	f.bucket, f.lossy = true, true
 	f.record(1)
 	s, _ := f.Recorded()
-	if err := f.uplink(nil).upload(t.Context(), s); !errors.Is(err, errNotThere) || final(err) || len(f.waiting) != 1 {
+	if err := f.uplink(nil).upload(t.Context(), s); !errors.Is(err, errNotThere) || wire.Refused(err) || len(f.waiting) != 1 {
 		t.Errorf("%v, %d wait", err, len(f.waiting))
 	}
 }

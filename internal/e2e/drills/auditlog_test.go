@@ -1,6 +1,7 @@
 package drills
 
 import (
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -153,6 +154,44 @@ func logDrills() []*drill {
 				at := w.find(lines, audit.SignIn, "")
 				lines[at].entry.Timestamp++
 				return w.judged(w.forge(lines), seen...)
+			},
+		},
+		{
+			part: malApid, name: "show two people two logs", promise: "two people who were shown two logs find it when they meet one machine",
+			attack: "shows one operator a whole log in which another one's request does not stand, with proofs that fit, and everybody else the true one",
+			shows:  "the audit log tells two stories",
+			check: check{
+				file: "internal/checkpointfile/checkpointfile.go", in: "(*File).compare",
+				old: "err = audit.CheckConsistency(proof, older, newer)\n\t}\n\tif err != nil {", new: "err = audit.CheckConsistency(proof, older, newer)\n\t}\n\tif false {",
+				then: "machine and operators go on, each with its own log, and neither says a word",
+			},
+			play: func(w *world) string {
+				alice, beth := w.as("alice"), filepath.Join(w.dir, "beth")
+				alice.fine("web-1")
+				w.knows(filepath.Join(w.dir, "alice"), 1)
+				machine := w.machines["web-1"]
+				w.settle()
+				lines := w.lines()
+				at := w.find(lines, audit.Verdict, "")
+				fake, _, note := w.otherLog(slices.Delete(lines, at, at+1))
+				w.showOther("beth@example.com", fake, note)
+				w.startAgent("web-1")
+				// The log of alice reaches the machine in her next handshake.
+				w.as("alice").fine("web-1")
+				w.knows(machine.dir, 1)
+				_, err := w.as("beth").Sync(w.t.Context())
+				w.must(err)
+				w.knows(beth, 1)
+				w.as("beth").fine("web-1")
+				said := w.alarm("beth")
+				machine.await(w, "the audit log tells two stories")
+				w.find(w.lines(), audit.Alarm, "log-fork")
+				for _, dir := range []string{beth, machine.dir} {
+					if kept, err := filepath.Glob(filepath.Join(dir, "checkpoints", "fork-*")); len(kept) != 1 || err != nil {
+						w.t.Errorf("NOT SHOWN: %s keeps %d pieces of evidence, %v", dir, len(kept), err)
+					}
+				}
+				return said
 			},
 		},
 		{

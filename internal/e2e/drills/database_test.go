@@ -379,5 +379,31 @@ func databaseDrills() []*drill {
 				return said
 			},
 		},
+		{
+			part: malDatabase, name: "restore an old state where a machine remembers", promise: "what a machine has seen of the log comes to light with the next operator who meets it",
+			attack: "puts the file of yesterday back, and takes away what apid keeps elsewhere of what it has signed; the next operator has seen nothing since yesterday",
+			shows:  "the audit log tells two stories",
+			check: check{
+				file: "backend/control/open.go", in: "(*Backend).shake",
+				old: "\tb.meet(p.agent.Name, est.Peer)\n", new: "",
+				then: "the session goes on, and what was lost is known to the machine alone",
+			},
+			play: func(w *world) string {
+				w.as("alice").fine("web-1")
+				w.knows(filepath.Join(w.dir, "alice"), 1)
+				old := w.snapshot()
+				before := w.size()
+				w.as("beth").fine("web-1")
+				_, err := w.as("beth").Sync(w.t.Context())
+				w.must(err)
+				w.knows(filepath.Join(w.dir, "beth"), before+1)
+				w.as("beth").fine("web-1")
+				w.knows(w.machines["web-1"].dir, before+1)
+				w.forgetMarks()
+				w.restore(old)
+				w.as("alice").fine("web-1")
+				return w.alarm("alice")
+			},
+		},
 	}
 }

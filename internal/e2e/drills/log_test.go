@@ -3,16 +3,25 @@ package drills
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"iter"
+	"net/http"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/checkpointfile"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/store/storetest"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // export fetches the log as an auditor does, once the machines owe it nothing.
@@ -101,10 +110,15 @@ func (w *world) lines() (out []line) {
 // over all of it, and a signed checkpoint of that.
 func (w *world) forge(lines []line) []byte {
 	w.t.Helper()
+	_, entries, note := w.otherLog(lines)
+	return w.write(w.homes["carol"].Roster(), entries, note)
+}
+
+// otherLog is a log that never was, and its newest checkpoint.
+func (w *world) otherLog(lines []line) (fake *storetest.Model, entries [][]byte, note []byte) {
+	w.t.Helper()
 	own := audit.NewChain(w.logKey, audit.Link{})
-	var fake storetest.Model
-	var entries [][]byte
-	var note []byte
+	fake = &storetest.Model{}
 	w.must(fake.Tx(context.Background(), teamID, func(tx store.Tx) (err error) {
 		for i, l := range lines {
 			if l.own {
@@ -120,8 +134,65 @@ func (w *world) forge(lines []line) []byte {
 		note, err = audit.NewLog(w.logKey, w.fp, teamID).Sign(tx.Audit)
 		return err
 	}))
-	return w.write(w.homes["carol"].Roster(), entries, note)
+	return fake, entries, note
 }
+
+// showOther has apid show one person another log, whole and with proofs of its own, and
+// everybody else the true one.
+func (w *world) showOther(email string, fake *storetest.Model, note []byte) {
+	w.apid.play("GET /v1/audit/checkpoint", func(r *http.Request, body []byte, ask func([]byte) answer) answer {
+		if caller(r) != email {
+			return ask(body)
+		}
+		return invent(wire.Checkpoint{Checkpoint: note})(nil, nil, nil)
+	})
+	w.apid.play("GET /v1/audit/consistency", func(r *http.Request, body []byte, ask func([]byte) answer) answer {
+		from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64)
+		to, _ := strconv.ParseInt(r.URL.Query().Get("to"), 10, 64)
+		var out wire.Consistency
+		err := fake.View(r.Context(), teamID, func(tx store.Tx) error {
+			proof, err := audit.ProveConsistency(tx.Audit, from, to)
+			for _, h := range proof {
+				out.Proof = append(out.Proof, envelope.Hash(h))
+			}
+			return err
+		})
+		if caller(r) != email || err != nil {
+			return ask(body)
+		}
+		return invent(out)(nil, nil, nil)
+	})
+}
+
+// caller reads the e-mail in a request's access token.
+func caller(r *http.Request) string {
+	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), ".")
+	claims, _, _ := strings.Cut(rest, ".")
+	var who struct{ Email string }
+	if b, err := base64.RawURLEncoding.DecodeString(claims); err == nil {
+		_ = json.Unmarshal(b, &who) // nobody, then
+	}
+	return who.Email
+}
+
+// knows waits until a home or a machine has seen a checkpoint of at least so many
+// entries.
+func (w *world) knows(dir string, size int64) {
+	w.t.Helper()
+	w.until(dir+" has seen the log", func() bool {
+		f, err := checkpointfile.Open(filepath.Join(dir, "checkpoints"))
+		w.must(err)
+		note, _, err := f.Newest()
+		if err != nil || note == nil {
+			return false
+		}
+		c, err := audit.InsecureCheckpoint(note)
+		return err == nil && c.Size >= size
+	})
+}
+
+// size gives how many entries the true log has.
+func (w *world) size() int64 { return int64(len(w.entries())) }
 
 // judged gives what the verifier says of a forged export.
 func (w *world) judged(export []byte, previous ...byte) string {

@@ -26,7 +26,8 @@ var parts = []struct {
 			"Hide a revocation from machines that it alone talks to. Work that nobody holds goes on there until an operator who knows of the revocation opens a session, the statement comes by another way, or the device's own `exp` is over. Held work does not: it needs a roster as new as its approver's.",
 			"Hide the roster's newest statements from a device that has never seen them.",
 			"Record that somebody signed in, or that it refused somebody, who did neither: sign-ins and its own refusals are its word alone.",
-			"Keep two logs for two readers until one who has a checkpoint of the one sees the other. Until witnesses are named the log is signed, not tamper-evident. Operators' proofs do not carry checkpoints yet.",
+			"Keep two logs for two readers until they meet the same machine, or one of them sees a checkpoint of the other's. Until witnesses are named the log is signed, not tamper-evident.",
+			"Leave a comparison of two checkpoints open by saying that it is away: `doctor` shows that.",
 			"Leave out the newest entries, for a reader who has no earlier checkpoint and asks for no age.",
 		},
 	},
@@ -37,7 +38,7 @@ var parts = []struct {
 			"Delete, and so stop everything: a team's rows are gone, and apid refuses to serve what does not verify.",
 			"Read metadata: who, where, when, which rule; sealed commands as sealed.",
 			"Say that a request was decided, expired or used: a denial that nobody gave costs a new request.",
-			"Go back to an old state for people who have signed nothing since, as far as no earlier checkpoint is at hand.",
+			"Go back to an old state for people who have signed nothing since, as far as neither they nor a machine that they meet has seen more.",
 		},
 	},
 	{

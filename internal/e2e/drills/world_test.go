@@ -81,6 +81,23 @@ type world struct {
 	seen      bytes.Buffer // all that has passed the servers
 	datagrams func([]byte) [][]byte
 	canaries  []canary
+	alarms    []string // that honest clients have raised
+}
+
+// alarm waits for an alarm of a person's client, and gives it.
+func (w *world) alarm(name string) (said string) {
+	w.t.Helper()
+	w.until(name+"'s client raises an alarm", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, a := range w.alarms {
+			if strings.HasPrefix(a, name+": ") {
+				said = a
+			}
+		}
+		return said != ""
+	})
+	return said
 }
 
 // A machine is one honest agent.
@@ -448,6 +465,11 @@ func (w *world) as(name string) operator {
 	b, err := control.New(home, nil)
 	w.must(err)
 	b.UsePath(control.RelayOnly) // what passes is to pass the attacker
+	b.OnAlarm(func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.alarms = append(w.alarms, name+": "+err.Error())
+	})
 	w.t.Cleanup(func() { b.Close() })
 	return operator{b, w}
 }
