@@ -623,7 +623,7 @@ func FuzzHS1(f *testing.F) {
 		}
 		f.Add(hs1)
 	}
-	f.Add([]byte{})
+	addVectors(f, "HS1", "hs1", "rs1")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := parseHS1(b); err == nil && !bytes.Equal(m.marshal(), b) {
 			t.Fatal("parsed, but there is another encoding")
@@ -635,6 +635,7 @@ func FuzzHS1(f *testing.F) {
 }
 
 func FuzzHS2(f *testing.F) {
+	addVectors(f, "HS2", "hs2", "rs2")
 	var sides []*started
 	for _, suite := range []Suite{SuiteClassic, SuiteHybrid} {
 		s := start(f, suite)
@@ -657,6 +658,7 @@ func FuzzHS2(f *testing.F) {
 }
 
 func FuzzHS3(f *testing.F) {
+	addVectors(f, "HS3", "hs3", "rs3")
 	s := start(f, SuiteClassic)
 	hs3, _, err := s.i.Consume(s.hs2)
 	if err != nil {

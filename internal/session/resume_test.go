@@ -520,6 +520,8 @@ func TestChainStates(t *testing.T) {
 }
 
 func FuzzRS1(f *testing.F) {
+	addVectors(f, "HS1", "hs1", "rs1")
+	other := newChained(f, SuiteHybrid) // no RS1 that comes here is bound to its keys
 	for _, suite := range []Suite{SuiteClassic, SuiteHybrid} {
 		c := newChained(f, suite)
 		_, rs1, err := c.o.Initiate(c.operator)
@@ -535,6 +537,9 @@ func FuzzRS1(f *testing.F) {
 		}
 		if err == nil && len(bound)+len(binder) != len(b) {
 			t.Fatal("what the binder is about and the binder are not the message")
+		}
+		if r, rs2, err := other.a.Respond(other.agent, b); err != ErrHandshake || r != nil || rs2 != nil {
+			t.Fatal(err)
 		}
 	})
 }
