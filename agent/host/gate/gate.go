@@ -1,0 +1,116 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tucdesk/tucdesk/agent/host/gate/claim"
+)
+
+// MaxHolds is how many program starts of one session may wait for a decision.
+const MaxHolds = 16
+
+// A Level is how sure it is that each program start is decided. README.md says what
+// each stops.
+type Level string
+
+// The levels, from the weakest.
+const (
+	None     Level = "none"
+	Advisory Level = "advisory"
+	Line     Level = "line"
+	Enforced Level = "enforced"
+)
+
+var (
+	// ErrUnsupported means a system on which no session can be gated.
+	ErrUnsupported = errors.New("gate: this system has no exec gate")
+	// ErrRefused means a session whose first program did not start.
+	ErrRefused = errors.New("gate: the session's first program was not started")
+)
+
+// A Program is one program start that waits for its answer.
+type Program struct {
+	*claim.Claim
+	TID    int    // the thread that asks, as this process sees it
+	Caller string // the file of the program that asks; "" if it can't be told
+}
+
+// An Answer is what a Judge says at once. The zero value refuses.
+type Answer uint8
+
+const (
+	Refuse Answer = iota
+	Hold          // Decide says later
+	Start
+)
+
+// An Outcome is how a program start ended.
+type Outcome uint8
+
+const (
+	Refused  Outcome = iota // it was refused; its caller got EACCES, or what the kernel would say
+	Started                 // it runs
+	Failed                  // it might start, but its call failed, or its caller ended
+	Killed                  // it was not what was judged: an alarm
+	Canceled                // it was held, and nobody waits for it any more
+)
+
+func (o Outcome) String() string {
+	return [...]string{"refused", "started", "failed", "killed", "canceled"}[o]
+}
+
+// A Judge decides about the program starts of one session. Its methods are called
+// from several goroutines at a time.
+type Judge interface {
+	// Judge answers at once: each program start of the session waits for it.
+	Judge(*Program) Answer
+	// Decide waits for the decision about a program that Judge holds. nil lets it
+	// start. ctx ends when nobody waits for it any more.
+	Decide(ctx context.Context, p *Program) error
+	// Ended tells how a program start that Judge saw has ended, and why. A claim that
+	// could not be read has a Program with nothing but TID.
+	Ended(p *Program, o Outcome, why string)
+}
+
+// risky are the variables that make a program do something else than its arguments
+// say: they are part of what is judged. Names that end in * are beginnings.
+var risky = []string{
+	"LD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "MALLOC_*", "NLSPATH", "RES_OPTIONS", "HOSTALIASES", "GETCONF_DIR",
+	"BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "ENV", "IFS", "PATH", "CDPATH", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "ZDOTDIR",
+	"PYTHON*", "PERL5*", "PERLLIB", "PERL_*", "RUBY*", "GEM_*", "NODE_*", "LUA_*", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH",
+	"GIT_*", "SSH_ASKPASS", "SUDO_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "LESSOPEN", "LESSCLOSE", "BROWSER",
+	"TERMINFO*", "TERMCAP", "VIMINIT", "EXINIT", "GVIMINIT", "MAKEFLAGS", "MAKEFILES", "TAR_OPTIONS", "RSYNC_RSH", "SYSTEMD_*", "DOCKER_*", "KUBECONFIG", "KUBE_EDITOR",
+	"DYLD_*", "GOFLAGS", "GOENV", "CARGO_*", "RUSTC_WRAPPER", "CC", "CXX",
+}
+
+// IsRisky reports whether a variable can make a program do something else than its
+// arguments say.
+func IsRisky(name string) bool {
+	return slices.ContainsFunc(risky, func(r string) bool {
+		if n := len(r) - 1; r[n] == '*' {
+			return len(name) >= n && name[:n] == r[:n]
+		}
+		return name == r
+	})
+}
+
+// RiskyEnv gives the variables of a program that are part of what is judged, but for
+// those that its session began with.
+func (p *Program) RiskyEnv(begin []string) []string {
+	var out []string
+	for _, kv := range p.Env {
+		name := kv
+		for i := range kv {
+			if kv[i] == '=' {
+				name = kv[:i]
+				break
+			}
+		}
+		if IsRisky(name) && !slices.Contains(begin, kv) {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
