@@ -1,0 +1,3 @@
+package gate
+
+func beKilled(dir string) error { return nil }
