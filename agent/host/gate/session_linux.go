@@ -116,23 +116,21 @@ func (s *Session) open(l *shim.Launcher) error {
 func (s *Session) Features() shim.Features { return s.features }
 
 // Close ends the session's gate: who is held, and who asks from now on, is refused by
-// the kernel. It does not end programs that run.
+// the kernel. It does not end programs that run. It waits until the judge has heard
+// of all it was asked, and so must not be called by a judge.
 func (s *Session) Close() {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
-	}
+	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	s.cancel()
-	if s.listener != nil {
+	if !again && s.listener != nil {
 		s.gate.pool.Remove(s.listener)
-		// The number must not become another file's while somebody uses it.
-		go func() {
-			s.busy.Wait()
-			s.listener.Close()
-		}()
+	}
+	// The listener's number must not become another file's while somebody uses it.
+	s.busy.Wait()
+	if !again && s.listener != nil {
+		s.listener.Close()
 	}
 }
 

@@ -240,17 +240,18 @@ func run(t testing.TB, g *Gate, j Judge, cmd *exec.Cmd) (output string, exit int
 		cmd.Stdout, cmd.Stderr = out, out
 	}
 	if g == nil {
-		err = cmd.Start()
-	} else {
-		var s *Session
-		if s, err = g.Start(cmd, j); err == nil {
-			defer s.Close()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
+		await(t, cmd)
+	} else {
+		s, err := g.Start(cmd, j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, cmd)
+		s.Close()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	await(t, cmd)
 	b, err := os.ReadFile(out.Name())
 	if err != nil {
 		t.Fatal(err)
