@@ -64,7 +64,7 @@ var corpus = []struct {
 	{name: "python system", script: `python3 -c "import os; os.system('rm -f $C')"`, needs: "python3 python3"},
 	{name: "python subprocess", script: `python3 -c "import subprocess; subprocess.run(['rm', '-f', '$C'])"`, needs: "python3 python3"},
 	{name: "python vfork", script: `python3 -c "import os; os.waitpid(os.posix_spawn('/bin/rm', ['x', '-f', '$C'], {}), 0)"`, needs: "python3 python3"},
-	{name: "tmux", script: `T="tmux -L g -f /dev/null"; $T new-session -d "rm -f $C; $T wait-for -S x"; $T wait-for x; $T kill-server`, needs: "tmux tmux"},
+	{name: "tmux", script: `T="tmux -S $D/socket -f /dev/null"; $T new-session -d "rm -f $C; echo >$D/done; exec sleep 60"; while [ ! -e $D/done ]; do sleep 0.02; done; $T kill-server`, needs: "tmux tmux"},
 	{name: "setsid and two forks", script: `setsid sh -c '(rm -f $C; echo >$D/done) & exit' & while [ ! -e $D/done ]; do sleep 0.02; done`},
 	{name: "user namespace", script: `unshare -Ur rm -f $C`},
 	{name: "all namespaces", script: `unshare -Urpmuif --mount-proc rm -f $C`},

@@ -66,19 +66,18 @@ func (c *Claim) find(t *task, at where) error {
 			return err
 		}
 		c.Files = append(c.Files, f)
-		next, arg, ok := interpreter(&head)
-		if !ok {
+		loads := interpreter(&head)
+		if loads == nil {
 			if !isNative(runtime.GOARCH, &head) {
 				return refusal(unix.ENOEXEC, "it is not a program of this machine")
 			}
 			return nil
 		}
-		loads := []string{next}
-		if arg != "" {
-			loads = append(loads, arg)
-		}
 		c.Loads = slices.Concat(loads, []string{name}, c.Loads[1:])
-		name, at = next, where{path: next, dirfd: unix.AT_FDCWD}
+		if name = loads[0]; name == "" {
+			return refusal(unix.EACCES, "its #! line names no interpreter")
+		}
+		at = where{path: name, dirfd: unix.AT_FDCWD}
 	}
 	return refusal(unix.ELOOP, "its #! lines lead to one another")
 }

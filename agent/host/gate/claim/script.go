@@ -12,36 +12,37 @@ const headSize = 256
 const maxScripts = 5
 
 // interpreter reads a #! line as the kernel does (fs/binfmt_script.c). head is the
-// file's begin, with zeros up to headSize. ok is false for what has no such line, or
-// one that the kernel does not take.
-func interpreter(head *[headSize]byte) (name, arg string, ok bool) {
+// file's begin, with zeros up to headSize. loads are the interpreter's name and its
+// argument, if it has one, which may be empty; nil for what has no such line, or one
+// that the kernel does not take.
+func interpreter(head *[headSize]byte) (loads []string) {
 	line, ok := bytes.CutPrefix(head[:], []byte("#!"))
 	if !ok {
-		return "", "", false
+		return nil
 	}
 	if end := bytes.IndexByte(line, '\n'); end >= 0 {
 		line = line[:end]
 	} else {
-		// Cut off: fine within the argument, not within the name. The last byte of
-		// the head never counts.
-		line = line[:len(line)-1]
+		// Cut off: fine within the argument, not within the name, which the last
+		// byte of the head may end but not be part of.
 		rest := bytes.TrimLeft(line, " \t")
 		if len(rest) == 0 || !bytes.ContainsAny(rest, " \t\x00") {
-			return "", "", false
+			return nil
 		}
+		line = line[:len(line)-1]
 	}
 	text := strings.Trim(string(line), " \t")
 	end := strings.IndexAny(text, " \t\x00")
 	switch {
 	case text == "":
-		return "", "", false
+		return nil
 	case end < 0:
-		return text, "", true
-	case text[end] != 0:
-		arg, _, _ = strings.Cut(strings.TrimLeft(text[end:], " \t"), "\x00")
+		return []string{text}
+	case text[end] == 0:
+		return []string{text[:end]}
 	}
-	// A name that is empty leads nowhere, and opening it says so.
-	return text[:end], arg, true
+	arg, _, _ := strings.Cut(strings.TrimLeft(text[end:], " \t"), "\x00")
+	return []string{text[:end], arg}
 }
 
 // Numbers of ELF (elf.h) that say what a file is for.

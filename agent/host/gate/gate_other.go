@@ -1,0 +1,23 @@
+//go:build !linux
+
+package gate
+
+import "os/exec"
+
+// A Gate starts gated sessions; not on this system.
+type Gate struct{}
+
+// New answers ErrUnsupported.
+func New(...string) (*Gate, error) { return nil, ErrUnsupported }
+
+// Close does nothing.
+func (*Gate) Close() {}
+
+// A Session is a gated tree of processes.
+type Session struct{}
+
+// Start answers ErrUnsupported.
+func (*Gate) Start(*exec.Cmd, Judge) (*Session, error) { return nil, ErrUnsupported }
+
+// Close does nothing.
+func (*Session) Close() {}

@@ -1,0 +1,45 @@
+package gate
+
+import (
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// Between the question and the load, what is asked for changes, thousands of times.
+// The forbidden program never runs: it is refused, or killed before its first
+// instruction. TUCDESK_TEST_STEPS sets how often each race is tried.
+func TestRaces(t *testing.T) {
+	g := newGate(t)
+	const good, bad = "/bin/true", "/usr/bin/touch"
+	n := steps(150)
+	for _, race := range []string{"race-thread", "race-shared", "race-symlink"} {
+		t.Run(race, func(t *testing.T) {
+			dir := openDir(t)
+			canary := filepath.Join(dir, "canary")
+			j := &judge{judge: forbid("touch")}
+			cmd := command(users["user"], dir, "exec "+theTricks(t, dir)+" "+race+" "+strconv.Itoa(n)+" "+good+" "+bad+" "+canary)
+			output, exit := run(t, g, j, cmd)
+			t.Logf("%d tries: %d started, %d refused, %d killed, %d failed; %d other", n,
+				j.count(Started), j.count(Refused), j.count(Killed), j.count(Failed), j.count(Canceled))
+			if exists(canary) || exit != 0 {
+				t.Errorf("the forbidden program ran: %v; exit %d: %s", exists(canary), exit, output)
+			}
+			if j.count(Started) < n/10 {
+				t.Errorf("only %d of %d ran what they may", j.count(Started), n)
+			}
+		})
+	}
+}
+
+// Without the gate's look the races are lost: the test sees what it is about.
+func TestRacesAreRaces(t *testing.T) {
+	for _, race := range []string{"race-thread", "race-shared", "race-symlink"} {
+		dir := openDir(t)
+		canary := filepath.Join(dir, "canary")
+		run(t, nil, nil, command(nil, dir, theTricks(t, dir)+" "+race+" 50 /bin/true /usr/bin/touch "+canary))
+		if !exists(canary) {
+			t.Errorf("%s: the program that is to be forbidden does not run where it may", race)
+		}
+	}
+}
