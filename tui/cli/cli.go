@@ -66,7 +66,10 @@ func Main(registry *backend.Registry) int {
 
 // root builds the command tree.
 func (a *app) root() *cobra.Command {
-	var url, way string
+	var (
+		url, way string
+		lines    bool
+	)
 	root := &cobra.Command{
 		Use:   "tucdesk",
 		Short: "Remote terminals in which no server has to be trusted",
@@ -75,9 +78,10 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return a.runConsole(cmd.Context(), url, way) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.runConsole(cmd.Context(), url, way, lines) },
 	}
 	root.Flags().StringVar(&way, "path", "auto", "of the console's terminals: auto, by relay, then directly when that works; relay; direct")
+	root.Flags().BoolVar(&lines, "plain", false, "numbered choices, line by line, instead of a screen: for screen readers, dumb terminals and pipes")
 	root.Flags().StringVar(&url, "backend", "", "open the console on another backend, such as local: (`tucdesk backend list` shows them)")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -9,13 +9,16 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/muesli/cancelreader"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/tui/console"
+	"github.com/tucdesk/tucdesk/tui/plain"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -176,9 +179,15 @@ func openLog(dir string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, "demo.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 }
 
-// runConsole opens the console: on the team of this home, or on the backend that
-// url names.
-func (a *app) runConsole(ctx context.Context, url, way string) error {
+// runConsole opens the console, or its plain mode: on the team of this home, or on
+// the backend that url names.
+func (a *app) runConsole(ctx context.Context, url, way string, lines bool) error {
+	show := func(b backend.Backend, who string) error {
+		if lines || a.isTerminal() && os.Getenv("TERM") == "dumb" {
+			return plain.Run(ctx, b, a.plainOptions(who))
+		}
+		return console.Run(ctx, b, console.Options{Who: who})
+	}
 	if url == "" {
 		path, err := control.ParsePath(way)
 		if err != nil {
@@ -194,12 +203,39 @@ func (a *app) runConsole(ctx context.Context, url, way string) error {
 		if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
 			who = d.Email
 		}
-		return console.Run(ctx, b, console.Options{Who: who})
+		return show(b, who)
 	}
 	b, err := a.registry.Open(ctx, url, backend.Env{})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	return console.Run(ctx, b, console.Options{Who: url})
+	return show(b, url)
+}
+
+// plainOptions says what plain mode runs on. Where it has a terminal, that can be
+// given to a login shell, and comes back.
+func (a *app) plainOptions(who string) plain.Options {
+	o := plain.Options{In: a.stdin, Out: a.stdout, Who: who}
+	if !a.isTerminal() {
+		in, ok := a.stdin.(*os.File)
+		o.Echo = !ok || !term.IsTerminal(int(in.Fd()))
+		return o
+	}
+	if cols, rows, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		o.Cols, o.Rows, o.Term = uint16(cols), uint16(rows), os.Getenv("TERM")
+	}
+	o.Attach = func(t backend.Terminal) (backend.Exit, error) {
+		// What is typed after the shell's end is not the shell's any more.
+		in, err := cancelreader.NewReader(os.Stdin)
+		if err != nil {
+			return backend.Exit{}, err
+		}
+		defer in.Close()
+		lent := *a
+		lent.stdin = in
+		defer in.Cancel()
+		return lent.carry(t, true, false)
+	}
+	return o
 }

@@ -55,7 +55,7 @@ func (o *Options) setDefaults() {
 // check refuses what can't work: no terminal, a dumb one, and a prefix that
 // is needed to type.
 func (o *Options) check() error {
-	const instead = "use tucdesk agents, tucdesk exec or tucdesk approvals here, or start tucdesk in a full terminal"
+	const instead = "use tucdesk --plain here, or a command such as tucdesk exec, or start tucdesk in a full terminal"
 	if !term.IsTerminal(o.In.Fd()) || !term.IsTerminal(o.Out.Fd()) {
 		return fmt.Errorf("%w: input or output is not a terminal; %s", ErrNoTerminal, instead)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/argv"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
@@ -302,18 +303,18 @@ func (m *model) execPrompt(t backend.Target) dialog.Dialog {
 		},
 		Label: "Command",
 		Preview: func(s string) (sanitize.Text, bool) {
-			argv, err := splitWords(s)
+			words, err := argv.Split(s)
 			if err != nil {
 				return sanitize.Clean(err.Error()), false
 			}
-			return sanitize.Argv(argv), true
+			return sanitize.Argv(words), true
 		},
 		Submit: func(s string) (any, error) {
-			argv, err := splitWords(s)
+			words, err := argv.Split(s)
 			if err != nil {
 				return nil, err
 			}
-			return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: argv, TTY: true}}, nil
+			return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: words, TTY: true}}, nil
 		},
 	}
 }

@@ -67,7 +67,7 @@ func (a *View) SetTargets(ix *Index) {
 
 // ApplyFilter takes the query as it is typed now.
 func (a *View) ApplyFilter() {
-	a.Rows = a.Ix.filter(a.Query.String())
+	a.Rows = a.Ix.Filter(a.Query.String())
 	a.Move(0)
 }
 

@@ -85,9 +85,9 @@ func (ix *Index) words(query string) []word {
 	return out
 }
 
-// filter returns the targets that match, best first; the order of targets
+// Filter returns the targets that match, best first; the order of targets
 // among equals. The result is only valid until the next call.
-func (ix *Index) filter(query string) []int32 {
+func (ix *Index) Filter(query string) []int32 {
 	query = strings.ToLower(query)
 	// What matches a longer query matched the shorter one, unless a word
 	// became a tag or the query grew in the middle.

@@ -40,7 +40,7 @@ func TestFilter(t *testing.T) {
 		{"żó", []int32{5}},
 		{"zzz", nil},
 	} {
-		if got := ix.filter(tc.query); !slices.Equal(got, tc.want) {
+		if got := ix.Filter(tc.query); !slices.Equal(got, tc.want) {
 			t.Errorf("%q = %v, want %v", tc.query, got, tc.want)
 		}
 	}
@@ -54,10 +54,10 @@ func TestNarrowing(t *testing.T) {
 		query := rapid.StringMatching(`[webdpro:= 1-]{0,12}`).Draw(t, "query")
 		typed := NewIndex(targets)
 		for i := range query {
-			typed.filter(query[:i+1])
+			typed.Filter(query[:i+1])
 		}
-		got := slices.Clone(typed.filter(query))
-		if want := NewIndex(targets).filter(query); !slices.Equal(got, want) {
+		got := slices.Clone(typed.Filter(query))
+		if want := NewIndex(targets).Filter(query); !slices.Equal(got, want) {
 			t.Fatalf("%q: typed %d rows, fresh %d", query, len(got), len(want))
 		}
 		if !typedWithin(got, len(targets)) {
@@ -78,7 +78,7 @@ func BenchmarkFilter100k(b *testing.B) {
 			ix := NewIndex(targets)
 			for b.Loop() {
 				ix.query = "\x00" // nothing to narrow: the slowest key press
-				ix.filter(query)
+				ix.Filter(query)
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func BenchmarkFilter100k(b *testing.B) {
 		ix := NewIndex(targets)
 		for b.Loop() {
 			for i := range "web-99.prod" {
-				ix.filter("web-99.prod"[:i+1])
+				ix.Filter("web-99.prod"[:i+1])
 			}
 		}
 	})

@@ -105,8 +105,8 @@ func (q *View) Move(by int) {
 	q.cursor = max(0, min(q.cursor+by, len(q.List)-1))
 }
 
-// stateWord is where an approval stands, for this member.
-func stateWord(a backend.Approval, now time.Time) string {
+// StateWord is where an approval stands, for this member.
+func StateWord(a backend.Approval, now time.Time) string {
 	switch {
 	case a.State == backend.ApprovalWaiting && !waits(a, now):
 		return "expired"
@@ -171,7 +171,7 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	if Decidable(a, now) {
 		style = c.Styles.Hold
 	}
-	c.Spans(x, y, stateCells, canvas.Lit(style, stateWord(a, now)))
+	c.Spans(x, y, stateCells, canvas.Lit(style, StateWord(a, now)))
 	x += stateCells + 1
 	spans := []canvas.Span{}
 	if a.Tier != "" && a.Tier != "default" {
@@ -213,9 +213,9 @@ func (q *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
 	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
 }
 
-// requestParas is all of an approval, the command first. Its last line is the
+// Paras is all of an approval, the command first. Its last line is the
 // end that an approver must have seen.
-func requestParas(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
+func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	text := func(label, s string) canvas.Para {
 		if s == "" {
 			return canvas.Para{Label: label, Text: sanitize.Literal("not said"), Style: st.Faint}
@@ -263,7 +263,7 @@ func requestParas(st *canvas.Styles, a backend.Approval, now time.Time) []canvas
 	if a.Quorum > 0 {
 		paras = append(paras, text("Approved", fmt.Sprintf("%d of %d", a.Approved, a.Quorum)))
 	}
-	paras = append(paras, canvas.Para{Label: "State", Text: sanitize.Literal(stateWord(a, now)), Style: st.Bold})
+	paras = append(paras, canvas.Para{Label: "State", Text: sanitize.Literal(StateWord(a, now)), Style: st.Bold})
 	if a.WhyNot != "" && !Decidable(a, now) {
 		paras = append(paras, text("Why not", a.WhyNot))
 	}
@@ -298,9 +298,9 @@ func Same(a, b backend.Approval) bool {
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)
 }
 
-// typed says whether approving a needs the target's name: everything but the
+// Typed says whether approving a needs the target's name: everything but the
 // lower tiers does, an unknown tier too.
-func typed(a backend.Approval) bool {
+func Typed(a backend.Approval) bool {
 	switch a.Tier {
 	case "", "default", "medium":
 		return false

@@ -80,7 +80,7 @@ func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
 // Draw implements dialog.Dialog.
 func (r *Request) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	cols := min(dialog.Cols, area.Dx())
-	rows := canvas.Layout(requestParas(c.Styles, r.Seen, now), cols-4)
+	rows := canvas.Layout(Paras(c.Styles, r.Seen, now), cols-4)
 	inside := c.Box(dialog.Area(area, cols, len(rows)+3), sanitize.Literal("Request"))
 	text := uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), inside.Dy()-1)
 	r.Scroller.Draw(c, text, rows)
@@ -108,7 +108,7 @@ func (r *Request) approvePrompt() dialog.Dialog {
 			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true, Reason: strings.TrimSpace(reason)}}, nil
 		},
 	}
-	if typed(seen) {
+	if Typed(seen) {
 		name := sanitize.Clean(seen.Target).String()
 		p.Title = sanitize.Literal("Approve: high risk")
 		p.Label = "Type the target's name"

@@ -1,4 +1,4 @@
-package console
+package argv
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestSplitWords(t *testing.T) {
+func TestSplit(t *testing.T) {
 	for _, tc := range []struct {
 		line string
 		want []string // nil: refused
@@ -38,25 +38,25 @@ func TestSplitWords(t *testing.T) {
 		{`echo \`, nil},
 		{"echo \xff", nil},
 	} {
-		got, err := splitWords(tc.line)
+		got, err := Split(tc.line)
 		if (err != nil) != (tc.want == nil) || !slices.Equal(got, tc.want) {
 			t.Errorf("%q = %q, %v; want %q", tc.line, got, err, tc.want)
 		}
 	}
 }
 
-// FuzzSplitWords checks that quoting any words gives them back.
-func FuzzSplitWords(f *testing.F) {
+// FuzzSplit checks that quoting any words gives them back.
+func FuzzSplit(f *testing.F) {
 	for _, s := range []string{"a b", "it's", `"`, `\`, "", "a\x00b", "żółw", "$x|y", "\xff"} {
 		f.Add("cmd", s)
 	}
 	f.Fuzz(func(t *testing.T, first, second string) {
-		_, _ = splitWords(first + " " + second)
+		_, _ = Split(first + " " + second)
 		if first == "" || !utf8.ValidString(first) || !utf8.ValidString(second) {
 			return
 		}
 		quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-		got, err := splitWords(quote(first) + " " + quote(second))
+		got, err := Split(quote(first) + " " + quote(second))
 		if err != nil || !slices.Equal(got, []string{first, second}) {
 			t.Fatalf("%q, %q came back as %q, %v", first, second, got, err)
 		}

@@ -1,4 +1,6 @@
-package console
+// Package argv makes an argument list of a line that a person typed, without a
+// shell: what would need one is refused.
+package argv
 
 import (
 	"errors"
@@ -7,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// splitWords splits a command line into an argument list: blanks, quotes and
+// Split splits a command line into an argument list: blanks, quotes and
 // backslashes as in a shell, and nothing else of a shell. What would need one
 // is refused and not passed on as text, because people would take it for done.
-func splitWords(s string) ([]string, error) {
+func Split(s string) ([]string, error) {
 	const shellOnly = "|&;<>()$`*?[]{}~#!\n"
 	var (
 		argv   []string

@@ -1,0 +1,213 @@
+package plain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
+)
+
+// maxApprovals bounds what a backend can make this hold.
+const maxApprovals = 10_000
+
+// queue asks for the approvals, what can be decided first.
+func (t *talk) queue(ctx context.Context) ([]backend.Approval, error) {
+	ap, ok := backend.As[backend.Approver](t.b)
+	if !ok {
+		return nil, nil
+	}
+	ctx, cancel := call(ctx)
+	defer cancel()
+	var list []backend.Approval
+	for a, err := range ap.Pending(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if len(list) == maxApprovals {
+			return nil, errors.New("the backend lists more than can be held here")
+		}
+		list = append(list, a)
+	}
+	q := approvals.View{Able: true}
+	q.Set(list, t.now())
+	return q.List, nil
+}
+
+// count says how many wait for this member, if any do.
+func (t *talk) count(ctx context.Context) {
+	list, err := t.queue(ctx)
+	if err != nil {
+		t.failed("The queue of approvals did not come", err)
+		return
+	}
+	n := 0
+	for _, a := range list {
+		if approvals.Decidable(a, t.now()) {
+			n++
+		}
+	}
+	if n > 0 {
+		t.say("Approvals that wait for you: %d.", n)
+	}
+}
+
+// approvals lists the queue, and has one chosen.
+func (t *talk) approvals(ctx context.Context) error {
+	t.blank()
+	if _, ok := backend.As[backend.Approver](t.b); !ok {
+		t.say("This backend has no approvals.")
+		return nil
+	}
+	list, err := t.queue(ctx)
+	if err != nil {
+		t.failed("The queue of approvals did not come", err)
+		return nil
+	}
+	if len(list) == 0 {
+		t.say("Nothing waits for approval.")
+		return nil
+	}
+	t.say("Approvals: %d.", len(list))
+	for first := 0; first < len(list); first += pageSize {
+		page := list[first:min(first+pageSize, len(list))]
+		for i, a := range page {
+			t.say("  %d. %s", first+i+1, t.request(a))
+		}
+		question := "Number of an approval:"
+		if left := len(list) - first - len(page); left > 0 {
+			question = fmt.Sprintf("Number of an approval, or n for the next %d:", min(left, pageSize))
+		}
+		n, more, err := t.pick(ctx, question, first+len(page))
+		if err != nil {
+			return err
+		}
+		if more {
+			continue
+		}
+		if n == 0 {
+			return nil
+		}
+		return t.approval(ctx, list[n-1])
+	}
+	return nil
+}
+
+// request is an approval in one line.
+func (t *talk) request(a backend.Approval) string {
+	return fmt.Sprintf("%s on %s: %s. State: %s.",
+		phrase.Brief(a.Operator), phrase.Brief(a.Target), phrase.BriefRequest(a.Kind, a.Argv), approvals.StateWord(a, t.now()))
+}
+
+// approval says all of one, and has it decided.
+func (t *talk) approval(ctx context.Context, a backend.Approval) error {
+	t.blank()
+	t.say("A request.")
+	t.paras(approvals.Paras(t.st, a, t.now()))
+	if !approvals.Decidable(a, t.now()) {
+		t.say("There is nothing for you to decide here.")
+		return nil
+	}
+	n, err := t.choose(ctx, "What do you decide?", "Approve", "Deny")
+	if err != nil || n == 0 {
+		return err
+	}
+	decision := backend.Decision{Approve: n == 1}
+	switch {
+	case n == 2:
+		if decision.Reason, err = t.line(ctx, "Why not? They will read it. Enter alone goes back:"); err != nil || decision.Reason == "" {
+			return err
+		}
+	case approvals.Typed(a):
+		name := sanitize.Clean(a.Target).String()
+		typed, err := t.line(ctx, "It is of high risk. Type the target's name to approve:")
+		if err != nil {
+			return err
+		}
+		if typed != name {
+			t.say("That is not the target's name. Nothing was decided.")
+			return nil
+		}
+	}
+	ap, _ := backend.As[backend.Approver](t.b)
+	ctx, cancel := call(ctx)
+	defer cancel()
+	switch err := ap.Decide(ctx, a.ID, decision); {
+	case errors.Is(err, backend.ErrDecided):
+		t.failed("Somebody was faster, or the time ran out", err)
+	case err != nil:
+		t.failed("Not decided", err)
+	case decision.Approve:
+		t.say("Approved: %s.", phrase.Brief(a.Target))
+	default:
+		t.say("Denied: %s.", phrase.Brief(a.Target))
+	}
+	return nil
+}
+
+// watchEvery is how often watch asks where nobody tells it of changes.
+const watchEvery = 2 * time.Second
+
+// watch says what changes until a line is typed.
+func (t *talk) watch(ctx context.Context) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	typed := make(chan error, 1)
+	t.blank()
+	t.say("Watching. Press Enter to stop.")
+	go func() {
+		_, err := t.in.ReadString('\n')
+		typed <- err
+	}()
+	states, asked := map[backend.TargetID]backend.State{}, map[backend.ApprovalID]string{}
+	t.changes(watching, states, asked, true)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-typed:
+			t.say("Stopped watching.")
+			if err != nil {
+				return errEnd
+			}
+			return nil
+		case <-tick.C:
+			t.changes(watching, states, asked, false)
+		}
+	}
+}
+
+// changes says what is not as it was.
+func (t *talk) changes(ctx context.Context, states map[backend.TargetID]backend.State, asked map[backend.ApprovalID]string, first bool) {
+	at := t.now().Format("15:04:05")
+	was := t.query
+	t.query = ""
+	err := t.load(ctx)
+	t.query = was
+	if err == nil {
+		for _, target := range t.rows {
+			old, known := states[target.ID]
+			states[target.ID] = target.State
+			if !first && (!known || old != target.State) {
+				t.say("  %s: %s is %s.", at, phrase.Brief(target.Name), target.State)
+			}
+		}
+	}
+	list, queueErr := t.queue(ctx)
+	for _, a := range list {
+		state := approvals.StateWord(a, t.now())
+		if asked[a.ID] != state && (!first || approvals.Decidable(a, t.now())) {
+			t.say("  %s: %s", at, t.request(a))
+		}
+		asked[a.ID] = state
+	}
+	if err := errors.Join(err, queueErr); err != nil && ctx.Err() == nil {
+		t.say("  %s: no answer: %s.", at, phrase.Error(err))
+	}
+}

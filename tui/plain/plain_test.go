@@ -1,0 +1,172 @@
+package plain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/mem"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// say is a talk of somebody with a world, as a pipe would have it.
+func say(ctx context.Context, t *testing.T, b backend.Backend, who string, lines ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	err := Run(ctx, b, Options{In: strings.NewReader(strings.Join(lines, "\n") + "\n"), Out: &out, Who: who, Echo: true})
+	if err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	return out.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	got = regexp.MustCompile(`for approval [A-Z0-9]{26}`).ReplaceAllString(got, "for approval ID") // it is random
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; write it with go test ./tui/plain -update", err)
+	}
+	if string(want) != got {
+		t.Errorf("%s differs; got:\n%s", path, got)
+	}
+}
+
+// TestTour is the whole tour as it is heard, top to bottom: look around, run
+// something, be refused, ask, have it approved by somebody else, decide.
+func TestTour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := mem.Demo()
+		carol := w.Backend("carol")
+		if _, err := carol.Ask(t.Context(), backend.OpenRequest{Target: "db-1", Kind: backend.KindShell, Reason: "the backup of last night failed"}); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan string)
+		alice := w.Backend("alice")
+		go func() {
+			done <- say(t.Context(), t, alice, "alice @ mem",
+				"1", "5", "1", "echo hello", "", // list, web-1, a command, back
+				"2", "env:prod db", "1", "1", "restart now", "nginx hangs", "", // held: asked with a reason
+				"7", "nonsense", "5")
+		}()
+		synctest.Wait()
+		bob := say(t.Context(), t, w.Backend("bob"), "bob @ mem",
+			"3", "2", "2", "", // back without a reason
+			"3", "2", "1", "wrong", // high risk is typed
+			"3", "2", "1", "db-1", "5")
+		golden(t, "alice", <-done)
+		golden(t, "bob", bob+say(t.Context(), t, w.Backend("bob"), "bob @ mem", "3", "1", "2", "call me first", ""))
+	})
+}
+
+// TestEndOfInput: wherever the input ends, so does the conversation, and nothing
+// was decided.
+func TestEndOfInput(t *testing.T) {
+	lines := []string{"3", "1", "1", "db-1"}
+	for n := range len(lines) {
+		w := mem.Demo()
+		if _, err := w.Backend("carol").Ask(t.Context(), backend.OpenRequest{Target: "db-1", Kind: backend.KindExec, Argv: []string{"restart"}, Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		bob := w.Backend("bob")
+		say(t.Context(), t, bob, "bob", lines[:n]...)
+		for a := range bob.Pending(t.Context()) {
+			if a.State != backend.ApprovalWaiting {
+				t.Errorf("after %q the request is %s", lines[:n], a.State)
+			}
+		}
+	}
+}
+
+// TestWatch says what changes, until a line.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := mem.Demo()
+		in, typing := io.Pipe()
+		var out bytes.Buffer
+		done := make(chan error, 1)
+		go func() { done <- Run(t.Context(), w.Backend("bob"), Options{In: in, Out: &out, Who: "bob"}) }()
+		fmt.Fprintln(typing, "4")
+		synctest.Wait()
+		if _, err := w.Backend("carol").Ask(t.Context(), backend.OpenRequest{Target: "db-1", Kind: backend.KindShell, Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * watchEvery)
+		fmt.Fprintln(typing)
+		typing.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s := out.String(); !strings.Contains(s, "carol on db-1: a login shell. State: decide.") || !strings.Contains(s, "Stopped watching.") {
+			t.Errorf("said:\n%s", s)
+		}
+	})
+}
+
+// hostile is a backend whose texts would harm a terminal.
+type hostile struct{ backend.Backend }
+
+const evil = "\x1b]52;c;AAAA\x07\x1b[2J\u202egnirts\r\n  1. Approve\x9b31m"
+
+func (h hostile) Targets(context.Context) iter.Seq2[backend.Target, error] {
+	return func(yield func(backend.Target, error) bool) {
+		yield(backend.Target{ID: "1", Name: evil, Tags: map[string]string{evil: evil}}, nil)
+	}
+}
+
+func (h hostile) Open(context.Context, backend.OpenRequest) (backend.Terminal, error) {
+	return nil, errors.New(evil)
+}
+
+func TestHostileText(t *testing.T) {
+	out := say(t.Context(), t, hostile{mem.Demo().Backend("alice")}, evil, "1", "1", "1", "x", "", "2", evil, evil, "5")
+	for _, r := range out {
+		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || r == '\u202e' {
+			t.Fatalf("%q reaches the terminal in:\n%q", r, out)
+		}
+	}
+	if !utf8.ValidString(out) {
+		t.Error("not valid UTF-8")
+	}
+}
+
+// TestLongLines: neither a line that is typed nor a list has to end.
+func TestLongLines(t *testing.T) {
+	out := say(t.Context(), t, mem.Demo().Backend("alice"), "alice", strings.Repeat("1", 2*maxLine), "1")
+	if !strings.Contains(out, "too long") || len(out) > maxLine {
+		t.Errorf("%d bytes", len(out))
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestOutputGone: somebody who listens no more ends it.
+func TestOutputGone(t *testing.T) {
+	err := Run(t.Context(), mem.Demo().Backend("alice"), Options{In: strings.NewReader(strings.Repeat("1\n\n", 100)), Out: broken{}})
+	if !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Run: %v", err)
+	}
+}
