@@ -76,13 +76,8 @@ func (s *Snapshot) Check() []Problem {
 		report(p.approvers.line, "nobody could approve a held command: a hold %s, and the requester does not count", &p.approvers)
 	}
 	if b := p.breakGlass; b != nil {
-		var members []member
-		for _, text := range b.Members {
-			m, _ := parseMember(text)
-			members = append(members, m)
-		}
-		if n := len(s.eligible(members, "")); n < b.Quorum {
-			report(p.breakLine, "break_glass needs %d members, and the roster has %d of them", b.Quorum, n)
+		if n := len(s.eligible(b.members, "")); n < b.Quorum {
+			report(b.line, "break_glass needs %d members, and the roster has %d of them", b.Quorum, n)
 		}
 	}
 	return problems

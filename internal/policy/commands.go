@@ -25,6 +25,11 @@ func newCommandSet() commandSet {
 	return commandSet{effects: [...]Effect{command.Low: Allow, command.Medium: Confirm, command.High: Hold, command.Critical: Deny}}
 }
 
+// catalogued says whether a shipped catalogue is asked.
+func (s *commandSet) catalogued() bool {
+	return s.catalogueLine > 0 && len(s.Catalogue[command.High]) > 0
+}
+
 // inherit returns a copy; what a rule's own `commands` does not say holds as
 // the policy says it.
 func (s *commandSet) inherit() commandSet { return *s }

@@ -24,33 +24,46 @@ func Evaluate(req *Request, snap *Snapshot) Verdict {
 	if problem != "" {
 		return Verdict{Reason: problem}
 	}
-	if p.mode == "lockdown" {
+	if p.mode == "lockdown" && !req.BreakGlass {
 		return p.lockdown()
 	}
+	kind := kindBit(req.Kind)
 	for i := range p.block {
-		if r := &p.block[i]; r.covers(req, as, true) == hit {
+		if r := &p.block[i]; r.lists(kind) && r.covers(req, as, true) == hit {
 			return Verdict{Rule: r.name, Line: r.line, Reason: fmt.Sprintf(
 				"denied by %s (line %d), an entry of the blocklist, which always wins; an admin can change the policy", r.name, r.line)}
 		}
 	}
 	var covering *rule
 	for i := range p.allow {
-		if p.allow[i].covers(req, as, false) == hit {
-			covering = &p.allow[i]
+		if r := &p.allow[i]; r.lists(kind) && r.covers(req, as, false) == hit {
+			covering = r
 			break
 		}
+	}
+	if req.BreakGlass {
+		return p.breaking(req, as, covering)
 	}
 	if covering == nil && (p.mode != "blocklist" || coversLoginUser(req, as) != hit) {
 		return p.uncovered(req, as)
 	}
 	verdict := p.session(covering, req)
-	switch {
-	case req.Program != nil:
-		p.judgeCommand(&verdict, covering, req.Program)
-	case req.Kind == Exec && req.Argv != nil:
-		p.judgeCommand(&verdict, covering, &command.Program{Argv: req.Argv, Cwd: req.Cwd})
+	if req.Program != nil || req.Kind == Exec && req.Argv != nil {
+		held := &p.approvers
+		if covering != nil && covering.hold != nil {
+			held = covering.hold
+		}
+		p.judgeCommand(&verdict, covering, programOf(req), held)
 	}
 	return verdict
+}
+
+// programOf returns what a request is about to start.
+func programOf(req *Request) *command.Program {
+	if req.Program != nil {
+		return req.Program
+	}
+	return &command.Program{Argv: req.Argv, Cwd: req.Cwd}
 }
 
 // admit checks that there is something to evaluate, and resolves the user.
@@ -84,8 +97,8 @@ func (p *Policy) lockdown() Verdict {
 	v := Verdict{Rule: "mode: lockdown", Line: p.modeLine, Reason: fmt.Sprintf(
 		"denied by mode: lockdown (line %d): only break-glass is left, and this policy has none; an admin can end the lockdown", p.modeLine)}
 	if p.breakGlass != nil {
-		v.Reason = fmt.Sprintf("denied by mode: lockdown (line %d): only break-glass is left (line %d): needs %d of %v",
-			p.modeLine, p.breakLine, p.breakGlass.Quorum, p.breakGlass.Members)
+		v.Reason = fmt.Sprintf("denied by mode: lockdown (line %d): only break-glass is left (line %d): %s",
+			p.modeLine, p.breakGlass.line, p.breakGlass)
 	}
 	return v
 }
@@ -152,8 +165,9 @@ func HeldByTier(v Verdict, snap *Snapshot) Verdict {
 	return v
 }
 
-// judgeCommand makes the verdict as strict as the command's tier asks.
-func (p *Policy) judgeCommand(v *Verdict, r *rule, program *command.Program) {
+// judgeCommand makes the verdict as strict as the command's tier asks. held says
+// who approves a command that is held.
+func (p *Policy) judgeCommand(v *Verdict, r *rule, program *command.Program, held *hold) {
 	set := p.commandsOf(r)
 	worst := set.Judge(program)
 	v.Tier = worst.Tier.String()
@@ -168,12 +182,8 @@ func (p *Policy) judgeCommand(v *Verdict, r *rule, program *command.Program) {
 		v.Reason = fmt.Sprintf("denied by %s: tier %s", set.describe(worst), worst.Tier)
 		v.Obligations = Obligations{}
 	case Hold:
-		h := &p.approvers
-		if r != nil && r.hold != nil {
-			h = r.hold
-		}
-		v.Obligations.askFor(h)
-		v.Reason = fmt.Sprintf("held by %s: tier %s %s", set.describe(worst), worst.Tier, h)
+		v.Obligations.askFor(held)
+		v.Reason = fmt.Sprintf("held by %s: tier %s %s", set.describe(worst), worst.Tier, held)
 	case Confirm:
 		v.Reason = fmt.Sprintf("to be confirmed by the operator because of %s: tier %s", set.describe(worst), worst.Tier)
 	}

@@ -37,7 +37,7 @@ type CommandNote struct {
 func Explain(req *Request, snap *Snapshot) Explanation {
 	e := Explanation{Verdict: Evaluate(req, snap)}
 	p, as, problem := admit(req, snap)
-	if problem != "" || p.mode == "lockdown" {
+	if problem != "" || p.mode == "lockdown" && !req.BreakGlass {
 		return e
 	}
 	for i := range p.block {
@@ -53,11 +53,7 @@ func Explain(req *Request, snap *Snapshot) Explanation {
 		}
 	}
 	if e.Verdict.Tier != "" {
-		program := req.Program
-		if program == nil {
-			program = &command.Program{Argv: req.Argv, Cwd: req.Cwd}
-		}
-		e.explainCommand(p.commandsOf(covering), program)
+		e.explainCommand(p.commandsOf(covering), programOf(req))
 	}
 	return e
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/policy/document"
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
 
 // A ParseError says where a document is wrong.
@@ -236,8 +237,8 @@ func (d *docReader) targets(n ast.Node, r *rule) {
 	}
 }
 
-func (d *docReader) window(n ast.Node) window {
-	w := window{days: allDays, to: dayMinutes}
+func (d *docReader) window(n ast.Node) window.Window {
+	w := window.Window{Days: window.AllDays, To: window.DayMinutes}
 	convert := func(v ast.Node, what string, parse func(string) error) {
 		if s := d.Text(v, what); d.Err() == nil {
 			if err := parse(s); err != nil {
@@ -247,16 +248,16 @@ func (d *docReader) window(n ast.Node) window {
 	}
 	clock := func(what string, minutes *int) document.Field {
 		return document.Key(what, func(v ast.Node) {
-			convert(v, what, func(s string) (err error) { *minutes, err = parseClock(s); return err })
+			convert(v, what, func(s string) (err error) { *minutes, err = window.ParseClock(s); return err })
 		})
 	}
 	seen := d.Mapping(n, "a window",
 		document.Key("days", func(v ast.Node) {
-			convert(v, "days", func(s string) (err error) { w.days, err = parseDays(s); return err })
+			convert(v, "days", func(s string) (err error) { w.Days, err = window.ParseDays(s); return err })
 		}),
-		clock("from", &w.from), clock("to", &w.to),
+		clock("from", &w.From), clock("to", &w.To),
 		document.Key("zone", func(v ast.Node) {
-			convert(v, "zone", func(s string) (err error) { w.zone, err = parseZone(s); return err })
+			convert(v, "zone", func(s string) (err error) { w.Zone, err = window.ParseZone(s); return err })
 		}),
 	)
 	switch {
@@ -264,7 +265,7 @@ func (d *docReader) window(n ast.Node) window {
 		d.Fail(n, "a window needs a zone such as Europe/Berlin or UTC")
 	case seen["from"] != seen["to"]:
 		d.Fail(n, "a window needs both from and to, or neither for the whole day")
-	case w.from == w.to || w.from == dayMinutes || w.to == 0:
+	case w.From == w.To || w.From == window.DayMinutes || w.To == 0:
 		d.Fail(n, "a window must not be empty; from 00:00 to 24:00 is the whole day, and to: \"24:00\" is midnight at its end")
 	}
 	return w
@@ -312,7 +313,7 @@ func (d *docReader) breakGlass(n ast.Node) {
 	b := BreakGlass{Expires: time.Hour, Notify: "all"}
 	seen := d.Mapping(n, "break_glass",
 		document.Key("members", func(v ast.Node) {
-			d.members(v, "break_glass.members")
+			b.members = d.members(v, "break_glass.members")
 			b.Members = d.Texts(v, "break_glass.members")
 		}),
 		document.Key("quorum", func(v ast.Node) { b.Quorum = d.Number(v, "break_glass.quorum", 1, maxQuorum) }),
@@ -322,7 +323,8 @@ func (d *docReader) breakGlass(n ast.Node) {
 	if !seen["members"] || !seen["quorum"] {
 		d.Fail(n, "break_glass needs members and quorum: it stands in for a grant")
 	}
-	d.p.breakGlass, d.p.breakLine = &b, document.LineOf(n)
+	b.line = document.LineOf(n)
+	d.p.breakGlass = &b
 }
 
 // duration reads a Go duration such as 15m or 12h, from a second to a week.

@@ -18,13 +18,13 @@
 //
 // The package is pure. It must not import os, net/http, database/sql or
 // log/slog, and of this module only internal/sanitize and the packages beside it:
-// catalogue, command, document and glob.
+// catalogue, command, document, glob and window.
 package policy
 
 import (
 	_ "embed"
+	"slices"
 	"time"
-	_ "time/tzdata" // windows mean the same on hosts without a zone database
 
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 )
@@ -64,23 +64,17 @@ const (
 	Join    Kind = "join"
 )
 
+var kinds = [...]Kind{Shell, Exec, Copy, Forward, Proxy, Observe, Join}
+
+// Kinds returns every kind.
+func Kinds() []Kind { return slices.Clone(kinds[:]) }
+
 // kindBit returns one bit for each kind, 0 for an unknown one.
 func kindBit(k Kind) uint8 {
-	switch k {
-	case Shell:
-		return 1
-	case Exec:
-		return 2
-	case Copy:
-		return 4
-	case Forward:
-		return 8
-	case Proxy:
-		return 16
-	case Observe:
-		return 32
-	case Join:
-		return 64
+	for i := range kinds {
+		if kinds[i] == k {
+			return 1 << i
+		}
 	}
 	return 0
 }
@@ -98,6 +92,9 @@ type Request struct {
 	Argv      []string  // of an exec; nil: not known (apid). Other kinds have none
 	Cwd       string    // where Argv runs, absolute; "": not known
 	At        time.Time // by the clock of whoever decides
+
+	// BreakGlass says that the session is asked for without apid's grant.
+	BreakGlass bool
 
 	// Program is a program that starts inside a shell or an exec that runs
 	// already: what the gate asks about. Argv is nil then.
@@ -142,6 +139,7 @@ type Obligations struct {
 	MaxSession time.Duration
 	Grace      time.Duration // how long the agent keeps a terminal that nobody is attached to; 0: it ends at once
 	MinSuite   int
+	BreakGlass bool // the session rests on a quorum instead of apid's grant: tell everybody
 }
 
 // useFor is how long an approval can be used once it is complete.
@@ -165,14 +163,6 @@ func GateMeets(have, need string) bool {
 	return h >= 0 && n >= 0 && h >= n
 }
 
-// BreakGlass says which quorum of devices may stand in for apid's grant.
-type BreakGlass struct {
-	Members []string // e-mail globs and "role:x"
-	Quorum  int
-	Expires time.Duration
-	Notify  string // "all"
-}
-
 // A Policy is a parsed document. Only Parse makes one.
 type Policy struct {
 	mode       string
@@ -186,22 +176,12 @@ type Policy struct {
 	grace      time.Duration
 	minSuite   int
 	breakGlass *BreakGlass
-	breakLine  int
 	tests      []test
 }
 
 // Lockdown says whether the mode is lockdown: one admin alone may sign such a
 // policy into the roster.
 func (p *Policy) Lockdown() bool { return p != nil && p.mode == "lockdown" }
-
-// BreakGlass returns what the policy says of break-glass; false when it does
-// not opt in.
-func (p *Policy) BreakGlass() (BreakGlass, bool) {
-	if p == nil || p.breakGlass == nil {
-		return BreakGlass{}, false
-	}
-	return *p.breakGlass, true
-}
 
 //go:embed schema.json
 var schema string

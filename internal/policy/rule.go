@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
 
 // A rule is one entry of the allowlist or the blocklist.
@@ -16,7 +17,7 @@ type rule struct {
 	names    []glob.Glob
 	kinds    uint8 // bits of kindBit; 0 means any (blocklist only)
 	as       []glob.Glob
-	when     []window
+	when     []window.Window
 	hold     *hold
 	record   string
 	commands *commandSet // nil: those of the policy
@@ -92,6 +93,10 @@ var missTexts = [...]string{
 	missWhen:   "no window of `when` is open",
 }
 
+// lists says whether the rule is about a kind of session. It costs next to nothing,
+// so it is asked first.
+func (r *rule) lists(kind uint8) bool { return r.kinds == 0 || r.kinds&kind != 0 }
+
 // covers says which part of the rule the request misses, if any. as is the
 // user it resolves to.
 func (r *rule) covers(req *Request, as string, blocks bool) miss {
@@ -107,7 +112,7 @@ func (r *rule) covers(req *Request, as string, blocks bool) miss {
 	if len(r.names) > 0 && !glob.Any(r.names, req.Target) {
 		return missName
 	}
-	if r.kinds != 0 && r.kinds&kindBit(req.Kind) == 0 {
+	if !r.lists(kindBit(req.Kind)) {
 		return missKind
 	}
 	if m := r.coversUser(req, as, blocks); m != hit {
@@ -115,7 +120,7 @@ func (r *rule) covers(req *Request, as string, blocks bool) miss {
 	}
 	if len(r.when) > 0 {
 		for i := range r.when {
-			if r.when[i].open(req.At) {
+			if r.when[i].Open(req.At) {
 				return hit
 			}
 		}
@@ -154,9 +159,11 @@ func coversLoginUser(req *Request, as string) miss {
 	return hit
 }
 
+const rolePrefix = "role:"
+
 // parseMember reads an e-mail glob or "role:x". Role names are literal.
 func parseMember(s string) (member, string) {
-	if role, ok := strings.CutPrefix(s, "role:"); ok {
+	if role, ok := strings.CutPrefix(s, rolePrefix); ok {
 		if role == "" || strings.ContainsAny(role, "*|") {
 			return member{}, "is not a role: write role: and one plain name"
 		}

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
 
 // parseWindow reads the `when` of a rule with one window.
-func parseWindow(t testing.TB, text string) window {
+func parseWindow(t testing.TB, text string) window.Window {
 	t.Helper()
 	return mustParse(t, entry("    when: ["+text+"]")).allow[0].when[0]
 }
@@ -80,7 +82,7 @@ func TestWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := parseWindow(t, tt.window)
-		if got := w.open(at); got != tt.want {
+		if got := w.Open(at); got != tt.want {
 			t.Errorf("%s at %s: open is %v", tt.window, tt.at, got)
 		}
 	}
@@ -89,12 +91,12 @@ func TestWindows(t *testing.T) {
 // The zone database must be in the binary: a host may have none. That can't be
 // seen at run time on a host that has one, so this looks at the import.
 func TestZonesAreEmbedded(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "policy.go", nil, parser.ImportsOnly)
+	file, err := parser.ParseFile(token.NewFileSet(), "window/window.go", nil, parser.ImportsOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"time/tzdata"` }) {
-		t.Error("policy.go does not import time/tzdata")
+		t.Error("window.go does not import time/tzdata")
 	}
 }
 
@@ -104,8 +106,8 @@ func TestWindowsDivideTime(t *testing.T) {
 		day := parseWindow(t, fmt.Sprintf(`{from: "02:10", to: "22:30", zone: %s}`, zone))
 		night := parseWindow(t, fmt.Sprintf(`{from: "22:30", to: "02:10", zone: %s}`, zone))
 		for at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() == 2026; at = at.Add(5 * time.Minute) {
-			if day.open(at) == night.open(at) {
-				t.Fatalf("%s: day and night are both %v at %s", zone, day.open(at), at)
+			if day.Open(at) == night.Open(at) {
+				t.Fatalf("%s: day and night are both %v at %s", zone, day.Open(at), at)
 			}
 		}
 	}
