@@ -282,6 +282,7 @@ func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (n
 	n := uplink.New(uplink.Config{
 		Team: c.TeamID, API: h.api, Inside: in, Logger: c.Logger, Metrics: h.metrics.uplink, Poll: c.Poll,
 		Paths:  path.Options{Loopback: c.Demo},
+		TLS:    wire.PinnedTLS(c.Pins),
 		Online: ready,
 		Dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
 	})
@@ -378,11 +379,11 @@ type network struct{ *uplink.Uplink }
 
 // OpenWay implements outside.
 func (n network) OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error) {
-	r, err := n.OpenPath(ctx, relay, c)
+	_, s, err := n.OpenPath(ctx, relay, c, nil)
 	if err != nil {
 		return nil, err
 	}
-	return switched{r}, nil
+	return switched{s}, nil
 }
 
 // switched is a path of this process as a way.

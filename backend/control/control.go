@@ -24,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -96,6 +97,7 @@ type Backend struct {
 	logger *slog.Logger
 	now    func() time.Time
 	path   Path
+	relays path.Dialer
 
 	ended     chan struct{} // closed by Close
 	mu        sync.Mutex
@@ -140,13 +142,15 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 		return nil, err
 	}
 	comparisons, stop := context.WithCancel(context.Background())
-	return &Backend{
+	b := &Backend{
 		seen: seen, comparisons: comparisons, stopComparing: stop,
 		home: home, api: api, logger: logger, now: time.Now,
 		ended:     make(chan struct{}),
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
-	}, nil
+	}
+	b.relays.Carrier.TLS = wire.PinnedTLS(home.Profile.Pins)
+	return b, nil
 }
 
 // UsePath says which ways terminals may take. It is called before Open.

@@ -209,11 +209,11 @@ func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals 
 	if err != nil {
 		return nil, err
 	}
-	relayed, err := path.OpenRelay(ctx, answer.Relay.Addr, cred.Credential{
+	relayed, err := b.relays.Open(ctx, answer.Relay.Addr, cred.Credential{
 		Username: answer.Relay.Operator.Username, Password: cred.Password(answer.Relay.Operator.Password),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: the relay at %s does not answer: %w", backend.ErrUnavailable, answer.Relay.Addr, err)
+		return nil, fmt.Errorf("%w: the relay at %s: %w; tucdesk doctor tells which ways to it are open", backend.ErrUnavailable, answer.Relay.Addr, err)
 	}
 	way := path.NewSwitch(relayed, path.Options{Loopback: p.roster.Demo()})
 	est, peer, err := b.shake(ctx, p, sealed, hash, way.LocalRelayed().String())

@@ -283,7 +283,7 @@ func TestLeadAndFollow(t *testing.T) {
 	if err := <-followed; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if two.Path() != path.Relay {
+	if two.Path() == path.Direct {
 		t.Error("the follower has left a path open")
 	}
 	if err := one.Await(t.Context(), path.Relay); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrGone means a relay that has lost the allocation, or is not there any more.
-// The path is closed then.
+// A path that has no other way to it is closed then.
 var ErrGone = errors.New("path: relay lost")
 
 // Times of looking after a relay. What a killed relay costs is known after at most
@@ -25,6 +25,8 @@ const (
 	refusedFor    = 1500 * time.Millisecond // that nobody has listened at its address
 	confirmations = 4                       // questions that a relay which lives must leave unanswered
 	confirmTime   = 400 * time.Millisecond  // for each
+	longQuiet     = 15 * time.Second        // without a datagram, after which it is asked less often:
+	longPause     = 5 * time.Second         // this long after the last time
 )
 
 // A watch looks after an allocation: it asks the relay to refresh it whenever the
@@ -32,7 +34,7 @@ const (
 // has gone is told of by its host. Mere silence proves nothing, since networks fail
 // and come back: what is above has a longer patience.
 type watch struct {
-	r        *Relayed
+	l        *leg
 	username string
 	password string
 	nonce    stun.Nonce
@@ -40,22 +42,27 @@ type watch struct {
 	refused  time.Time // since when nobody listens there; zero: not so
 }
 
-// run looks until the path is closed or lost.
+// run looks until the leg is closed or lost.
 func (w *watch) run(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	var asked time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		heard := time.Unix(0, w.r.heard.Load())
-		if time.Since(heard) < quiet && len(w.r.refused) == 0 && w.refused.IsZero() {
+		silence := w.l.silence()
+		if silence < quiet && len(w.l.refused) == 0 && w.refused.IsZero() {
 			continue
 		}
+		if silence > longQuiet && time.Since(asked) < longPause {
+			continue
+		}
+		asked = time.Now()
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
-			w.r.lose(err)
+			w.l.lose(err)
 			return
 		}
 	}
@@ -176,12 +183,12 @@ func (w *watch) ask(ctx context.Context, m *stun.Message, limit time.Duration) (
 	defer refuse(nil)
 	go func() {
 		select {
-		case <-w.r.refused:
+		case <-w.l.refused:
 			refuse(syscall.ECONNREFUSED)
 		case <-ctx.Done():
 		}
 	}()
-	result, err := w.r.client.PerformTransactionWithContext(m, w.r.client.TURNServerAddr(), false, ctx)
+	result, err := w.l.client.PerformTransactionWithContext(m, w.l.client.TURNServerAddr(), false, ctx)
 	if err != nil {
 		return nil, errors.Join(err, context.Cause(ctx))
 	}

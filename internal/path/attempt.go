@@ -75,7 +75,8 @@ func (s *Switch) Gather(ctx context.Context) (*Attempt, error) {
 }
 
 func (a *Attempt) gather(ctx context.Context) error {
-	f, err := newFence(a.s.loopback, a.s.server, a.s.listen)
+	server := a.s.relay.now.Load().server
+	f, err := newFence(a.s.loopback, server, a.s.listen)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoDirect, err)
 	}
@@ -93,13 +94,13 @@ func (a *Attempt) gather(ctx context.Context) error {
 	if a.s.loopback {
 		options = append(options, ice.WithIncludeLoopback())
 	}
-	if a.s.loopback || !a.s.server.IsValid() {
+	if a.s.loopback || !server.IsValid() {
 		options = append(options, ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}))
 	} else {
 		options = append(options,
 			ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost, ice.CandidateTypeServerReflexive}),
 			// The name is not looked up: the fence knows the one server.
-			ice.WithUrls([]*stun.URI{{Scheme: stun.SchemeTypeSTUN, Host: "relay", Port: int(a.s.server.Port()), Proto: stun.ProtoTypeUDP}}))
+			ice.WithUrls([]*stun.URI{{Scheme: stun.SchemeTypeSTUN, Host: "relay", Port: int(server.Port()), Proto: stun.ProtoTypeUDP}}))
 	}
 	agent, err := ice.NewAgentWithOptions(options...)
 	if err != nil {

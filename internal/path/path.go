@@ -7,7 +7,7 @@
 //     encrypts or retries, and what ICE authenticates counts for availability
 //     alone;
 //   - a relayed path reaches one peer, the one it was told to permit, and reads
-//     from no other;
+//     from no other, whatever carries it;
 //   - an address that a peer names is contacted with ICE's checks only, bounded
 //     in number and rate, until it has answered one with a password of this
 //     attempt; outside a demo it is never loopback or link-local, and in a demo
@@ -22,19 +22,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/pion/logging"
-	"github.com/pion/stun/v4"
-	"github.com/pion/turn/v5"
-
+	"github.com/tucdesk/tucdesk/internal/path/carrier"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
 
@@ -57,168 +51,82 @@ var (
 // answerTime bounds an opening whose context has no deadline.
 const answerTime = 15 * time.Second
 
-// Relayed is an allocation on a relay, as a [net.PacketConn]. Datagrams may be
-// lost, repeated and reordered, as on any network. It is safe for concurrent
-// use.
-type Relayed struct {
-	client *turn.Client
-	alloc  net.PacketConn // the allocation
-	sock   net.PacketConn // to the relay
-	server netip.AddrPort // the relay's address; invalid where that is none of IP
-	read   chan struct{}  // closed when the read loop has ended
+// patience says when a relayed path looks for another way to its relay.
+type patience struct {
+	look   time.Duration // between two looks
+	silent time.Duration // without a word from the relay, after which others are tried
+	settle time.Duration // that a better way must have been heard, to be taken
+	linger time.Duration // that a way is held after a better one was taken
+	again  time.Duration // before the first try at a better way; each is twice as long
+	most   time.Duration // at most
+	forget time.Duration // without a word, after which a way that is not used is left
+}
 
-	heard   atomic.Int64  // when the relay was heard last, in Unix nanoseconds
-	refused chan struct{} // has one when its host has said that nobody listens there
-	unwatch context.CancelFunc
-	watched chan struct{} // closed when nobody looks after the relay any more
+var ordinary = patience{
+	look: 250 * time.Millisecond, silent: 4 * time.Second, settle: 3 * time.Second, linger: 10 * time.Second,
+	again: 30 * time.Second, most: 5 * time.Minute, forget: time.Minute,
+}
+
+// Relayed is a session's place on a relay, as a [net.PacketConn]. Datagrams may be
+// lost, repeated and reordered, as on any network. What carries them to the relay
+// is looked after as long as the path lives: when the relay falls silent, UDP from
+// another socket, TCP and TLS are tried beside it, and the first that answers is
+// taken; when a better one is heard again, that is. The address on the relay stays
+// the same. It is safe for concurrent use.
+type Relayed struct {
+	dialer *Dialer
+	at     carrier.Address // zero: there is no way but the first leg
+	cred   cred.Credential
+	inbox  *inbox
+	local  net.Addr
+
+	now  atomic.Pointer[leg] // that is written to
+	kick chan struct{}       // has one when the keeper should look at once
+	stop context.CancelFunc
+	kept chan struct{} // closed when the keeper has ended
+	done chan struct{} // closed when the path is over
 
 	mu       sync.Mutex
-	lost     error          // why the path was closed, if its owner did not
+	patience patience
+	legs     []*leg
 	peer     netip.AddrPort // invalid until Permit
-	deadline time.Time      // of reads
 	closed   bool
+	lost     error  // why the path was closed, if its owner did not
+	turned   func() // called when another leg is written to, and at the end
 }
 
-// OpenRelay asks the relay at addr ("host:port", UDP) for an allocation. ctx
-// bounds the opening, not the path's life. The allocation is refreshed until
-// Close; the relay ends it when the credential expires.
-func OpenRelay(ctx context.Context, addr string, c cred.Credential) (*Relayed, error) {
-	conn, err := DialRelay(ctx, addr)
-	if err != nil {
-		return nil, err
+// newRelayed begins with one leg.
+func newRelayed(d *Dialer, at carrier.Address, c cred.Credential, first *leg) *Relayed {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Relayed{
+		dialer: d, at: at, cred: c, inbox: first.inbox, local: first.alloc.LocalAddr(), patience: ordinary,
+		kick: make(chan struct{}, 1), stop: stop, kept: make(chan struct{}), done: make(chan struct{}),
+		legs: []*leg{first}, turned: func() {},
 	}
-	return OpenRelayFrom(ctx, conn, c)
-}
-
-// DialRelay makes the socket of a path through the relay at addr. Nothing is sent.
-func DialRelay(ctx context.Context, addr string) (*net.UDPConn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "udp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
-	return conn.(*net.UDPConn), nil
-}
-
-// OpenRelayFrom is [OpenRelay] on the socket of [DialRelay], which may be one on
-// which a process that is gone had an allocation: that one is released first. The
-// path owns conn from here on and closes it.
-func OpenRelayFrom(ctx context.Context, conn *net.UDPConn, c cred.Credential) (*Relayed, error) {
-	return OpenRelayOn(ctx, connected{conn}, conn.RemoteAddr(), c)
-}
-
-// OpenRelayOn is [OpenRelay] on a socket that the caller has opened, such as
-// one in memory. The path owns conn from here on and closes it.
-func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cred.Credential) (*Relayed, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	client, err := turn.NewClient(&turn.ClientConfig{
-		TURNServerAddr: relay.String(),
-		Username:       c.Username,
-		Password:       string(c.Password),
-		Conn:           conn,
-		// The relay's addresses are IPv4 whatever the way to it is.
-		RequestedAddressFamily: turn.RequestedAddressFamilyIPv4,
-		// pion/turn logs addresses at every level.
-		LoggerFactory: &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled},
-	})
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("path: %w", err)
-	}
-	r := &Relayed{client: client, sock: conn, read: make(chan struct{}), refused: make(chan struct{}, 1), watched: make(chan struct{})}
-	if udp, ok := relay.(*net.UDPAddr); ok {
-		r.server = canonical(udp)
-	}
-	go r.readLoop(fail)
-	w := &watch{r: r, username: c.Username, password: string(c.Password)}
-	r.alloc, err = client.AllocateWithContext(ctx)
-	if taken(err) {
-		if err = w.forget(ctx); err == nil {
-			r.alloc, err = client.AllocateWithContext(ctx)
-		}
-	}
-	if err != nil {
-		r.release()
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, openError(err)
-	}
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.unwatch = stop
+	r.now.Store(first)
+	k := &keeper{r: r}
 	go func() {
-		defer close(r.watched)
-		w.run(watching)
+		defer close(r.kept)
+		k.run(ctx)
 	}()
-	return r, nil
-}
-
-// taken reports whether the relay has an allocation for this socket already.
-func taken(err error) bool {
-	var answer *stun.TurnError
-	return errors.As(err, &answer) && answer.ErrorCodeAttr.Code == stun.CodeAllocMismatch
-}
-
-// openError sorts the errors of an exchange with the relay.
-func openError(err error) error {
-	var answer *stun.TurnError
-	if errors.As(err, &answer) {
-		return fmt.Errorf("%w: %d %s", ErrRefused, answer.ErrorCodeAttr.Code, reason(answer.ErrorCodeAttr.Code))
-	}
-	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
-
-// reason is what a code of RFC 8656 means on our relay. The text that came
-// with it is not shown: it came from a network.
-func reason(code stun.ErrorCode) string {
-	switch code {
-	case stun.CodeUnauthorized:
-		return "the credential is forged or has expired; ask for a new session"
-	case stun.CodeForbidden:
-		return "the peer is not of this session"
-	case stun.CodeAllocQuotaReached:
-		return "this side already has a path, or the relay is full"
-	}
-	return "the relay can't serve this request"
-}
-
-// readLoop feeds what arrives to the TURN client until the socket is closed.
-// It tells other errors to fail, which ends an opening at once when nobody
-// listens at the relay's address; later the relay may come back.
-func (r *Relayed) readLoop(fail context.CancelCauseFunc) {
-	defer close(r.read)
-	buf := make([]byte, 2048)
-	for {
-		n, from, err := r.sock.ReadFrom(buf)
-		switch {
-		case err == nil:
-			r.heard.Store(time.Now().UnixNano())
-			// An error here is about one datagram, and anyone can send those.
-			r.client.HandleInbound(buf[:n], from)
-		case r.isClosed() || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF):
-			return
-		default:
-			fail(err)
-			if errors.Is(err, syscall.ECONNREFUSED) {
-				select {
-				case r.refused <- struct{}{}:
-				default:
-				}
-			}
-			time.Sleep(10 * time.Millisecond) // errors must not cost a core
-		}
-	}
+	return r
 }
 
 // LocalRelayed is the address at which the peer reaches this side, to be told
 // to the peer.
-func (r *Relayed) LocalRelayed() net.Addr { return r.alloc.LocalAddr() }
+func (r *Relayed) LocalRelayed() net.Addr { return r.local }
 
 // LocalAddr is the same as [Relayed.LocalRelayed].
-func (r *Relayed) LocalAddr() net.Addr { return r.alloc.LocalAddr() }
+func (r *Relayed) LocalAddr() net.Addr { return r.local }
+
+// Transport is what carries the path to its relay now.
+func (r *Relayed) Transport() carrier.Transport { return r.now.Load().transport }
+
+// UDP is the socket to the relay, nil if something else carries the path now. It
+// belongs to the path.
+func (r *Relayed) UDP() *net.UDPConn {
+	return r.now.Load().sock.UDP()
+}
 
 // Permit opens the way to and from the peer at its relayed address. A path has
 // one peer: a second call with another address is refused.
@@ -236,7 +144,7 @@ func (r *Relayed) Permit(ctx context.Context, peer net.Addr) error {
 	fresh := !r.peer.IsValid()
 	r.peer = want
 	r.mu.Unlock()
-	err := r.permit(ctx, want)
+	err := r.now.Load().permit(ctx, want)
 	if err != nil && fresh {
 		r.mu.Lock()
 		r.peer = netip.AddrPort{}
@@ -245,113 +153,54 @@ func (r *Relayed) Permit(ctx context.Context, peer net.Addr) error {
 	return err
 }
 
-func (r *Relayed) permit(ctx context.Context, peer netip.AddrPort) error {
-	// pion/turn makes the permission on the first write, keeps it refreshed
-	// and binds a channel. The relay drops an empty datagram.
-	done := make(chan error, 1)
-	go func() {
-		_, err := r.alloc.WriteTo(nil, net.UDPAddrFromAddrPort(peer))
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return openError(err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnreachable, ctx.Err())
-	}
-}
-
 // ReadFrom implements [net.PacketConn]. A datagram longer than p is an error,
 // [io.ErrShortBuffer], and lost.
 func (r *Relayed) ReadFrom(p []byte) (int, net.Addr, error) {
-	for {
-		if err := r.readable(); err != nil {
-			return 0, nil, err
-		}
-		n, from, err := r.alloc.ReadFrom(p)
-		if err == nil {
-			udp, ok := from.(*net.UDPAddr)
-			if ok && r.isPeer(udp) {
-				return n, from, nil
-			}
-			continue
-		}
-		if errors.Is(err, io.ErrShortBuffer) || r.isClosed() {
-			return 0, nil, r.closedOr(err)
-		}
-		var ne net.Error
-		if !errors.As(err, &ne) || !ne.Timeout() {
-			return 0, nil, net.ErrClosed // the allocation is gone
-		}
-		// pion/turn wakes one reader for a deadline; wake the next as well.
-		r.rearm()
+	n, err := r.inbox.read(p, r.done)
+	if err != nil {
+		return 0, nil, err
 	}
-}
-
-func (r *Relayed) rearm() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.alloc.SetReadDeadline(r.deadline)
-}
-
-// readable reports why a read can't begin, if so.
-func (r *Relayed) readable() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return net.ErrClosed
-	case !r.deadline.IsZero() && !time.Now().Before(r.deadline):
-		return os.ErrDeadlineExceeded
-	}
-	return nil
+	return n, net.UDPAddrFromAddrPort(r.peer), nil
 }
 
 // WriteTo implements [net.PacketConn]. Only the permitted peer is taken. It
 // does not block beyond the local socket.
 func (r *Relayed) WriteTo(p []byte, to net.Addr) (int, error) {
 	udp, ok := to.(*net.UDPAddr)
+	r.mu.Lock()
+	known := ok && r.peer.IsValid() && canonical(udp) == r.peer
+	closed := r.closed
+	r.mu.Unlock()
 	switch {
-	case r.isClosed():
+	case closed:
 		return 0, net.ErrClosed
-	case !ok || !r.isPeer(udp):
+	case !known:
 		return 0, ErrNotPermitted
 	case len(p) > MaxDatagram:
 		return 0, ErrTooLong
 	}
-	n, err := r.alloc.WriteTo(p, to)
-	if err != nil {
-		return n, r.closedOr(err)
+	n, err := r.now.Load().alloc.WriteTo(p, to)
+	if err == nil {
+		return n, nil
 	}
-	return n, nil
-}
-
-func (r *Relayed) isPeer(a *net.UDPAddr) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.peer.IsValid() && canonical(a) == r.peer
+	select {
+	case r.kick <- struct{}{}: // the system may know that this way is gone
+	default:
+	}
+	if r.isClosed() {
+		return 0, net.ErrClosed
+	}
+	// Lost, as on any network. The error may say that a socket is closed, which
+	// the path is not.
+	return len(p), nil
 }
 
 func (r *Relayed) isClosed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.closed
-}
-
-func (r *Relayed) closedOr(err error) error {
-	if r.isClosed() {
-		return net.ErrClosed
-	}
-	return fmt.Errorf("path: %w", err)
-}
-
-// canonical makes addresses comparable: an IPv4 address has two forms.
-func canonical(a *net.UDPAddr) netip.AddrPort {
-	ap := a.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // Err says why the path has ended, if its owner has not closed it: it wraps
@@ -362,17 +211,14 @@ func (r *Relayed) Err() error {
 	return r.lost
 }
 
-// Close ends the path and releases the allocation. It is idempotent.
+// Close ends the path and releases what it has on the relay. It is idempotent.
 func (r *Relayed) Close() error {
-	r.unwatch()
-	err := r.end(nil)
-	<-r.watched
-	return err
+	r.stop()
+	<-r.kept
+	return r.end(nil)
 }
 
-// lose ends a path that leads nowhere any more.
-func (r *Relayed) lose(why error) { _ = r.end(why) }
-
+// end is called by the keeper, or when there is none any more.
 func (r *Relayed) end(why error) error {
 	r.mu.Lock()
 	if r.closed {
@@ -380,38 +226,34 @@ func (r *Relayed) end(why error) error {
 		return nil
 	}
 	r.closed, r.lost = true, why
+	legs := r.legs
+	turned := r.turned
 	r.mu.Unlock()
-	err := r.alloc.Close() // tells the relay, without waiting for its answer
-	r.release()
-	if err != nil {
-		return fmt.Errorf("path: close: %w", err)
+	close(r.done)
+	turned()
+	var err error
+	for _, l := range legs {
+		err = errors.Join(err, l.close())
 	}
-	return nil
+	return err
 }
 
-// release closes the socket and waits for the read loop.
-func (r *Relayed) release() {
+// use sends on l from now on.
+func (r *Relayed) use(l *leg) {
+	if r.now.Swap(l) == l {
+		return
+	}
 	r.mu.Lock()
-	r.closed = true
+	turned := r.turned
 	r.mu.Unlock()
-	r.client.Close()
-	r.sock.Close()
-	<-r.read
+	turned()
 }
 
 // SetDeadline implements [net.PacketConn].
 func (r *Relayed) SetDeadline(t time.Time) error { return r.SetReadDeadline(t) }
 
 // SetReadDeadline implements [net.PacketConn].
-func (r *Relayed) SetReadDeadline(t time.Time) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return net.ErrClosed
-	}
-	r.deadline = t
-	return r.alloc.SetReadDeadline(t)
-}
+func (r *Relayed) SetReadDeadline(t time.Time) error { return r.inbox.setDeadline(t, r.done) }
 
 // SetWriteDeadline implements [net.PacketConn]. Writes do not block, so it has
 // nothing to do.
@@ -421,14 +263,3 @@ func (r *Relayed) SetWriteDeadline(time.Time) error {
 	}
 	return nil
 }
-
-// connected is a connected UDP socket as a PacketConn: the system then drops
-// what comes from anyone but the relay, and says when nobody listens there.
-type connected struct{ *net.UDPConn }
-
-func (c connected) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, err := c.Read(p)
-	return n, c.RemoteAddr(), err
-}
-
-func (c connected) WriteTo(p []byte, _ net.Addr) (int, error) { return c.Write(p) }

@@ -2,20 +2,17 @@ package path
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
-	"net/netip"
-	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/transport/v5/deadline"
 )
 
-// The paths that a Switch can be on.
+// The paths that a Switch can be on. A relay's stand with what carries it behind:
+// "relay/udp", "relay/tcp", "relay/tls".
 const (
 	Relay  = "relay"
 	Direct = "direct"
@@ -28,9 +25,6 @@ type Options struct {
 	Loopback bool
 }
 
-// maxWaiting bounds the datagrams that were received and not yet read.
-const maxWaiting = 256
-
 // A Switch is the one path of a session, as a [net.PacketConn]. It begins on a
 // relay, so that a session waits for nothing. Attempts (see [Switch.Gather]) find a
 // direct path beside it; while there is one, the switch sends there, and it turns
@@ -40,9 +34,7 @@ const maxWaiting = 256
 //
 // It is safe for concurrent use.
 type Switch struct {
-	relay    net.PacketConn
-	permit   func(context.Context, net.Addr) error
-	server   netip.AddrPort
+	relay    *Relayed
 	loopback bool
 	times    times
 	listen   listen // nil: the system's
@@ -50,52 +42,45 @@ type Switch struct {
 	direct atomic.Pointer[Attempt]  // that is sent on; nil: the relay
 	peer   atomic.Pointer[net.Addr] // of Permit; until then this side's own
 
-	received chan *datagram
-	readers  sync.WaitGroup
-	reads    *deadline.Deadline
-	done     chan struct{} // closed by Close, or when no path is left
+	inbox   *inbox
+	readers sync.WaitGroup
+	done    chan struct{} // closed by Close, or when no path is left
 
 	mu      sync.Mutex
 	attempt *Attempt      // not closed
 	ways    int           // that are not lost
+	gone    bool          // the relay is one of those
 	over    bool          // done is closed
 	turned  chan struct{} // closed at the next turn
 }
 
-type datagram struct {
-	n int
-	b [maxDatagram]byte
-}
-
-// maxDatagram is room for the longest datagram, in bytes: what is longer is cut,
-// and then does not authenticate.
-const maxDatagram = 2048
-
-var datagrams = sync.Pool{New: func() any { return new(datagram) }}
-
 // NewSwitch begins on the relay. It owns r from here on.
 func NewSwitch(r *Relayed, o Options) *Switch {
-	return newSwitch(r, r.Permit, r.server, o)
+	s := &Switch{
+		relay: r, loopback: o.Loopback, times: usual,
+		inbox: r.inbox, done: make(chan struct{}), turned: make(chan struct{}), ways: 1,
+	}
+	own := r.LocalAddr()
+	s.peer.Store(&own)
+	r.mu.Lock()
+	r.turned = s.relayTurned
+	over := r.closed
+	r.mu.Unlock()
+	if over {
+		s.relayTurned()
+	}
+	return s
 }
 
-func newSwitch(relay net.PacketConn, permit func(context.Context, net.Addr) error, server netip.AddrPort, o Options) *Switch {
-	s := &Switch{
-		relay: relay, permit: permit, server: server, loopback: o.Loopback, times: usual,
-		received: make(chan *datagram, maxWaiting), reads: deadline.New(),
-		done: make(chan struct{}), turned: make(chan struct{}), ways: 1,
-	}
-	own := relay.LocalAddr()
-	s.peer.Store(&own)
-	s.readers.Go(func() {
-		s.receive(func(b []byte) (int, error) {
-			n, _, err := relay.ReadFrom(b)
-			return n, err
-		})
-		s.mu.Lock()
-		defer s.mu.Unlock()
+// relayTurned notes that something else carries the relayed path, or nothing.
+func (s *Switch) relayTurned() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.relay.isClosed() && !s.gone {
+		s.gone = true
 		s.lose()
-	})
-	return s
+	}
+	s.turn()
 }
 
 // LocalRelayed is the address at which the peer reaches this side by way of the
@@ -108,37 +93,34 @@ func (s *Switch) LocalAddr() net.Addr { return s.relay.LocalAddr() }
 // Permit opens the way to and from the peer at its relayed address, as
 // [Relayed.Permit] does.
 func (s *Switch) Permit(ctx context.Context, peer net.Addr) error {
-	err := s.permit(ctx, peer)
+	err := s.relay.Permit(ctx, peer)
 	if err == nil {
 		s.peer.Store(&peer)
 	}
 	return err
 }
 
-// Path is what the switch sends on now: [Relay] or [Direct].
+// Path is what the switch sends on now: [Direct], or [Relay] with a slash and what
+// carries that.
 func (s *Switch) Path() string {
 	if s.direct.Load() != nil {
 		return Direct
 	}
-	return Relay
+	return Relay + "/" + string(s.relay.Transport())
 }
 
 // Err says why no path is left, if its owner has not closed the switch and that is
 // known: it wraps [ErrGone].
-func (s *Switch) Err() error {
-	if r, ok := s.relay.(interface{ Err() error }); ok {
-		return r.Err()
-	}
-	return nil
-}
+func (s *Switch) Err() error { return s.relay.Err() }
 
-// Await waits until the switch sends on the given path.
+// Await waits until the switch sends on the given path; [Relay] stands for any
+// transport.
 func (s *Switch) Await(ctx context.Context, path string) error {
 	for {
 		s.mu.Lock()
 		turned := s.turned
 		s.mu.Unlock()
-		if s.Path() == path {
+		if now := s.Path(); now == path || strings.HasPrefix(now, path+"/") {
 			return nil
 		}
 		select {
@@ -147,28 +129,6 @@ func (s *Switch) Await(ctx context.Context, path string) error {
 			return net.ErrClosed
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-	}
-}
-
-// receive moves datagrams from one way to the readers of the switch until the way
-// ends. A full queue makes the way wait, whose own buffers are bounded and drop.
-func (s *Switch) receive(read func([]byte) (int, error)) {
-	for {
-		d := datagrams.Get().(*datagram)
-		n, err := read(d.b[:])
-		if err != nil {
-			datagrams.Put(d)
-			if errors.Is(err, io.ErrShortBuffer) {
-				continue
-			}
-			return
-		}
-		d.n = n
-		select {
-		case s.received <- d:
-		case <-s.done:
-			return
 		}
 	}
 }
@@ -218,7 +178,7 @@ func (s *Switch) take(a *Attempt) error {
 		return ErrNoDirect
 	}
 	s.ways++
-	s.readers.Go(func() { s.receive(a.conn.Read) })
+	s.readers.Go(func() { s.inbox.fill(s.done, a.conn.Read) })
 	s.direct.Store(a)
 	s.turn()
 	return nil
@@ -246,23 +206,11 @@ func (s *Switch) turn() {
 // address on the relay, as far as is told here: only what is sealed above tells who
 // sent it.
 func (s *Switch) ReadFrom(p []byte) (int, net.Addr, error) {
-	select {
-	case <-s.done:
-		return 0, nil, net.ErrClosed
-	case <-s.reads.Done():
-		return 0, nil, os.ErrDeadlineExceeded
-	default:
+	n, err := s.inbox.read(p, s.done)
+	if err != nil {
+		return 0, nil, err
 	}
-	select {
-	case d := <-s.received:
-		n := copy(p, d.b[:d.n])
-		datagrams.Put(d)
-		return n, *s.peer.Load(), nil
-	case <-s.done:
-		return 0, nil, net.ErrClosed
-	case <-s.reads.Done():
-		return 0, nil, os.ErrDeadlineExceeded
-	}
+	return n, *s.peer.Load(), nil
 }
 
 // WriteTo implements [net.PacketConn]: to is the peer's address on the relay,
@@ -304,15 +252,7 @@ func (s *Switch) Close() error {
 func (s *Switch) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
 
 // SetReadDeadline implements [net.PacketConn].
-func (s *Switch) SetReadDeadline(t time.Time) error {
-	select {
-	case <-s.done:
-		return net.ErrClosed
-	default:
-	}
-	s.reads.Set(t)
-	return nil
-}
+func (s *Switch) SetReadDeadline(t time.Time) error { return s.inbox.setDeadline(t, s.done) }
 
 // SetWriteDeadline implements [net.PacketConn]. Writes do not block, so it has
 // nothing to do.

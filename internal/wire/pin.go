@@ -47,12 +47,22 @@ func ParsePins(texts []string) ([]envelope.Hash, error) {
 // hashes, and no others, whatever any authority says. Without pins it gives nil,
 // which everywhere here stands for a client that asks the system's authorities.
 func Pinned(pins []envelope.Hash) *http.Client {
+	config := PinnedTLS(pins)
+	if config == nil {
+		return nil
+	}
+	c := httpClient(nil)
+	c.Transport.(*http.Transport).TLSClientConfig = config
+	return c
+}
+
+// PinnedTLS is [Pinned] for what is not HTTP: nil without pins.
+func PinnedTLS(pins []envelope.Hash) *tls.Config {
 	if len(pins) == 0 {
 		return nil
 	}
 	pins = slices.Clone(pins)
-	c := httpClient(nil)
-	c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{
+	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// The pin is exact: names, dates and authorities add nothing to it.
 		InsecureSkipVerify: true,
@@ -66,5 +76,4 @@ func Pinned(pins []envelope.Hash) *http.Client {
 			return nil
 		},
 	}
-	return c
 }

@@ -1,19 +1,27 @@
 package relay
 
 import (
+	"encoding/hex"
 	"errors"
+	"log/slog"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
 )
 
 // settings is the configuration file of tucdesk-relayd.
 type settings struct {
-	Listen         string        `yaml:"listen" doc:"UDP address for clients"`
+	Listen         string        `yaml:"listen" doc:"address for clients, over UDP and TCP"`
+	ListenTLS      string        `yaml:"listen_tls" doc:"TCP address for clients over TLS, where networks let nothing else out: port 443 if that is free; it needs a certificate"`
+	UDPOnly        bool          `yaml:"udp_only" doc:"do not listen over TCP at the address for clients"`
 	SecretFile     string        `yaml:"secret_file" doc:"file with the secret shared with apid, mode 0600"`
 	MaxAllocations int           `yaml:"max_allocations" doc:"allocations of all sessions together; a session takes two"`
 	MaxLifetime    time.Duration `yaml:"max_lifetime" doc:"refuse credentials that are good for longer"`
+	MaxRate        int64         `yaml:"max_rate" doc:"bytes that one side of a session may send each second; more is dropped"`
+
+	certs.Settings `yaml:",inline"`
 }
 
 // Command describes tucdesk-relayd.
@@ -26,6 +34,7 @@ func Command() daemon.Command {
 			Listen:         "127.0.0.1:3478",
 			MaxAllocations: 4096,
 			MaxLifetime:    13 * time.Hour,
+			MaxRate:        125_000_000,
 		},
 		New: func(doc []byte, env daemon.Env) (daemon.Service, error) {
 			var s settings
@@ -41,16 +50,33 @@ func Command() daemon.Command {
 			if s.MaxLifetime <= 0 {
 				return nil, refuse("max_lifetime", errors.New("it must be more than zero"))
 			}
+			if s.MaxRate <= 0 {
+				return nil, refuse("max_rate", errors.New("it must be more than zero"))
+			}
+			conf, err := s.Settings.Config(env.Logger)
+			if err != nil {
+				return nil, err
+			}
 			secret, err := keyfile.LoadRelaySecret(s.SecretFile)
 			if err != nil {
 				return nil, refuse("secret_file", err)
 			}
 			return New(Config{
-				Listen: s.Listen, Secret: secret,
-				MaxAllocations: s.MaxAllocations, MaxLifetime: s.MaxLifetime,
+				Listen: s.Listen, ListenTLS: s.ListenTLS, TLS: conf, UDPOnly: s.UDPOnly, Secret: secret,
+				MaxAllocations: s.MaxAllocations, MaxLifetime: s.MaxLifetime, MaxRate: s.MaxRate,
+				Usage:  logUsage(env.Logger),
 				Logger: env.Logger, Registry: env.Registry,
 			})
 		},
+	}
+}
+
+// logUsage writes down what sessions have used. Which team a session is of, apid
+// knows; the relay does not.
+func logUsage(logger *slog.Logger) func(Usage) {
+	return func(u Usage) {
+		logger.Info("session relayed", "session", hex.EncodeToString(u.Session[:]), "seconds", int64(u.Ended.Sub(u.Began).Seconds()),
+			"operator_bytes", u.Operator, "agent_bytes", u.Agent)
 	}
 }
 

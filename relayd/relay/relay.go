@@ -5,14 +5,16 @@
 // Relayed addresses are not sockets. Every session sees the same two reserved
 // addresses, one for each side, and a datagram for the other side's address is
 // handed over in memory. So no allocation can name another session's, a peer
-// outside the relay or a host behind it, and a relay needs one open port.
-// internal/decisions/0010 says why.
+// outside the relay or a host behind it, and a relay needs one open port: for UDP,
+// for TCP, and perhaps another for TLS. internal/decisions/0010 and 0012 say why.
 //
 // Invariants:
 //   - who holds no credential minted for (session, side) gets no allocation;
-//   - one live allocation for each (session, side), none outlives its credential;
+//   - at most maxLegs live allocations for each (session, side), and none outlives
+//     its credential;
 //   - the permission handler is never nil and admits only the reserved address;
 //   - nothing blocks on a slow receiver: queues are bounded and drop;
+//   - a connection without an allocation ends soon, and connections are bounded;
 //   - payloads and addresses are never logged or stored.
 //
 // The package must not import internal/session, internal/recording or anything
@@ -21,6 +23,7 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -49,9 +52,14 @@ const socketBuffer = 4 << 20
 
 // Config is what a relay needs. The zero values of Max fields take the defaults.
 type Config struct {
-	// Listen is the UDP address, "127.0.0.1:3478". An empty host is refused:
-	// listening on all addresses is asked for as 0.0.0.0 or [::].
+	// Listen is the address for UDP and TCP, "127.0.0.1:3478". An empty host is
+	// refused: listening on all addresses is asked for as 0.0.0.0 or [::].
 	Listen string
+	// ListenTLS is the TCP address for TLS; it needs TLS. Empty: none.
+	ListenTLS string
+	TLS       *tls.Config
+	// UDPOnly leaves TCP out.
+	UDPOnly bool
 	// Secret is shared with apid. The zero value is refused.
 	Secret cred.Secret
 	// MaxAllocations bounds the allocations of all sessions. Default 4096,
@@ -60,21 +68,31 @@ type Config struct {
 	// MaxLifetime refuses credentials that are good for longer from now.
 	// Default 13 hours: a session's 12 and an hour of slack.
 	MaxLifetime time.Duration
+	// MaxRate bounds what one allocation may send, in bytes each second; more is
+	// dropped. Default 125 MB, which is a gigabit.
+	MaxRate int64
+	// Usage is told what a session has used when its last allocation has ended.
+	// It must not block. Nil: nobody.
+	Usage func(Usage)
 	// Logger gets openings and refusals, without addresses. Nil discards.
 	Logger *slog.Logger
 	// Registry takes the metrics. Nil means a private one.
 	Registry prometheus.Registerer
-	// ListenPacket opens the socket; nil is [net.ListenPacket]. Tests wrap it
-	// to see all that passes, or to have no network at all.
+	// ListenPacket and ListenStream open the sockets; nil is [net.ListenPacket] and
+	// [net.Listen]. Tests wrap them to see all that passes, or to have no network.
 	ListenPacket func(network, address string) (net.PacketConn, error)
+	ListenStream func(network, address string) (net.Listener, error)
 }
 
 // Server is one relay. Its methods are safe for concurrent use.
 type Server struct {
-	cfg  Config
-	hub  *hub
+	cfg     Config
+	hub     *hub
+	streams *streams
+
 	mu   sync.Mutex
 	addr net.Addr
+	tls  net.Addr
 }
 
 // New checks cfg. It opens nothing.
@@ -82,12 +100,18 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Secret.IsZero() {
 		return nil, errors.New("relay: no secret: without the one of apid nobody could be admitted")
 	}
-	host, _, err := net.SplitHostPort(cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("relay: %w", refuse("listen", err))
+	if err := checkListen("listen", cfg.Listen); err != nil {
+		return nil, err
 	}
-	if host == "" {
-		return nil, fmt.Errorf("relay: %w", refuse("listen", fmt.Errorf("%q names no host; write 0.0.0.0 to mean every address", cfg.Listen)))
+	switch {
+	case cfg.ListenTLS != "" && cfg.TLS == nil:
+		return nil, fmt.Errorf("relay: %w", refuse("listen_tls", errors.New("TLS needs a certificate: set tls_cert and tls_key, or acme_domains")))
+	case cfg.ListenTLS == "" && cfg.TLS != nil:
+		return nil, fmt.Errorf("relay: %w", refuse("listen_tls", errors.New("there is a certificate and no address to use it at: set this, to port 443 if that is free")))
+	case cfg.ListenTLS != "":
+		if err := checkListen("listen_tls", cfg.ListenTLS); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.MaxAllocations == 0 {
 		cfg.MaxAllocations = 4096
@@ -95,7 +119,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxLifetime == 0 {
 		cfg.MaxLifetime = 13 * time.Hour
 	}
-	if cfg.MaxAllocations < 0 || cfg.MaxLifetime < 0 {
+	if cfg.MaxRate == 0 {
+		cfg.MaxRate = 125_000_000
+	}
+	if cfg.Usage == nil {
+		cfg.Usage = func(Usage) {}
+	}
+	if cfg.MaxAllocations < 0 || cfg.MaxLifetime < 0 || cfg.MaxRate < 0 {
 		return nil, errors.New("relay: limits must be more than zero")
 	}
 	if cfg.Logger == nil {
@@ -107,42 +137,84 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ListenPacket == nil {
 		cfg.ListenPacket = net.ListenPacket
 	}
+	if cfg.ListenStream == nil {
+		cfg.ListenStream = net.Listen
+	}
 	m, err := newMetrics(cfg.Registry)
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, hub: newHub(cfg.MaxAllocations, m)}, nil
+	return &Server{cfg: cfg, hub: newHub(cfg, m), streams: newStreams(cfg.MaxAllocations, m)}, nil
 }
 
-// Addr is the address that is listened on, with the port that the system chose
-// where the configuration said 0. Nil before ready.
+func checkListen(key, addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err == nil && host == "" {
+		err = fmt.Errorf("%q names no host; write 0.0.0.0 to mean every address", addr)
+	}
+	if err != nil {
+		return fmt.Errorf("relay: %w", refuse(key, err))
+	}
+	return nil
+}
+
+// Addr is the address that is listened on over UDP, and over TCP, with the port that
+// the system chose where the configuration said 0. Nil before ready.
 func (s *Server) Addr() net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addr
 }
 
+// TLSAddr is the address that is listened on over TLS; nil before ready, and if there
+// is none.
+func (s *Server) TLSAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tls
+}
+
 // Run relays until ctx is done. See daemon.Service.
 func (s *Server) Run(ctx context.Context, ready func()) error {
-	conn, err := s.cfg.ListenPacket("udp", s.cfg.Listen)
+	conn, tcp, err := s.listen()
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
+	}
+	listeners := []net.Listener{tcp}
+	if tcp == nil {
+		listeners = nil
+	}
+	if s.cfg.ListenTLS != "" {
+		over, err := s.cfg.ListenStream("tcp", s.cfg.ListenTLS)
+		if err != nil {
+			conn.Close()
+			closeAll(listeners)
+			return fmt.Errorf("relay: %w", err)
+		}
+		listeners = append(listeners, tlsListener{over, s.cfg.TLS})
 	}
 	if b, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 		b.SetReadBuffer(socketBuffer) // best effort: the system may give less
 	}
-	srv, err := turn.NewServer(s.turnConfig(conn))
+	srv, err := turn.NewServer(s.turnConfig(conn, listeners...))
 	if err != nil {
 		conn.Close()
+		closeAll(listeners)
 		return fmt.Errorf("relay: %w", err)
 	}
+	up := []any{"listen", conn.LocalAddr().String(), "tcp", tcp != nil}
 	s.mu.Lock()
 	s.addr = conn.LocalAddr()
+	if s.cfg.ListenTLS != "" {
+		s.tls = listeners[len(listeners)-1].Addr()
+		up = append(up, "listen_tls", s.tls.String())
+	}
 	s.mu.Unlock()
-	s.cfg.Logger.Info("relay is up", "listen", conn.LocalAddr().String())
+	s.cfg.Logger.Info("relay is up", up...)
 	ready()
 	<-ctx.Done()
 	err = srv.Close()
+	s.streams.close()
 	s.hub.close()
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
@@ -150,12 +222,46 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
+// listen opens the sockets for UDP and TCP, on one port.
+func (s *Server) listen() (net.PacketConn, net.Listener, error) {
+	for try := 1; ; try++ {
+		conn, err := s.cfg.ListenPacket("udp", s.cfg.Listen)
+		if err != nil || s.cfg.UDPOnly {
+			return conn, nil, err
+		}
+		tcp, err := s.cfg.ListenStream("tcp", conn.LocalAddr().String())
+		if err == nil {
+			return conn, tcp, nil
+		}
+		conn.Close()
+		// A port that the system chose may be in use over TCP.
+		if _, port, _ := net.SplitHostPort(s.cfg.Listen); port != "0" || try == 20 {
+			return nil, nil, err
+		}
+	}
+}
+
+func closeAll(all []net.Listener) {
+	for _, l := range all {
+		l.Close()
+	}
+}
+
 // turnConfig sets every handler that pion/turn would replace by a permissive
 // default when it is nil.
-func (s *Server) turnConfig(conn net.PacketConn) turn.ServerConfig {
+func (s *Server) turnConfig(conn net.PacketConn, listeners ...net.Listener) turn.ServerConfig {
+	var over []turn.ListenerConfig
+	for _, l := range listeners {
+		over = append(over, turn.ListenerConfig{
+			Listener:              accepting{l, s.streams},
+			RelayAddressGenerator: s.hub,
+			PermissionHandler:     permit,
+		})
+	}
 	return turn.ServerConfig{
-		Realm:       realm,
-		AuthHandler: s.authenticate,
+		ListenerConfigs: over,
+		Realm:           realm,
+		AuthHandler:     s.authenticate,
 		QuotaHandler: func(username, _ string, _ net.Addr) bool {
 			n, err := cred.ParseName(username)
 			return err == nil && s.hub.hasRoom(n)
@@ -168,10 +274,12 @@ func (s *Server) turnConfig(conn net.PacketConn) turn.ServerConfig {
 		EventHandler: turn.EventHandler{
 			OnAuth:           s.onAuth,
 			OnChannelCreated: s.onChannel,
-			OnAllocationCreated: func(_, _ net.Addr, _, username, _ string, _ net.Addr, _ int) {
+			OnAllocationCreated: func(from, _ net.Addr, _, username, _ string, _ net.Addr, _ int) {
+				s.streams.admit(from)
 				s.logName("allocation opened", username)
 			},
-			OnAllocationDeleted: func(_, _ net.Addr, _, username, _ string) {
+			OnAllocationDeleted: func(from, _ net.Addr, _, username, _ string) {
+				s.streams.end(from)
 				s.logName("allocation closed", username)
 			},
 		},

@@ -313,23 +313,26 @@ func TestRefusedCredentials(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	secret := cred.NewSecret()
-	s := start(t, Config{Secret: secret, MaxAllocations: 3})
+	s := start(t, Config{Secret: secret, MaxAllocations: maxLegs + 2})
 	first := secret.Mint(id(1), cred.Operator, inAnHour())
-	r := open(t, s, first)
+	var r *path.Relayed
+	for range maxLegs {
+		r = open(t, s, first)
+	}
 	refused := func(why string, c cred.Credential) {
 		t.Helper()
 		if r, err := path.OpenRelay(t.Context(), s.Addr().String(), c); !errors.Is(err, path.ErrRefused) {
 			t.Errorf("%s: %v, %v", why, r, err)
 		}
 	}
-	refused("the same credential twice", first)
-	refused("the same side twice", secret.Mint(id(1), cred.Operator, inAnHour().Add(-time.Minute)))
+	refused("the same credential once more", first)
+	refused("the same side once more", secret.Mint(id(1), cred.Operator, inAnHour().Add(-time.Minute)))
 	open(t, s, secret.Mint(id(1), cred.Agent, inAnHour()))
 	open(t, s, secret.Mint(id(2), cred.Agent, inAnHour()))
-	refused("a fourth of three", secret.Mint(id(3), cred.Agent, inAnHour()))
+	refused("one more than all", secret.Mint(id(3), cred.Agent, inAnHour()))
 
 	r.Close()
-	waitFor(t, func() bool { return value(t, s.hub.metrics.allocations) == 2 })
+	waitFor(t, func() bool { return value(t, s.hub.metrics.allocations) == maxLegs+1 })
 	open(t, s, first)
 }
 
@@ -362,11 +365,16 @@ func TestNoHandlerIsNil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := s.turnConfig(nil)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	cfg := s.turnConfig(nil, tcp)
 	if cfg.AuthHandler == nil || cfg.QuotaHandler == nil || cfg.LoggerFactory == nil {
 		t.Error("a handler of the server is nil")
 	}
-	if len(cfg.PacketConnConfigs) == 0 {
+	if len(cfg.PacketConnConfigs) == 0 || len(cfg.ListenerConfigs) == 0 {
 		t.Error("no listener")
 	}
 	for _, l := range cfg.PacketConnConfigs {
@@ -424,15 +432,17 @@ func TestCommand(t *testing.T) {
 		}
 	}
 	write(0o600, secret.SecretText())
-	doc := fmt.Sprintf("listen: 127.0.0.1:0\nsecret_file: %q\nmax_allocations: 8\nmax_lifetime: 1h\n", file)
+	doc := fmt.Sprintf("listen: 127.0.0.1:0\nsecret_file: %q\nmax_allocations: 8\nmax_lifetime: 1h\nmax_rate: 1000000\n", file)
 	if s, err := Command().New([]byte(doc), daemon.NewEnv(nil)); err != nil || s == nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"no secret":   "listen: 127.0.0.1:0\nmax_allocations: 8\nmax_lifetime: 1h\n",
-		"no quota":    strings.Replace(doc, "8", "0", 1),
-		"unknown key": doc + "secret: x\n",
-		"no file":     strings.Replace(doc, "relay.secret", "other", 1),
+		"no secret":                 "listen: 127.0.0.1:0\nmax_allocations: 8\nmax_lifetime: 1h\n",
+		"no quota":                  strings.Replace(doc, "8", "0", 1),
+		"no rate":                   strings.Replace(doc, "max_rate: 1000000", "max_rate: 0", 1),
+		"TLS without a certificate": doc + "listen_tls: 127.0.0.1:0\n",
+		"unknown key":               doc + "secret: x\n",
+		"no file":                   strings.Replace(doc, "relay.secret", "other", 1),
 	} {
 		if _, err := Command().New([]byte(text), daemon.NewEnv(nil)); err == nil {
 			t.Errorf("%s: taken", name)
@@ -595,7 +605,7 @@ func simulate(t *testing.T, f func(t *testing.T, w *wire, s *Server, open func(c
 	synctest.Test(t, func(t *testing.T) {
 		var w wire
 		secret := cred.NewSecret()
-		s := start(t, Config{Secret: secret, ListenPacket: func(string, string) (net.PacketConn, error) { return w.listen(), nil }})
+		s := start(t, Config{Secret: secret, UDPOnly: true, ListenPacket: func(string, string) (net.PacketConn, error) { return w.listen(), nil }})
 		f(t, &w, s, func(c cred.Credential) *path.Relayed {
 			t.Helper()
 			r, err := path.OpenRelayOn(t.Context(), w.listen(), s.Addr(), c)

@@ -163,7 +163,7 @@ type setupCall struct {
 }
 
 // openCall opens a path; with it come the session's socket, and, when Again is set,
-// the socket to the relay that another network half has left.
+// the socket to the relay over UDP that another network half has left, if it had one.
 type openCall struct {
 	Way      uint64 `cbor:"way"`
 	Again    bool   `cbor:"again"`
@@ -172,7 +172,8 @@ type openCall struct {
 	Password string `cbor:"password"`
 }
 
-// openAnswer comes with the socket to the relay, unless Again was set.
+// openAnswer comes with the socket to the relay, unless that is a stream or Again was
+// set.
 type openAnswer struct {
 	Addr netip.AddrPort `cbor:"addr"` // where the peer reaches this side
 }

@@ -300,11 +300,11 @@ func (n *Network) OpenWay(ctx context.Context, relay string, c cred.Credential) 
 	files, err := k.Call(ctx, opOpen, w.call(false), &a, theirs)
 	switch {
 	case err != nil:
-	case len(files) != 1 || !link.IsUDP(files[0]) || !good(a.Addr):
+	case len(files) > 1 || len(files) == 1 && !link.IsUDP(files[0]) || !good(a.Addr):
 		link.CloseFiles(files)
 		k.End(fmt.Errorf("%w: the answer to open", link.ErrProtocol))
 		err = link.ErrAway
-	case !w.opened(a.Addr, files[0]):
+	case !w.opened(a.Addr, files):
 		err = net.ErrClosed
 	}
 	if err != nil {

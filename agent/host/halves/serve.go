@@ -104,6 +104,7 @@ func (o *outer) setup(s setupCall) error {
 		Metrics: uplink.Metrics{Online: gauge(gaugeOnline), Owed: gauge(gaugeOwed), Head: gauge(gaugeHead)},
 		Poll:    time.Duration(s.Poll) * time.Millisecond,
 		Paths:   path.Options{Loopback: s.Demo},
+		TLS:     wire.PinnedTLS(s.Pins),
 		Dial: func(ctx context.Context, h wire.AgentHandler) error {
 			return wire.DialAgent(ctx, wire.AgentOptions{URL: s.Rendezvous, Presence: o, HTTP: pinned()}, h)
 		},
@@ -241,7 +242,7 @@ func (o *outer) way(id uint64) (*forward, error) {
 // left, and forwards between it and the session's socket.
 func (o *outer) open(ctx context.Context, u *uplink.Uplink, r link.Request) (link.Reply, error) {
 	var m openCall
-	if err := link.Decode(r.Body, &m); err != nil || len(r.Files) == 0 || m.Again != (len(r.Files) == 2) {
+	if err := link.Decode(r.Body, &m); err != nil || len(r.Files) == 0 || len(r.Files) == 2 && !m.Again || len(r.Files) > 2 {
 		link.CloseFiles(r.Files)
 		return link.Reply{}, link.ErrProtocol
 	}
@@ -258,24 +259,22 @@ func (o *outer) open(ctx context.Context, u *uplink.Uplink, r link.Request) (lin
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	var sock *net.UDPConn
-	if m.Again {
+	if len(r.Files) == 2 {
 		sock, err = link.UDP(r.Files[1])
-	} else {
-		sock, err = path.DialRelay(ctx, m.Relay)
 	}
-	var kept *os.File
-	if err == nil && !m.Again {
-		kept, err = link.Copy(sock)
-	}
+	var relayed *path.Relayed
 	var s *path.Switch
 	if err == nil {
-		s, err = u.OpenPathFrom(ctx, sock, cred.Credential{Username: m.Username, Password: cred.Password(m.Password)})
+		relayed, s, err = u.OpenPath(ctx, m.Relay, cred.Credential{Username: m.Username, Password: cred.Password(m.Password)}, sock)
 	}
 	if err != nil {
 		o.release(m.Way)
 		session.Close()
-		link.CloseFiles([]*os.File{kept})
 		return link.Reply{}, err
+	}
+	var kept *os.File // streams can't be handed on: what TLS knows is in this process
+	if udp := relayed.UDP(); udp != nil && !m.Again {
+		kept, _ = link.Copy(udp) // without it, the next network half makes another
 	}
 	f := newForward(o.k, m.Way, session, s)
 	if !o.keep(m.Way, f) {

@@ -36,7 +36,7 @@ type Way struct {
 	mu      sync.Mutex
 	over    bool
 	addr    net.UDPAddr
-	sock    *os.File // to the relay, for the next network half; nil until it is open
+	sock    *os.File // to the relay over UDP, for the next network half; nil: none
 	last    uint64   // number of the last attempt
 	attempt *attempt // not over
 }
@@ -45,15 +45,19 @@ func (w *Way) call(again bool) openCall {
 	return openCall{Way: w.id, Again: again, Relay: w.relay, Username: w.cred.Username, Password: string(w.cred.Password)}
 }
 
-// opened notes that the path is there; false if it is not wanted any more.
-func (w *Way) opened(addr netip.AddrPort, sock *os.File) bool {
+// opened notes that the path is there, with the socket to the relay if that can be
+// handed on; false if it is not wanted any more.
+func (w *Way) opened(addr netip.AddrPort, socks []*os.File) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
-		sock.Close()
+		link.CloseFiles(socks)
 		return false
 	}
-	w.addr, w.sock = *net.UDPAddrFromAddrPort(addr), sock
+	w.addr = *net.UDPAddrFromAddrPort(addr)
+	if len(socks) > 0 {
+		w.sock = socks[0]
+	}
 	return true
 }
 
@@ -126,10 +130,13 @@ func (w *Way) again(k *link.Conn) {
 func (w *Way) left() (files []*os.File, addr netip.AddrPort) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || w.sock == nil {
+	if w.over || w.addr.Port == 0 {
 		return nil, addr
 	}
 	for _, f := range []*os.File{w.theirs, w.sock} {
+		if f == nil {
+			continue
+		}
 		c, err := link.Copy(f)
 		if err != nil {
 			link.CloseFiles(files)

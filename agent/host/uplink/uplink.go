@@ -9,6 +9,7 @@ package uplink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -112,6 +113,7 @@ type Config struct {
 	Metrics Metrics
 	Poll    time.Duration // mean time between two questions for the roster
 	Paths   path.Options  // of sessions
+	TLS     *tls.Config   // for relays; nil asks the system's authorities
 }
 
 // Metrics say how the uplink does, each in a number that is set.
@@ -125,6 +127,7 @@ type Metrics struct {
 type Uplink struct {
 	Config
 
+	relays     path.Dialer
 	refreshing chan struct{} // a token: one refresh at a time
 	wake       chan struct{} // ask the poll loop to refresh now
 	// Of the last refresh; the token guards them.
@@ -134,25 +137,20 @@ type Uplink struct {
 
 // New makes an Uplink. It does not touch the network.
 func New(c Config) *Uplink {
-	return &Uplink{Config: c, refreshing: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	u := &Uplink{Config: c, refreshing: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	u.relays.Carrier.TLS = c.TLS
+	return u
 }
 
-// OpenPath opens a path through a relay, that can go over to a direct one.
-func (u *Uplink) OpenPath(ctx context.Context, relay string, c cred.Credential) (*path.Switch, error) {
-	conn, err := path.DialRelay(ctx, relay)
+// OpenPath opens a path through a relay, that can go over to a direct one. sock, which
+// it owns from here on, is a UDP socket to the relay that another process has left; nil
+// if there is none.
+func (u *Uplink) OpenPath(ctx context.Context, relay string, c cred.Credential, sock *net.UDPConn) (*path.Relayed, *path.Switch, error) {
+	r, err := u.relays.OpenFrom(ctx, relay, c, sock)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return u.OpenPathFrom(ctx, conn, c)
-}
-
-// OpenPathFrom is OpenPath on a socket to the relay, which it owns from here on.
-func (u *Uplink) OpenPathFrom(ctx context.Context, conn *net.UDPConn, c cred.Credential) (*path.Switch, error) {
-	r, err := path.OpenRelayFrom(ctx, conn, c)
-	if err != nil {
-		return nil, err
-	}
-	return path.NewSwitch(r, u.Paths), nil
+	return r, path.NewSwitch(r, u.Paths), nil
 }
 
 // Refresh brings the roster up to what apid has. It is rate limited, and those
