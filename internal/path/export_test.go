@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/path/carrier"
 )
 
 // Hurry makes s check and give up sooner, so that tests need not wait.
@@ -110,3 +112,25 @@ func (m *movable) WriteTo(p []byte, to net.Addr) (int, error) {
 func (m *movable) LocalAddr() net.Addr           { return m.local }
 func (m *movable) SetDeadline(t time.Time) error { return m.now.Load().SetDeadline(t) }
 func (m *movable) Close() error                  { return m.now.Load().Close() }
+
+// Hurry makes r look for other ways sooner, so that tests need not wait.
+func (r *Relayed) Hurry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.patience = patience{
+		look: 50 * time.Millisecond, silent: 2500 * time.Millisecond, settle: 200 * time.Millisecond, linger: 500 * time.Millisecond,
+		again: 500 * time.Millisecond, most: time.Second, forget: 20 * time.Second,
+	}
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Worked is the transport that d remembers for a relay.
+func (d *Dialer) Worked(addr string) carrier.Transport {
+	at, _ := carrier.Parse(addr)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.worked[at]
+}
