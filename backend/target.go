@@ -72,12 +72,13 @@ type Exit struct {
 // shown as "no policy, not recorded": a field that is not set promises
 // nothing.
 type Assurance struct {
-	E2EE      bool   // end-to-end encrypted to Peer
-	Peer      string // fingerprint of the other end's identity
-	Path      string // how the bytes travel: "relay", "direct" or empty
-	Gate      string // how commands inside are gated; empty means not at all
-	Recording string // recording state; empty means not recorded
-	Policy    bool   // a policy allowed this terminal
+	E2EE      bool          // end-to-end encrypted to Peer
+	Peer      string        // fingerprint of the other end's identity
+	Path      string        // how the bytes travel: "direct", "relay/udp", "relay/tcp", "relay/tls" or empty
+	RTT       time.Duration // to the other end and back, lately; 0: not known
+	Gate      string        // how commands inside are gated; empty means not at all
+	Recording string        // recording state; empty means not recorded
+	Policy    bool          // a policy allowed this terminal
 }
 
 // An ApprovalID names an approval within one backend.

@@ -174,7 +174,7 @@ func (t *terminal) Wait() (backend.Exit, error) {
 // Assurance says what protects this terminal, and which way it goes now.
 func (t *terminal) Assurance() backend.Assurance {
 	a := t.assure
-	a.Path = t.way.Path()
+	a.Path, a.RTT = t.way.Path(), t.mux.RTT()
 	return a
 }
 

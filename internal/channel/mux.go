@@ -260,6 +260,10 @@ func (m *Mux) Err() error {
 	}
 }
 
+// RTT is how long it lately took to the peer and back, smoothed (RFC 9002, section
+// 5.3).
+func (m *Mux) RTT() time.Duration { return m.conn.ConnectionStats().SmoothedRTT }
+
 // Close ends all channels, tells the peer, closes the path and erases the
 // session's keys. What was written but has not arrived is dropped: first read
 // to the end. It may be called more than once.

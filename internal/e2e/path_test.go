@@ -18,7 +18,7 @@ func TestPaths(t *testing.T) {
 	// A block of this many bytes through the relay can't be overlooked.
 	block := strings.Repeat("0123456789abcde\n", 16<<10)
 	for way, want := range map[control.Path]string{
-		control.AnyPath: path.Direct, control.DirectOnly: path.Direct, control.RelayOnly: path.Relay,
+		control.AnyPath: path.Direct, control.DirectOnly: path.Direct, control.RelayOnly: "relay/udp",
 	} {
 		t.Run("path "+string(way), func(t *testing.T) {
 			b := d.open(t, "alice")
@@ -32,7 +32,7 @@ func TestPaths(t *testing.T) {
 			}
 			defer term.Close()
 			first := term.Assurance().Path
-			if wants := map[control.Path]string{control.AnyPath: path.Relay, control.RelayOnly: path.Relay, control.DirectOnly: path.Direct}; first != wants[way] {
+			if wants := map[control.Path]string{control.AnyPath: "relay/udp", control.RelayOnly: "relay/udp", control.DirectOnly: path.Direct}; first != wants[way] {
 				t.Errorf("begins on %q", first)
 			}
 			if way == control.RelayOnly {
@@ -51,7 +51,7 @@ func TestPaths(t *testing.T) {
 				t.Fatalf("what came back is not what was sent: %v", err)
 			}
 			passed := d.seen() - before
-			if by := passed > len(block); by != (want == path.Relay) {
+			if by := passed > len(block); by != (want != path.Direct) {
 				t.Errorf("on %s, %d bytes passed the servers", want, passed)
 			}
 		})

@@ -144,7 +144,7 @@ func (t *tab) details(st *canvas.Styles) []canvas.Para {
 	}
 	say("Encrypted", encrypted, "not end to end")
 	say("Peer", a.Peer, "not known")
-	say("Path", a.Path, "not known")
+	say("Path", phrase.Way(a), "not known")
 	say("Policy", policy, "no policy")
 	say("Gate", a.Gate, "commands inside are not gated")
 	say("Recording", a.Recording, "not recorded")

@@ -214,6 +214,27 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 func hostPort(url string) string { return url[len("http://"):] }
 
+// relayPort gives want if it is free over UDP and TCP, and another that is if not.
+func relayPort(want int) (int, error) {
+	for try := 0; ; try++ {
+		c, err := net.ListenPacket("udp", loopback(want))
+		if err == nil {
+			var l net.Listener
+			at := c.LocalAddr().(*net.UDPAddr).Port
+			l, err = net.Listen("tcp", loopback(at))
+			c.Close()
+			if err == nil {
+				l.Close()
+				return at, nil
+			}
+		}
+		if try == 20 {
+			return 0, err
+		}
+		want = 0
+	}
+}
+
 // choosePorts gives the ports of the last start if they are free, and others
 // that are free if not.
 func choosePorts(path string) (ports, error) {
@@ -236,14 +257,9 @@ func choosePorts(path string) (ports, error) {
 		*port = l.Addr().(*net.TCPAddr).Port
 		defer l.Close()
 	}
-	c, err := net.ListenPacket("udp", loopback(p.Relay))
-	if err != nil {
-		if c, err = net.ListenPacket("udp", loopback(0)); err != nil {
-			return p, fmt.Errorf("up: no free port on loopback: %w", err)
-		}
+	if p.Relay, err = relayPort(p.Relay); err != nil {
+		return p, fmt.Errorf("up: no free port on loopback: %w", err)
 	}
-	p.Relay = c.LocalAddr().(*net.UDPAddr).Port
-	c.Close()
 	if p == old {
 		return p, nil
 	}

@@ -76,9 +76,21 @@ func Assurance(a backend.Assurance, style uv.Style) []canvas.Span {
 		spans = append(spans, canvas.Lit(style, " · no gate"))
 	}
 	if a.Path != "" {
-		spans = append(spans, canvas.Lit(style, " · "), canvas.Span{Style: style, Text: Brief(a.Path)})
+		spans = append(spans, canvas.Lit(style, " · "), canvas.Span{Style: style, Text: Brief(Way(a))})
 	}
 	return spans
+}
+
+// Way says how a terminal's bytes travel, and how long that takes there and back;
+// empty where it is not known.
+func Way(a backend.Assurance) string {
+	switch {
+	case a.Path == "" || a.RTT <= 0:
+		return a.Path
+	case a.RTT < time.Millisecond:
+		return a.Path + " <1 ms"
+	}
+	return fmt.Sprintf("%s %d ms", a.Path, a.RTT.Round(time.Millisecond).Milliseconds())
 }
 
 func join(style uv.Style, parts []sanitize.Text) []canvas.Span {
