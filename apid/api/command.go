@@ -15,6 +15,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path/carrier"
 	"github.com/tucdesk/tucdesk/internal/recording/blob/s3"
 	"github.com/tucdesk/tucdesk/internal/store/engine"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -34,7 +35,7 @@ type settings struct {
 	Marks         string   `yaml:"log_marks" doc:"file in which apid remembers, outside the database, how far it has signed each team's log; empty: log.marks beside the SQLite file"`
 	KeysDir       string   `yaml:"keys_dir" doc:"folder of the keys that tucdesk-apid keys init makes"`
 	RelayFile     string   `yaml:"relay_secret_file" doc:"file with the secret shared with relayd; empty: sessions get no relay"`
-	Relays        []string `yaml:"relays" doc:"relays (host:port) that this server gives credentials for"`
+	Relays        []string `yaml:"relays" doc:"relays that this server gives credentials for: host:port for UDP and TCP, host:port,tls=443 where it has TLS too"`
 	RendezvousURL string   `yaml:"rendezvous_url" doc:"the rendezvous server"`
 	RendezvousKey string   `yaml:"rendezvous_key" doc:"its public key (tdp1…), for admins to sign; while it is rotated the next one after a comma"`
 	RendezvousPin []string `yaml:"rendezvous_pins" doc:"SHA-256 (64 hexadecimal digits) of the rendezvous server's public TLS keys, where its certificate is of a site's own authority"`
@@ -88,6 +89,11 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	}
 	if s.Database == "" || s.KeysDir == "" {
 		return nil, errors.New("api: database and keys_dir are needed; make the keys with tucdesk-apid keys init DIR")
+	}
+	for _, r := range s.Relays {
+		if _, err := carrier.Parse(r); err != nil {
+			return nil, refuse("relays", err)
+		}
 	}
 	var err error
 	if cfg.Keys, err = keys.Open(s.KeysDir); err != nil {
