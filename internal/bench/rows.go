@@ -1,0 +1,24 @@
+//go:build linux
+
+package main
+
+// rows are all targets, in the order in which they are measured.
+func rows() []row {
+	return []row{
+		{"shell-ready", "from the command to the shell's prompt, round trip 50 ms", "ms", "OpenSSH", atMost(.35), shellReady},
+		{"echo-lossy-ssh", "a key's echo, p99, 10 % loss, round trip 50 ms", "ms", "OpenSSH", atMost(.4), echoLossy(ofSSH)},
+		{"echo-lossy-mosh", "the same beside mosh without prediction", "ms", "mosh --predict=never", atMost(.8), echoLossy(ofMosh)},
+		{"echo-perceived", "the same as it is seen, beside mosh with prediction", "ms", "mosh --predict=adaptive", atMost(1), echoPerceived},
+		{"bulk-lossy", "bytes from a machine, directly, 2 % loss, round trip 50 ms, link of 25 MB/s", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("direct")},
+		{"bulk-lossy-relay", "the same through the relay", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay")},
+		{"echo-beside-bulk", "a key's echo on loopback, p99, beside another session's bulk", "ms", "OpenSSH", within(5), echoBesideBulk},
+		{"bulk-udp", "bytes from a machine, directly, on loopback", "MB/s", "OpenSSH", atLeast(.45), bulkClean("direct")},
+		{"bulk-relay", "the same through the relay", "MB/s", "OpenSSH", reported, bulkClean("relay")},
+		{"bulk-tcp", "the same where UDP is blocked, TCP all the way", "MB/s", "OpenSSH", atLeast(1.3), bulkTCP},
+		{"relay-cpu", "processor time of the relay", "s/GB", "coturn", atMost(2), relayCPU},
+		{"idle-agent", "memory of an idle session at the agent, 500 of them", "KB", "", within(100), idle("agent-KB/session")},
+		{"idle-operator", "the same at the operator", "KB", "", within(100), idle("operator-KB/session")},
+		{"idle-relay", "the same at the relay", "KB", "", reported, idle("relay-KB/session")},
+		{"agent-rss", "memory of an agent without sessions, both halves", "MB", "", within(30), agentRSS},
+	}
+}
