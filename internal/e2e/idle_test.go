@@ -88,7 +88,20 @@ func TestIdleSessions(t *testing.T) {
 	}
 	closeAll(t, terminals)
 	// A few may come and go: timers, connections of HTTP.
-	await(t, "the sessions' goroutines to end", func() bool { return runtime.NumGoroutine() <= before+10 })
+	awaitEnds(t, func() bool { return runtime.NumGoroutine() <= before+10 })
+}
+
+// awaitEnds waits for closed sessions to be gone at their agent too. One whose
+// operator's goodbye was lost ends with its idle time-out, 45 s later.
+func awaitEnds(t testing.TB, gone func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for !gone() {
+		if time.Now().After(deadline) {
+			t.Fatal("goroutines of sessions are left two minutes after these have closed")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // figure is one of a process's metrics.
@@ -204,7 +217,7 @@ func BenchmarkIdle(b *testing.B) {
 		with := now()
 		closeAll(b, terminals)
 		var after cost
-		await(b, "the sessions' goroutines to end", func() bool {
+		awaitEnds(b, func() bool {
 			after = now()
 			return after.agentGo < before.agentGo+50 && after.relayGo < before.relayGo+50 && after.operatorGo < before.operatorGo+50
 		})
