@@ -5,38 +5,54 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 )
 
-// goBench runs one of go's benchmarks, and gives its figures by their units.
-func goBench(ctx context.Context, pkg, name, times string) (map[string]float64, error) {
+// goBench runs one of go's benchmarks, and gives the figures of each of its parts by
+// their units.
+func goBench(ctx context.Context, pkg, name, times string) (map[string]map[string]float64, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark"+name+"$", "-benchtime", times, "-timeout", "20m",
 		"github.com/tucdesk/tucdesk/"+pkg)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	failed := func(err error) error {
+		return fmt.Errorf("go test -bench %s ./%s: %w: %s", name, pkg, err, bytes.TrimSpace(out.Bytes()))
+	}
+	if err := cmd.Run(); err != nil {
+		return nil, failed(err)
+	}
+	runs := map[string]map[string]float64{}
 	for line := range strings.Lines(out.String()) {
 		f := strings.Fields(line)
-		if err != nil || len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
 			continue
 		}
 		figures := map[string]float64{}
 		for i := 2; i+1 < len(f); i += 2 {
+			var err error
 			if figures[f[i+1]], err = strconv.ParseFloat(f[i], 64); err != nil {
-				return nil, fmt.Errorf("%s: %q: %w", name, line, err)
+				return nil, failed(err)
 			}
 		}
-		return figures, nil
+		// The name ends in the number of processors.
+		part, _, _ := strings.Cut(strings.TrimPrefix(f[0], "Benchmark"+name), "-"+strconv.Itoa(runtime.GOMAXPROCS(0)))
+		runs[strings.TrimPrefix(part, "/")] = figures
 	}
-	return nil, fmt.Errorf("go test -bench %s ./%s: %w: %s", name, pkg, err, bytes.TrimSpace(out.Bytes()))
+	if len(runs) == 0 {
+		return nil, failed(errors.New("it prints no figures"))
+	}
+	return runs, nil
 }
 
 // runIdle is the benchmark of many sessions that nobody uses.
 func (w *workshop) runIdle() (map[string]float64, error) {
-	return goBench(w.ctx, "internal/e2e", "Idle", "1x")
+	runs, err := goBench(w.ctx, "internal/e2e", "Idle", "1x")
+	return runs[""], err
 }
 
 func idle(unit string) func(*workshop) (figures, error) {
