@@ -21,6 +21,7 @@ type ids struct {
 	approval token.ID
 	session  token.ID // recorded, of the agent
 	event    token.ID
+	proposal token.ID
 }
 
 // isolated says for each route how a member of one team asks for a thing of
@@ -43,6 +44,8 @@ var isolated = map[string]struct {
 	"GET /v1/sessions":               {none: "lists the team of the token"},
 	"GET /v1/approvals":              {none: "lists the team of the token; its cursor is a number"},
 	"GET /v1/recordings":             {none: "lists the team of the token; its cursor is a number"},
+	"GET /v1/roster/proposals":       {none: "of the team of the token"},
+	"POST /v1/roster/proposals":      {none: "judged by the roster of the token's team; one of another team never fits it"},
 	"GET /v1/audit/checkpoint":       {none: "of the team of the token"},
 	"GET /v1/audit/entries":          {none: "numbers of the log of the token's team"},
 	"GET /v1/audit/proof":            {none: "numbers of the log of the token's team"},
@@ -108,6 +111,9 @@ var isolated = map[string]struct {
 		d := eve.bob.decision(wire.Approval{ID: of.approval, AskHash: envelope.Sum([]byte("an ask"))}, true)
 		return eve.bob.send(t, "POST", "/v1/approvals/"+of.approval.String()+"/decision", mustJSON(t, d))
 	}},
+	"POST /v1/roster/proposals/{id}/withdraw": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return eve.carol.send(t, "POST", "/v1/roster/proposals/"+of.proposal.String()+"/withdraw", []byte("{}"))
+	}},
 	"POST /v1/approvals/{id}/cancel": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		proof := eve.alice.sign(eve.alice.proof(token.ActCancel, eve.staging.Kid(), token.NewID()))
 		return eve.alice.send(t, "POST", "/v1/approvals/"+of.approval.String()+"/cancel", mustJSON(t, wire.CancelRequest{Proof: proof}))
@@ -138,8 +144,8 @@ func TestForeignIsUnknown(t *testing.T) {
 	}
 	recorded, _ := acme.recorded(t)
 	event := acme.bob.listen(t, "").want(wire.EventReset).Stamp
-	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID, recorded, event}
-	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID(), token.NewID(), token.NewID()}
+	foreign := ids{acme.name, acme.roster.TeamFP(), acme.prod.Kid(), asked.ID, recorded, event, acme.carol.propose(t, 1).ID}
+	unknown := ids{"nobody", envelope.Sum([]byte("nobody")), newIdentity(t).Kid(), token.NewID(), token.NewID(), token.NewID(), token.NewID()}
 	for _, rt := range s.routes() {
 		t.Run(rt.Label(), func(t *testing.T) {
 			row, ok := isolated[rt.Label()]

@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/presence"
+	"github.com/tucdesk/tucdesk/apid/api/proposals"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
@@ -75,6 +76,7 @@ type Server struct {
 	logger     *slog.Logger
 	now        func() time.Time
 	rosters    rosters.Cache
+	proposals  proposals.Box
 	recordings *recordings.Service
 	waiters    *waiters.List
 	events     *events.Hub

@@ -245,6 +245,25 @@ func (u Unverified) AddSignature(context string, by key.Identity) (Unverified, e
 	return Parse(b)
 }
 
+// With gives the envelope with the signatures that o carries beside its own. Both have the
+// same payload; the signatures are checked by Verify.
+func (u Unverified) With(o Unverified) (Unverified, error) {
+	if !bytes.Equal(u.w.Payload, o.w.Payload) {
+		return Unverified{}, fmt.Errorf("%w: signatures of another payload", ErrMalformed)
+	}
+	w := wireEnvelope{Payload: u.w.Payload, Signatures: slices.Clone(u.w.Signatures)}
+	for _, s := range o.w.Signatures {
+		if !slices.ContainsFunc(w.Signatures, func(have wireSignature) bool { return have.Kid == s.Kid }) {
+			w.Signatures = append(w.Signatures, s)
+		}
+	}
+	b, err := w.encode()
+	if err != nil {
+		return Unverified{}, err
+	}
+	return Parse(b)
+}
+
 // Verify checks every signature in the given context. keys answers which public
 // key a key id stands for; a signature by a key it does not know is an error,
 // so that no signature is ever carried along unchecked.

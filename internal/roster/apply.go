@@ -121,6 +121,8 @@ func (r *Roster) plan(s statement, signers []key.Kid) (func(), error) {
 		return planBody(s, func(b PolicySet) (func(), error) { return r.planPolicy(s, signers, b) })
 	case KindServerKeys:
 		return planBody(s, func(b ServerKeys) (func(), error) { return r.planServers(s, signers, b) })
+	case KindRestart:
+		return planBody(s, func(b Restart) (func(), error) { return r.planRestart(s, signers, b) })
 	case KindRecipients:
 		return planBody(s, func(b Recipients) (func(), error) {
 			if err := r.needThreshold(s, signers, key.Kid{}); err != nil {
@@ -167,7 +169,12 @@ func (r *Roster) votes(at int64, signers []key.Kid, subject key.Kid, withSuspend
 }
 
 func (r *Roster) need(n uint64, s statement, signers []key.Kid, subject key.Kid, withSuspended bool) error {
-	if got := r.votes(s.Time, signers, subject, withSuspended); got < n {
+	got := r.votes(s.Time, signers, subject, withSuspended)
+	if r.considering != nil {
+		*r.considering = append(*r.considering, Tally{Have: int(got), Need: int(n)})
+		return nil
+	}
+	if got < n {
 		return fmt.Errorf("%w: %d of %d admins have signed", ErrThreshold, got, n)
 	}
 	return nil
@@ -409,6 +416,19 @@ func (r *Roster) planServers(s statement, signers []key.Kid, b ServerKeys) (func
 			}
 		}
 	}, nil
+}
+
+func (r *Roster) planRestart(s statement, signers []key.Kid, b Restart) (func(), error) {
+	if err := r.needThreshold(s, signers, key.Kid{}); err != nil {
+		return nil, err
+	}
+	if err := checkText("reason", b.Reason); err != nil {
+		return nil, err
+	}
+	if b.Size == 0 || b.Lost <= b.Size || b.Root.IsZero() {
+		return nil, fmt.Errorf("%w: a restart names the state that is left, and a larger one that was lost", ErrRefused)
+	}
+	return func() { r.restarts = append(r.restarts, b) }, nil
 }
 
 func (r *Roster) addAdmin(a AdminDevice) error {

@@ -73,6 +73,8 @@ type Roster struct {
 
 	servers       ServerKeys
 	logKeys       []key.Public // that the audit log has ever had
+	restarts      []Restart
+	considering   *[]Tally // of a clone that judges proposals; nil: signatures are demanded
 	auditors      []key.Recipient
 	policy        *policy.Policy
 	document      []byte
@@ -182,6 +184,7 @@ func (r *Roster) clone() *Roster {
 	n.enrollers = maps.Clone(r.enrollers)
 	n.keys = maps.Clone(r.keys)
 	n.logKeys = slices.Clip(r.logKeys)
+	n.restarts = slices.Clip(r.restarts)
 	return &n
 }
 
@@ -204,7 +207,7 @@ func (r *Roster) freeze() {
 }
 
 // Next signs a statement of the given kind on top of this head. The result may
-// still lack signatures: envelope.AddSignature through Cosign adds them.
+// still lack signatures: a Proposal collects them.
 func (r *Roster) Next(at time.Time, kind Kind, body any, by ...key.Identity) ([]byte, error) {
 	b, err := envelope.Marshal(body)
 	if err != nil {
@@ -214,19 +217,6 @@ func (r *Roster) Next(at time.Time, kind Kind, body any, by ...key.Identity) ([]
 		V: Version, TeamFP: r.fp, Seq: r.Head().Seq + 1, Prev: r.Head().Hash,
 		Time: max(at.Unix(), r.lastTime), Kind: kind, Body: b,
 	}, by...)
-}
-
-// Cosign adds an admin's signature to a statement that needs several.
-func Cosign(st []byte, by key.Identity) ([]byte, error) {
-	u, err := envelope.Parse(st)
-	if err != nil {
-		return nil, err
-	}
-	u, err = u.AddSignature(contextStatement, by)
-	if err != nil {
-		return nil, err
-	}
-	return u.Bytes(), nil
 }
 
 // TeamFP is the SHA-256 of the genesis: the identity that everyone pins.
@@ -401,6 +391,9 @@ func (r *Roster) ServerKeys(p Purpose) []key.Public { return slices.Clone(r.serv
 // LogKeys gives every key that has ever been the audit log's: to verify what it has
 // signed at any time.
 func (r *Roster) LogKeys() []key.Public { return slices.Clone(r.logKeys) }
+
+// Restarts gives the states from which admins have let the audit log go on, in order.
+func (r *Roster) Restarts() []Restart { return slices.Clone(r.restarts) }
 
 // Relays gives the relays (host:port) that sessions of this team may use.
 func (r *Roster) Relays() []string { return slices.Clone(r.servers.Relays) }

@@ -114,6 +114,7 @@ const (
 	KindServerKeys   Kind = "server-keys"       // ServerKeys
 	KindRecipients   Kind = "recipients"        // Recipients
 	KindDelegate     Kind = "delegate-enroller" // Delegation
+	KindRestart      Kind = "restart"           // Restart
 )
 
 // MemberAdd adds a person with a first device.
@@ -199,6 +200,16 @@ func (s *ServerKeys) of(p Purpose) []key.Public {
 // Recipients replaces the auditors that commands and recordings are sealed to.
 type Recipients struct {
 	Auditors []key.Recipient `cbor:"auditors"`
+}
+
+// A Restart lets the audit log go on from an older state, after a restore: the entries
+// beyond it are lost, and admins say so. What was seen of the log before still counts up
+// to Size, and what is seen after is held against it.
+type Restart struct {
+	Size   uint64        `cbor:"size"` // entries that are left
+	Root   envelope.Hash `cbor:"root"` // their Merkle root (RFC 6962, section 2.1)
+	Lost   uint64        `cbor:"lost"` // entries of the largest checkpoint that is known to have been signed
+	Reason string        `cbor:"reason"`
 }
 
 // A Delegation lets one device add machines by itself, within bounds that admins

@@ -118,6 +118,23 @@ type StatementsAnswer struct {
 	Head Head `json:"head"`
 }
 
+// A Proposal is a change of the roster that waits for more admins' signatures: statement
+// envelopes. ID is roster.Proposal.ID; readers make it anew from the bytes.
+type Proposal struct {
+	ID         token.ID `json:"id"`
+	Statements [][]byte `json:"statements"`
+}
+
+// ProposalsPage answers GET /v1/roster/proposals.
+type ProposalsPage struct {
+	Proposals []Proposal `json:"proposals"`
+}
+
+// ProposalRequest is POST /v1/roster/proposals. Signatures of the same proposal add up.
+type ProposalRequest struct {
+	Statements [][]byte `json:"statements"`
+}
+
 // States of an agent, as rendezvousd last knew them.
 const (
 	Online  = "online"

@@ -236,6 +236,23 @@ func (c *Client) AppendStatements(ctx context.Context, statements ...[]byte) (He
 	return out.Head, err
 }
 
+// Proposals gives the changes of the roster that wait for more admins' signatures.
+func (c *Client) Proposals(ctx context.Context) ([]Proposal, error) {
+	out, err := ask[ProposalsPage](ctx, c.do, &call{method: "GET", path: "/v1/roster/proposals"})
+	return out.Proposals, err
+}
+
+// Propose leaves such a change for other admins, or adds signatures to it, and gives it
+// with the signatures of all.
+func (c *Client) Propose(ctx context.Context, statements ...[]byte) (Proposal, error) {
+	return ask[Proposal](ctx, c.do, &call{method: "POST", path: "/v1/roster/proposals", in: ProposalRequest{Statements: statements}})
+}
+
+// WithdrawProposal takes such a change out of apid's box.
+func (c *Client) WithdrawProposal(ctx context.Context, id token.ID) error {
+	return c.do(ctx, &call{method: "POST", path: "/v1/roster/proposals/" + id.String() + "/withdraw", in: struct{}{}})
+}
+
 // Agents gives one page of the team's agents' states, those with key ids after
 // the cursor; an empty cursor begins.
 func (c *Client) Agents(ctx context.Context, after string) (AgentsPage, error) {

@@ -36,19 +36,14 @@ type Admin struct {
 	Tell func(sanitize.Text) // progress, in words
 }
 
-// A Change is a statement before it is signed.
-type Change struct {
-	Kind roster.Kind
-	Body any
-}
-
 // conflicts bounds the tries of a change while others change the roster too.
 const conflicts = 5
 
 // Sign makes statements on top of the newest roster and gives them to apid, all
 // or none, and to the rendezvous, which tells the agents. The changes are made
-// anew for each roster that is tried.
-func (a *Admin) Sign(ctx context.Context, changes func(*roster.Roster) ([]Change, error)) (*roster.Roster, error) {
+// anew for each roster that is tried. Where more admins must sign it proposes them, and
+// answers *ProposedError.
+func (a *Admin) Sign(ctx context.Context, changes func(*roster.Roster) ([]roster.Change, error)) (*roster.Roster, error) {
 	for try := 1; ; try++ {
 		r, err := a.newest(ctx)
 		if err != nil {
@@ -58,32 +53,36 @@ func (a *Admin) Sign(ctx context.Context, changes func(*roster.Roster) ([]Change
 		if err != nil || len(list) == 0 {
 			return r, err
 		}
-		statements := make([][]byte, 0, len(list))
-		for _, c := range list {
-			st, err := r.Next(time.Now(), c.Kind, c.Body, a.Home().Identity)
-			if err != nil {
-				return nil, err
-			}
-			if r, err = r.Apply(st); err != nil {
-				return nil, err // what would not hold here is not sent
-			}
-			statements = append(statements, st)
-		}
-		_, err = a.Client().AppendStatements(ctx, statements...)
-		if errors.Is(err, wire.ErrConflict) && try < conflicts {
-			continue
-		}
+		p, err := r.Propose(time.Now(), a.Home().Identity, list...)
 		if err != nil {
 			return nil, err
 		}
-		if r, err = a.Home().Learn(statements); err != nil {
-			return nil, err
+		if _, err := r.Apply(p.Statements...); errors.Is(err, roster.ErrThreshold) {
+			return nil, a.propose(ctx, r, p, err)
+		} else if err != nil {
+			return nil, err // what would not hold here is not sent
 		}
-		if _, err := a.Client().PushStatements(ctx, a.Home().Profile.Rendezvous, statements...); err != nil {
-			a.Tell(sanitize.Clean("the rendezvous did not take the change; agents will have it within a minute from apid: " + err.Error()))
+		r, err = a.publish(ctx, p)
+		if errors.Is(err, wire.ErrConflict) && try < conflicts {
+			continue
 		}
-		return r, nil
+		return r, err
 	}
+}
+
+// publish gives statements that are signed by enough to apid and to the rendezvous.
+func (a *Admin) publish(ctx context.Context, p roster.Proposal) (*roster.Roster, error) {
+	if _, err := a.Client().AppendStatements(ctx, p.Statements...); err != nil {
+		return nil, err
+	}
+	r, err := a.Home().Learn(p.Statements)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.Client().PushStatements(ctx, a.Home().Profile.Rendezvous, p.Statements...); err != nil {
+		a.Tell(sanitize.Clean("the rendezvous did not take the change; agents will have it within a minute from apid: " + err.Error()))
+	}
+	return r, nil
 }
 
 // newest asks apid, whatever was asked just now.
@@ -160,7 +159,7 @@ func (a *Admin) AddDevice(ctx context.Context, who Member, phrase words.Phrase, 
 		return roster.Device{}, nil, fmt.Errorf("%w: the device with these words says that it is of %s", contact.ErrMismatch, sanitize.Clean(b.Email))
 	}
 	body := roster.DeviceBody{Public: b.Public, Recipient: b.Recipient, Exp: time.Now().Add(KeyLife).Unix()}
-	r, err := a.Sign(ctx, func(r *roster.Roster) ([]Change, error) {
+	r, err := a.Sign(ctx, func(r *roster.Roster) ([]roster.Change, error) {
 		if d, ok := r.EverDevice(b.Public.Kid()); ok {
 			if _, err := r.Device(d.Kid, time.Now()); err != nil {
 				return nil, err
@@ -179,26 +178,26 @@ func (a *Admin) AddDevice(ctx context.Context, who Member, phrase words.Phrase, 
 	return d, r, a.answer(ctx, "", m, request, id, who.Email, r)
 }
 
-func memberChanges(r *roster.Roster, who Member, body roster.DeviceBody) ([]Change, error) {
+func memberChanges(r *roster.Roster, who Member, body roster.DeviceBody) ([]roster.Change, error) {
 	known, isMember := r.Person(who.Email)
 	id := known.MemberID
 	if !isMember {
 		id = newMemberID()
 	}
-	var list []Change
+	var list []roster.Change
 	switch {
 	case who.Admin:
-		list = append(list, Change{roster.KindAdminAdd, roster.AdminDevice{MemberID: id, Email: who.Email, Roles: who.Roles, Device: body}})
+		list = append(list, roster.Change{Kind: roster.KindAdminAdd, Body: roster.AdminDevice{MemberID: id, Email: who.Email, Roles: who.Roles, Device: body}})
 	case !isMember:
-		list = append(list, Change{roster.KindMemberAdd, roster.MemberAdd{MemberID: id, Email: who.Email, Roles: who.Roles, Device: body}})
+		list = append(list, roster.Change{Kind: roster.KindMemberAdd, Body: roster.MemberAdd{MemberID: id, Email: who.Email, Roles: who.Roles, Device: body}})
 	case len(who.Roles) > 0 && !sameRoles(who.Roles, known.Roles):
 		return nil, fmt.Errorf("team: %s is a member already, with the roles %s; give no --role to add a device", sanitize.Clean(who.Email), strings.Join(known.Roles, " "))
 	default:
-		list = append(list, Change{roster.KindDeviceAdd, roster.DeviceAdd{MemberID: id, Device: body}})
+		list = append(list, roster.Change{Kind: roster.KindDeviceAdd, Body: roster.DeviceAdd{MemberID: id, Device: body}})
 	}
 	// Whoever audits must be able to open what is sealed from now on.
 	if slices.Contains(who.Roles, "auditor") || slices.Contains(known.Roles, "auditor") {
-		list = append(list, Change{roster.KindRecipients, roster.Recipients{Auditors: append(r.Auditors(), body.Recipient)}})
+		list = append(list, roster.Change{Kind: roster.KindRecipients, Body: roster.Recipients{Auditors: append(r.Auditors(), body.Recipient)}})
 	}
 	return list, nil
 }
@@ -230,7 +229,7 @@ func (a *Admin) Pair(ctx context.Context, k contact.Key, what Machine, wait time
 	if what.LoginUser == "" {
 		return roster.Agent{}, errors.New("team: the agent proposes no login user; give --login-user: whom sessions run as unless policy says otherwise")
 	}
-	r, err := a.Sign(ctx, func(r *roster.Roster) ([]Change, error) {
+	r, err := a.Sign(ctx, func(r *roster.Roster) ([]roster.Change, error) {
 		if old, ok := r.EverAgent(b.Public.Kid()); ok {
 			if _, err := r.Agent(old.Kid, time.Now()); err != nil {
 				return nil, err
@@ -240,7 +239,7 @@ func (a *Admin) Pair(ctx context.Context, k contact.Key, what Machine, wait time
 			}
 			return nil, nil
 		}
-		return []Change{{roster.KindAgentAdd, agentAdd(b, what)}}, nil
+		return []roster.Change{{Kind: roster.KindAgentAdd, Body: agentAdd(b, what)}}, nil
 	})
 	if err != nil {
 		return roster.Agent{}, err
@@ -261,15 +260,15 @@ func agentAdd(b contact.Request, what Machine) roster.AgentAdd {
 // words, and the roster after.
 func (a *Admin) Remove(ctx context.Context, whom, reason string) ([]string, *roster.Roster, error) {
 	var gone []string
-	r, err := a.Sign(ctx, func(r *roster.Roster) ([]Change, error) {
+	r, err := a.Sign(ctx, func(r *roster.Roster) ([]roster.Change, error) {
 		gone = nil
-		var list []Change
+		var list []roster.Change
 		add := func(k key.Kid, admin bool, what string) {
 			kind := roster.KindRevoke
 			if admin {
 				kind = roster.KindAdminRemove
 			}
-			list = append(list, Change{kind, roster.Revoke{Kid: k, Reason: reason}})
+			list = append(list, roster.Change{Kind: kind, Body: roster.Revoke{Kid: k, Reason: reason}})
 			gone = append(gone, what+" "+k.Short())
 		}
 		kid, notKid := key.ParseKid(whom)
@@ -293,7 +292,9 @@ func (a *Admin) Remove(ctx context.Context, whom, reason string) ([]string, *ros
 
 // Delegate lets a device add machines by itself.
 func (a *Admin) Delegate(ctx context.Context, d roster.Delegation) (*roster.Roster, error) {
-	return a.Sign(ctx, func(*roster.Roster) ([]Change, error) { return []Change{{roster.KindDelegate, d}}, nil })
+	return a.Sign(ctx, func(*roster.Roster) ([]roster.Change, error) {
+		return []roster.Change{{Kind: roster.KindDelegate, Body: d}}, nil
+	})
 }
 
 // RotateServers signs the keys that the servers show now. The old ones stay
@@ -311,7 +312,7 @@ func (a *Admin) RotateServers(ctx context.Context, drop bool, confirm func(wire.
 	if yes, err := confirm(info); err != nil || !yes {
 		return nil, errors.Join(ErrNotConfirmed, err)
 	}
-	return a.Sign(ctx, func(r *roster.Roster) ([]Change, error) {
+	return a.Sign(ctx, func(r *roster.Roster) ([]roster.Change, error) {
 		next := now
 		if !drop {
 			for p, list := range map[roster.Purpose]*[]key.Public{
@@ -325,7 +326,7 @@ func (a *Admin) RotateServers(ctx context.Context, drop bool, confirm func(wire.
 				}
 			}
 		}
-		return []Change{{roster.KindServerKeys, next}}, nil
+		return []roster.Change{{Kind: roster.KindServerKeys, Body: next}}, nil
 	})
 }
 

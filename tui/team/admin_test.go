@@ -21,8 +21,8 @@ import (
 func TestSignTriesAgain(t *testing.T) {
 	s := newServer(t)
 	carol := founded(t, s, "acme")
-	change := func(*roster.Roster) ([]Change, error) {
-		return []Change{{roster.KindThreshold, roster.Threshold{K: 1}}}, nil
+	change := func(*roster.Roster) ([]roster.Change, error) {
+		return []roster.Change{{Kind: roster.KindThreshold, Body: roster.Threshold{K: 1}}}, nil
 	}
 	s.conflict = conflicts - 1
 	if _, err := carol.Sign(t.Context(), change); err != nil {
@@ -33,8 +33,8 @@ func TestSignTriesAgain(t *testing.T) {
 		t.Errorf("without an end: %v", err)
 	}
 	before := s.now().Head()
-	if _, err := carol.Sign(t.Context(), func(*roster.Roster) ([]Change, error) {
-		return []Change{{roster.KindThreshold, roster.Threshold{K: 1}}, {roster.KindThreshold, roster.Threshold{K: 9}}}, nil
+	if _, err := carol.Sign(t.Context(), func(*roster.Roster) ([]roster.Change, error) {
+		return []roster.Change{{Kind: roster.KindThreshold, Body: roster.Threshold{K: 1}}, {Kind: roster.KindThreshold, Body: roster.Threshold{K: 9}}}, nil
 	}); !errors.Is(err, roster.ErrRefused) || s.now().Head() != before {
 		t.Errorf("half of a change: %v", err)
 	}
@@ -52,8 +52,8 @@ func TestConfirmations(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids[name] = id
-		r, err := carol.Sign(t.Context(), func(*roster.Roster) ([]Change, error) {
-			return []Change{{roster.KindAgentAdd, roster.AgentAdd{
+		r, err := carol.Sign(t.Context(), func(*roster.Roster) ([]roster.Change, error) {
+			return []roster.Change{{Kind: roster.KindAgentAdd, Body: roster.AgentAdd{
 				Name: name, Public: id.Public(), Recipient: carol.Home().Unsealer.Recipient(), LoginUser: "deploy", Exp: time.Now().Add(time.Hour).Unix(),
 			}}}, nil
 		})
@@ -91,8 +91,8 @@ func TestConfirmations(t *testing.T) {
 	}
 	// A later head, of a roster that has this one, confirms too; and who has
 	// confirmed need not be online any more.
-	later, err := carol.Sign(t.Context(), func(*roster.Roster) ([]Change, error) {
-		return []Change{{roster.KindThreshold, roster.Threshold{K: 1}}}, nil
+	later, err := carol.Sign(t.Context(), func(*roster.Roster) ([]roster.Change, error) {
+		return []roster.Change{{Kind: roster.KindThreshold, Body: roster.Threshold{K: 1}}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -261,7 +261,7 @@ func (a *Admin) admit(ctx context.Context, s *served, r contact.VerifiedRequest)
 		}
 		s.used = used
 	}
-	on, err := a.Sign(ctx, func(on *roster.Roster) ([]Change, error) {
+	on, err := a.Sign(ctx, func(on *roster.Roster) ([]roster.Change, error) {
 		if _, known := on.EverAgent(kid); known {
 			_, err := on.Agent(kid, time.Now())
 			return nil, err // answered again
@@ -270,7 +270,7 @@ func (a *Admin) admit(ctx context.Context, s *served, r contact.VerifiedRequest)
 		if _, err := on.AgentNamed(name, time.Now()); !errors.Is(err, roster.ErrUnknown) {
 			name += "-" + strings.ToLower(strings.NewReplacer("-", "0", "_", "0").Replace(kid.Short()))
 		}
-		return []Change{{roster.KindAgentAdd, agentAdd(b, Machine{Name: name, Tags: s.token.Tags, LoginUser: s.token.LoginUser})}}, nil
+		return []roster.Change{{Kind: roster.KindAgentAdd, Body: agentAdd(b, Machine{Name: name, Tags: s.token.Tags, LoginUser: s.token.LoginUser})}}, nil
 	})
 	if err != nil {
 		return roster.Agent{}, nil, err

@@ -229,8 +229,8 @@ func TestJoinOlderRoster(t *testing.T) {
 	without(t, j.Dir)
 	// The roster with this device, but older than an imported profile.
 	s.oldest = nil
-	if _, err := carol.Sign(t.Context(), func(*roster.Roster) ([]Change, error) {
-		return []Change{{roster.KindThreshold, roster.Threshold{K: 1}}}, nil
+	if _, err := carol.Sign(t.Context(), func(*roster.Roster) ([]roster.Change, error) {
+		return []roster.Change{{Kind: roster.KindThreshold, Body: roster.Threshold{K: 1}}}, nil
 	}); err != nil {
 		t.Fatal(err)
 	}

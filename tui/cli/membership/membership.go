@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/tui/team"
 )
@@ -33,15 +34,15 @@ func (c *CLI) Commands() []*cobra.Command {
 
 // Roster gives the commands under roster that change it.
 func (c *CLI) Roster() []*cobra.Command {
-	return []*cobra.Command{c.add(), c.remove(), c.rotate(), c.delegate()}
+	return []*cobra.Command{c.add(), c.remove(), c.rotate(), c.delegate(), c.threshold(), c.pending(), c.sign(), c.withdraw()}
 }
 
 // Sign makes one statement on top of the newest roster and says its number.
 func (c *CLI) Sign(ctx context.Context, kind roster.Kind, body func(*roster.Roster) (any, error)) error {
 	return c.admin(func(a *team.Admin) error {
-		r, err := a.Sign(ctx, func(r *roster.Roster) ([]team.Change, error) {
+		r, err := a.Sign(ctx, func(r *roster.Roster) ([]roster.Change, error) {
 			b, err := body(r)
-			return []team.Change{{Kind: kind, Body: b}}, err
+			return []roster.Change{{Kind: kind, Body: b}}, err
 		})
 		if err != nil {
 			return err
@@ -58,8 +59,17 @@ func (c *CLI) admin(do func(*team.Admin) error) error {
 		return err
 	}
 	defer b.Close()
-	return do(&team.Admin{Control: b, Tell: c.tell})
+	err = do(&team.Admin{Control: b, Tell: c.tell})
+	var proposed *team.ProposedError
+	if errors.As(err, &proposed) {
+		t := proposed.Short()
+		_, err = fmt.Fprintf(c.Out, "proposed as %s: %d of %d admins have signed\nanother admin runs: tucdesk roster sign %s\n", proposed.ID, t.Have, t.Need, short(proposed.ID))
+	}
+	return err
 }
+
+// short is as much of a proposal's id as people type.
+func short(id token.ID) string { return id.String()[:8] }
 
 func (c *CLI) tell(s sanitize.Text) { fmt.Fprintf(c.Err, "tucdesk: %s\n", s) }
 
