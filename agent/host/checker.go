@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -27,6 +28,7 @@ type checker struct {
 	used     *ledger.Used
 	now      func() time.Time
 	refresh  func(context.Context) error // fetches the newest roster; bounded and rate limited
+	level    gate.Level                  // of the gate for shells here
 }
 
 // An admission is an offer that has passed steps 1 to 5, or, beside a refusal,
@@ -245,17 +247,14 @@ func (c *checker) oblige(a *admission) *refusal {
 			reason: "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients",
 		}
 	}
-	if !policy.GateMeets(gateLevel, o.Gate) {
+	if !policy.GateMeets(string(c.level), o.Gate) {
 		return &refusal{
 			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
-			reason: "policy wants the gate level " + o.Gate + " for interactive shells, and this agent has " + gateLevel + "; use exec, or a policy with gate: none",
+			reason: "policy wants the gate level " + o.Gate + " for interactive shells, and this agent has " + string(c.level) + "; use exec, or a policy with gate: none",
 		}
 	}
 	return nil
 }
-
-// gateLevel is what this agent really has: shells run ungated.
-const gateLevel = "none"
 
 // relay wants a relay that the roster names, and a credential for our side of
 // this session. Otherwise an operator could send this agent anywhere.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -49,13 +50,13 @@ func Command(at ...string) daemon.Command {
 		},
 		Admin: "127.0.0.1:9465",
 		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
-			return newService(cfg, env, append(slices.Clone(at), networkHalfName))
+			return newService(cfg, env, append(slices.Clone(at), networkHalfName), ShimArgs(at...))
 		},
-		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand()),
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), shimCommand()),
 	}
 }
 
-func newService(cfg []byte, env daemon.Env, network []string) (daemon.Service, error) {
+func newService(cfg []byte, env daemon.Env, network, shim []string) (daemon.Service, error) {
 	var s Settings
 	if err := daemon.Decode(cfg, &s); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func newService(cfg []byte, env daemon.Env, network []string) (daemon.Service, e
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
 		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
-		Network: network, NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
+		Gate: shim, Network: network, NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
 }
 
@@ -105,6 +106,23 @@ func networkCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE:   func(*cobra.Command, []string) error { return networkMain() },
+	}
+}
+
+// ShimArgs are the arguments that lead this program to the exec gate's shim. at are
+// those at which it has Command, if that is a part of it.
+func ShimArgs(at ...string) []string { return append(slices.Clone(at), shimName) }
+
+const shimName = "gated"
+
+// shimCommand is the exec gate's shim, which becomes a session's shell.
+func shimCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    shimName,
+		Short:  "Start a session's first program under the exec gate, for an agent",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE:   func(*cobra.Command, []string) error { return shim.Main() },
 	}
 }
 

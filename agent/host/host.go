@@ -59,6 +59,10 @@ type Config struct {
 	Network     []string
 	NetworkUser string // whom it runs as when this process is root
 
+	// Gate are the arguments with which this program is the exec gate's shim: see
+	// gate/shim.Main. nil: shells run ungated, where policy lets them.
+	Gate []string
+
 	Logger   *slog.Logger          // nil: none
 	Registry prometheus.Registerer // nil: none
 	Now      func() time.Time      // nil: time.Now
@@ -221,6 +225,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.gate, s.level = h.startGate()
 	t.changed = s.recheck
 	var err error
 	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity); err != nil {
@@ -248,7 +253,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		return nil, nil, err
 	}
 	s.checker = &checker{
-		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now,
+		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now, level: s.level,
 		refresh: s.outside.Refresh,
 	}
 	s.compare = &compare.Comparer{

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tucdesk/tucdesk/agent/host/compare"
+	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -80,6 +81,8 @@ type sessions struct {
 	max      int         // live sessions
 	self     bool        // a demo's agent that is not root runs programs as itself
 	fail     func(error) // ends the agent
+	gate     *gate.Gate  // of sessions in this process; nil: there is none
+	level    gate.Level  // of every session here
 
 	ctx     context.Context // ends all sessions
 	stop    context.CancelCauseFunc
@@ -348,6 +351,9 @@ func (s *sessions) Close() {
 	}
 	s.stop(live.ErrStopping)
 	s.running.Wait()
+	if s.gate != nil {
+		s.gate.Close()
+	}
 }
 
 // watch rechecks running sessions from time to time: keys expire without a

@@ -8,12 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -48,6 +50,7 @@ func newWard(s *sessions, a *admission) *ward {
 func (d *ward) facts() live.Facts {
 	return live.Facts{
 		ID: d.a.id, TeamFP: d.a.roster.TeamFP(), Title: d.a.operator.Email + " on " + d.a.agent.Name, Life: d.a.life, Self: d.s.self,
+		Gate: d.s.gate,
 	}
 }
 
@@ -118,9 +121,13 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	if user == "" {
 		user = d.a.agent.LoginUser
 	}
+	level := gate.None // an exec is one argument list, which was judged: what it starts is not
+	if policy.Kind(p.Kind) == policy.Shell {
+		level = d.s.level
+	}
 	return live.Task{
-		ID: t.id, User: user, Record: v.Obligations.Record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s", p.Kind, v.Reason), Facts: facts,
-		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: gateLevel},
+		ID: t.id, User: user, Record: v.Obligations.Record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts,
+		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level)},
 	}, nil
 }
 

@@ -105,6 +105,7 @@ type world struct {
 	manifests map[token.ID][][]byte // likewise
 	segments  map[token.ID][][]byte
 	maxSpool  int64
+	gate      []string // arguments of the exec gate's shim
 	apiErr    error // what apid answers instead
 	prove     func(older, newer int64) (tlog.TreeProof, error)
 	ways      map[string]net.PacketConn
@@ -218,6 +219,7 @@ func (w *world) config() Config {
 	return Config{
 		Dir: w.dir, Name: "web-1", TeamID: "acme", TeamFP: w.roster.TeamFP(), APIURL: "http://127.0.0.1:7000",
 		RendezvousURL: testRendezvous, Floor: w.floor, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now, MaxSpool: w.maxSpool,
+		Gate: w.gate,
 	}
 }
 
@@ -450,56 +452,9 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if a.tty != nil {
 		c.Stdin = token.StdinTTY
 	}
+	sealed, hash := w.seal(a, by, id, c)
 	r := w.roster
 	now := time.Now()
-	p := token.Proof{
-		JTI: token.NewID(), IAT: now.Unix(), Exp: now.Unix() + 60, TeamFP: r.TeamFP(), Operator: by.key.Kid(),
-		Act: token.ActSession, Target: w.agent.Kid(), SessionID: token.ID(id), Kind: a.kind, As: a.as,
-		Commitment: c.Commitment(), Confirmed: a.confirmed, PolicyHash: r.PolicyHash(), RosterHead: head(r), ActorSeq: 1,
-	}
-	var approvals [][]byte
-	var ids []token.ID
-	if a.approve != nil {
-		ap := approval.Approval{
-			ID: token.NewID(), TeamFP: p.TeamFP, SessionID: p.SessionID, Agent: p.Target, Operator: p.Operator,
-			Kind: p.Kind, As: p.As, Command: c, PolicyHash: p.PolicyHash, RosterHead: head(r),
-			AskHash: envelope.Sum([]byte("ask")), Decided: now.Unix(), UseUntil: now.Add(5 * time.Minute).Unix(), Nonce: token.NewID(),
-		}
-		ids = []token.ID{ap.ID}
-		approvals = a.approve(ap)
-	}
-	if a.proof != nil {
-		a.proof(&p)
-	}
-	proof, err := token.SignProof(by.key, p)
-	w.must(err)
-	u, err := token.ParseProof(proof)
-	w.must(err)
-	vp, err := token.VerifySigned[token.Proof](u.Unverified, envelope.One(by.key.Public()))
-	w.must(err)
-	g := token.Grant{
-		TeamFP: p.TeamFP, SessionID: p.SessionID, Operator: p.Operator, Agent: p.Target, Kind: p.Kind, As: p.As,
-		Commitment: p.Commitment, Confirmed: p.Confirmed, Effect: "allow", PolicyHash: p.PolicyHash, Approvals: ids,
-		ProofHash: vp.Hash(), Nonce: token.NewID(), IAT: p.IAT, StartBy: p.IAT + 60, EndsBy: p.IAT + 3600,
-	}
-	if a.grant != nil {
-		a.grant(&g)
-	}
-	signer := w.grantKey
-	if a.signer != nil {
-		signer = *a.signer
-	}
-	grant, err := token.SignGrant(signer, g)
-	w.must(err)
-	access := w.secret.Mint([16]byte(id), cred.Agent, now.Add(time.Hour))
-	b := token.Bundle{Proof: proof, Grant: grant, Approvals: approvals, Relay: token.RelayAccess{
-		Addr: w.relay, Username: access.Username, Password: string(access.Password),
-	}}
-	if a.bundle != nil {
-		a.bundle(&b)
-	}
-	sealed, hash, err := token.SealBundle(b, w.agentTo)
-	w.must(err)
 	said := session.Evidence{RosterSeq: r.Head().Seq, RosterHash: r.Head().Hash, Time: now.Truncate(time.Second)}
 	if a.evidence != nil {
 		a.evidence(&said)
@@ -565,6 +520,62 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 		return nil, nil, end{err: err}
 	}
 	return mux, ch, end{answer: ans}
+}
+
+// seal makes the bundle that opens a session of command c, as a client and apid would.
+func (w *world) seal(a attempt, by person, id session.ID, c token.Command) (sealed []byte, hash envelope.Hash) {
+	w.t.Helper()
+	r := w.roster
+	now := time.Now()
+	p := token.Proof{
+		JTI: token.NewID(), IAT: now.Unix(), Exp: now.Unix() + 60, TeamFP: r.TeamFP(), Operator: by.key.Kid(),
+		Act: token.ActSession, Target: w.agent.Kid(), SessionID: token.ID(id), Kind: a.kind, As: a.as,
+		Commitment: c.Commitment(), Confirmed: a.confirmed, PolicyHash: r.PolicyHash(), RosterHead: head(r), ActorSeq: 1,
+	}
+	var approvals [][]byte
+	var ids []token.ID
+	if a.approve != nil {
+		ap := approval.Approval{
+			ID: token.NewID(), TeamFP: p.TeamFP, SessionID: p.SessionID, Agent: p.Target, Operator: p.Operator,
+			Kind: p.Kind, As: p.As, Command: c, PolicyHash: p.PolicyHash, RosterHead: head(r),
+			AskHash: envelope.Sum([]byte("ask")), Decided: now.Unix(), UseUntil: now.Add(5 * time.Minute).Unix(), Nonce: token.NewID(),
+		}
+		ids = []token.ID{ap.ID}
+		approvals = a.approve(ap)
+	}
+	if a.proof != nil {
+		a.proof(&p)
+	}
+	proof, err := token.SignProof(by.key, p)
+	w.must(err)
+	u, err := token.ParseProof(proof)
+	w.must(err)
+	vp, err := token.VerifySigned[token.Proof](u.Unverified, envelope.One(by.key.Public()))
+	w.must(err)
+	g := token.Grant{
+		TeamFP: p.TeamFP, SessionID: p.SessionID, Operator: p.Operator, Agent: p.Target, Kind: p.Kind, As: p.As,
+		Commitment: p.Commitment, Confirmed: p.Confirmed, Effect: "allow", PolicyHash: p.PolicyHash, Approvals: ids,
+		ProofHash: vp.Hash(), Nonce: token.NewID(), IAT: p.IAT, StartBy: p.IAT + 60, EndsBy: p.IAT + 3600,
+	}
+	if a.grant != nil {
+		a.grant(&g)
+	}
+	signer := w.grantKey
+	if a.signer != nil {
+		signer = *a.signer
+	}
+	grant, err := token.SignGrant(signer, g)
+	w.must(err)
+	access := w.secret.Mint([16]byte(id), cred.Agent, now.Add(time.Hour))
+	b := token.Bundle{Proof: proof, Grant: grant, Approvals: approvals, Relay: token.RelayAccess{
+		Addr: w.relay, Username: access.Username, Password: string(access.Password),
+	}}
+	if a.bundle != nil {
+		a.bundle(&b)
+	}
+	sealed, hash, err = token.SealBundle(b, w.agentTo)
+	w.must(err)
+	return sealed, hash
 }
 
 func (w *world) must(err error) {

@@ -46,6 +46,9 @@ type Demo struct {
 	// Processes runs each part as a process of its own: this program again, by
 	// its hidden command "part". There is no Tap then.
 	Processes bool
+	// Shim are the arguments with which this program is the exec gate's shim; nil:
+	// agents of this process have no gate.
+	Shim []string
 	// Progress is told in words what is being done; nil: nobody.
 	Progress func(string)
 }
@@ -378,7 +381,7 @@ func (d *Demo) runAgents(ctx context.Context, s *servers, t *enrolled, apart *pr
 		}
 		h, err := host.New(host.Config{
 			Dir: d.agentDir(m.name), Name: m.name, APIURL: s.apiURL, RendezvousURL: s.rendezvousURL, TeamID: t.homes[founder].Profile.TeamID,
-			TeamFP: t.fp, Demo: true, Logger: d.Logger.With("agent", m.name),
+			TeamFP: t.fp, Demo: true, Gate: d.Shim, Logger: d.Logger.With("agent", m.name),
 		})
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tucdesk/tucdesk/agent/host"
+	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/relayd/relay"
@@ -24,6 +25,9 @@ func parts() map[string]func() daemon.Command {
 	}
 }
 
+// Shim are the arguments with which `tucdesk` is the exec gate's shim.
+func Shim() []string { return host.ShimArgs("part", "agent") }
+
 // readyLine is what a part prints once it serves.
 const readyLine = "ready"
 
@@ -31,6 +35,11 @@ const readyLine = "ready"
 // and returns its exit code. It ends when standard input ends: whoever started
 // it holds the other side, and closes it by stopping or by dying in any way.
 func Part(name string, args []string) int {
+	if name == "agent" && slices.Equal(args, host.ShimArgs()) {
+		// Standard input is that of the shell which it is about to become.
+		fmt.Fprintln(os.Stderr, shim.Main())
+		return 1
+	}
 	command, ok := parts()[name]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "up: no part is named %q: there are %s\n", name, strings.Join(slices.Sorted(maps.Keys(parts())), ", "))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate/claim"
 )
@@ -74,41 +75,44 @@ type Judge interface {
 	Ended(p *Program, o Outcome, why string)
 }
 
-// risky are the variables that make a program do something else than its arguments
-// say: they are part of what is judged. Names that end in * are beginnings.
-var risky = []string{
-	"LD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "MALLOC_*", "NLSPATH", "RES_OPTIONS", "HOSTALIASES", "GETCONF_DIR",
-	"BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "ENV", "IFS", "PATH", "CDPATH", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "ZDOTDIR",
-	"PYTHON*", "PERL5*", "PERLLIB", "PERL_*", "RUBY*", "GEM_*", "NODE_*", "LUA_*", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH",
-	"GIT_*", "SSH_ASKPASS", "SUDO_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "LESSOPEN", "LESSCLOSE", "BROWSER",
-	"TERMINFO*", "TERMCAP", "VIMINIT", "EXINIT", "GVIMINIT", "MAKEFLAGS", "MAKEFILES", "TAR_OPTIONS", "RSYNC_RSH", "SYSTEMD_*", "DOCKER_*", "KUBECONFIG", "KUBE_EDITOR",
-	"DYLD_*", "GOFLAGS", "GOENV", "CARGO_*", "RUSTC_WRAPPER", "CC", "CXX",
+// loads are the variables that put code of somebody else's into a program: they are
+// shown with it, and judged. Names that end in * are beginnings.
+var loads = []string{
+	"LD_*", "DYLD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH", "GETCONF_DIR",
+	"BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "ENV", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "ZDOTDIR",
+	"PYTHON*", "PERL5*", "PERLLIB", "PERL_*", "RUBY*", "GEM_*", "NODE_*", "LUA_*",
+	"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "VIMINIT", "EXINIT", "GVIMINIT",
 }
 
-// IsRisky reports whether a variable can make a program do something else than its
+// steers are those that lead it to other programs or files, which are judged when they
+// start. They must come true, too.
+var steers = []string{
+	"PATH", "CDPATH", "IFS", "RES_OPTIONS", "HOSTALIASES", "TERMINFO*", "TERMCAP",
+	"GIT_*", "SSH_ASKPASS", "SUDO_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "LESSOPEN", "LESSCLOSE", "BROWSER",
+	"MAKEFLAGS", "MAKEFILES", "TAR_OPTIONS", "RSYNC_RSH", "SYSTEMD_*", "DOCKER_*", "KUBECONFIG", "KUBE_EDITOR",
+	"GOFLAGS", "GOENV", "CARGO_*", "RUSTC_WRAPPER", "CC", "CXX",
+}
+
+// IsRisky reports whether a variable makes a program do something else than its
 // arguments say.
-func IsRisky(name string) bool {
-	return slices.ContainsFunc(risky, func(r string) bool {
-		if n := len(r) - 1; r[n] == '*' {
-			return len(name) >= n && name[:n] == r[:n]
+func IsRisky(name string) bool { return among(loads, name) || among(steers, name) }
+
+func among(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(r string) bool {
+		if prefix, ok := strings.CutSuffix(r, "*"); ok {
+			return strings.HasPrefix(name, prefix)
 		}
 		return name == r
 	})
 }
 
-// RiskyEnv gives the variables of a program that are part of what is judged, but for
-// those that its session began with.
-func (p *Program) RiskyEnv(begin []string) []string {
+// LoadingEnv gives the variables that put code into a program, but for those that its
+// session began with.
+func (p *Program) LoadingEnv(begin []string) []string {
 	var out []string
 	for _, kv := range p.Env {
-		name := kv
-		for i := range kv {
-			if kv[i] == '=' {
-				name = kv[:i]
-				break
-			}
-		}
-		if IsRisky(name) && !slices.Contains(begin, kv) {
+		name, _, _ := strings.Cut(kv, "=")
+		if among(loads, name) && !slices.Contains(begin, kv) {
 			out = append(out, kv)
 		}
 	}

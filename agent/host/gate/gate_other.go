@@ -2,7 +2,11 @@
 
 package gate
 
-import "os/exec"
+import (
+	"os/exec"
+
+	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
+)
 
 // A Gate starts gated sessions; not on this system.
 type Gate struct{}
@@ -12,6 +16,9 @@ func New(...string) (*Gate, error) { return nil, ErrUnsupported }
 
 // Close does nothing.
 func (*Gate) Close() {}
+
+// Probe answers ErrUnsupported.
+func (*Gate) Probe() (shim.Features, error) { return shim.Features{}, ErrUnsupported }
 
 // A Session is a gated tree of processes.
 type Session struct{}

@@ -80,7 +80,7 @@ func TestRiskyVariables(t *testing.T) {
 	begin := cmd.Env
 	var shown []string
 	j := &judge{judge: func(p *Program) Answer {
-		shown = p.RiskyEnv(begin)
+		shown = p.LoadingEnv(begin)
 		return Start
 	}}
 	run(t, g, j, cmd)

@@ -44,6 +44,28 @@ func New(shim ...string) (*Gate, error) {
 // Close ends the gate. Sessions that still run start no more programs.
 func (g *Gate) Close() { g.pool.Close() }
 
+// Probe starts a program under the gate, to its end: where that works, sessions can be
+// Enforced. The features are what is there beyond.
+func (g *Gate) Probe() (shim.Features, error) {
+	cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", ":"}, Env: []string{}}
+	s, err := g.Start(cmd, refuseAll{})
+	if err != nil {
+		return shim.Features{}, err
+	}
+	defer s.Close()
+	if err := cmd.Wait(); err != nil {
+		return shim.Features{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return s.features, nil
+}
+
+// refuseAll is a judge.
+type refuseAll struct{}
+
+func (refuseAll) Judge(*Program) Answer                  { return Refuse }
+func (refuseAll) Decide(context.Context, *Program) error { return ErrRefused }
+func (refuseAll) Ended(*Program, Outcome, string)        {}
+
 // A Session is a gated tree of processes.
 type Session struct {
 	gate     *Gate

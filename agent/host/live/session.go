@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -116,6 +117,7 @@ type Facts struct {
 	Title  string        // of its recording
 	Life   time.Duration // from the end of the handshake on
 	Self   bool          // who is not root may run programs as itself: a demo's agent
+	Gate   *gate.Gate    // of this process; nil: programs are not gated
 }
 
 // A Handshake is an operator's first message, with what the keeper has checked.
@@ -146,6 +148,7 @@ type Session struct {
 	running sync.WaitGroup
 	direct  bool // the session has had its channel about paths
 	last    process.Exit
+	talk    talk
 }
 
 // halfOpen is a handshake that waits for its third message.

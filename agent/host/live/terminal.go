@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -43,6 +44,10 @@ func (s *Session) serve(ch *channel.Channel) {
 	}
 	if ch.Request().Kind == direct.Kind {
 		s.follow(ch)
+		return
+	}
+	if ch.Request().Kind == gating.Kind {
+		s.converse(ch)
 		return
 	}
 	t, user, err := s.admit(ch.Request())
@@ -150,7 +155,14 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 			return failed(126), err.Error()
 		}
 	}
-	p, err := process.Start(t.spec(), u)
+	spec := t.spec()
+	start, ungate, err := s.gateOf(t)
+	if err != nil {
+		return failed(126), err.Error()
+	}
+	defer ungate()
+	spec.Starter = start
+	p, err := process.Start(spec, u)
 	switch {
 	case errors.Is(err, process.ErrNoProgram):
 		return failed(127), "the program can't be run: " + startError(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"strings"
 	"time"
 )
@@ -39,6 +40,9 @@ type Spec struct {
 	Env   [][2]string // name and value, after and over the clean environment
 	TTY   *TTY        // nil: pipes
 	Stdin bool        // with pipes: whether there is an input; else it is /dev/null
+	// Starter starts what is ready to be started, in place of exec.Cmd.Start: the
+	// exec gate does. nil: as it is.
+	Starter func(*exec.Cmd) error
 }
 
 // An Exit is how a program ended.

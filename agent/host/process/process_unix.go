@@ -175,8 +175,12 @@ func Start(s Spec, u User) (*Process, error) {
 	} else {
 		theirs, err = p.openPipes(s)
 	}
+	start := (*exec.Cmd).Start
+	if s.Starter != nil {
+		start = s.Starter
+	}
 	if err == nil {
-		err = cmd.Start()
+		err = start(cmd)
 	}
 	for _, f := range theirs {
 		f.Close()

@@ -46,8 +46,18 @@ func members(sid int) (pids []int) {
 
 // awaitEnd waits until the leader has ended and gives the function that reaps
 // it. Until then it is a zombie, so that its number, which names the session,
-// can't be given to another process.
+// can't be given to another process. It waits for a pidfd where there is one: to wait
+// for a number would take stops of the leader that are the exec gate's.
 func awaitEnd(cmd *exec.Cmd) (reap func()) {
+	if fd, err := unix.PidfdOpen(cmd.Process.Pid, unix.PIDFD_NONBLOCK); err == nil {
+		defer unix.Close(fd)
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			if n == 1 || err != nil && err != unix.EINTR {
+				break
+			}
+		}
+	}
 	for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 	return func() { cmd.Wait() }

@@ -204,6 +204,13 @@ func (t *Tape) must(err error) error {
 	return nil
 }
 
+// Mark records a marker: what was decided meanwhile.
+func (k *Track) Mark(label string) {
+	if k != nil {
+		_ = k.t.must(k.t.w.Mark(label)) // noted there
+	}
+}
+
 // Resize records the terminal's new size.
 func (k *Track) Resize(cols, rows uint16) {
 	if k != nil {

@@ -1,0 +1,192 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/gate"
+	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/gating"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+var _ live.Gatekeeper = (*ward)(nil)
+
+// startGate makes the gate of this process, where there can be one, and gives the
+// level that sessions here have. Why there is none is in the log, once.
+func (h *Host) startGate() (*gate.Gate, gate.Level) {
+	if h.c.Gate == nil {
+		return nil, gate.None
+	}
+	g, err := gate.New(h.c.Gate...)
+	if err == nil {
+		var f, perr = g.Probe()
+		if perr == nil {
+			h.c.Logger.Info("the exec gate is on", "level", gate.Enforced, "landlock", f.Landlock, "wait_killable", f.Killable)
+			return g, gate.Enforced
+		}
+		g.Close()
+		err = perr
+	}
+	h.c.Logger.Warn("the exec gate can't be had: shells run ungated, and where policy wants them gated, not at all", "error", err)
+	return nil, gate.None
+}
+
+// Judge implements live.Gatekeeper: the newest policy decides, whatever held when the
+// session began.
+func (d *ward) Judge(_ context.Context, asked live.Task, s live.Start) live.Ruling {
+	c := d.s.checker
+	now := c.now()
+	r, err := c.team.fresh(c.team.maxStale)
+	if err != nil {
+		return live.Ruling{Reason: err.Error()}
+	}
+	device, err := r.Device(d.a.operator.Kid, now)
+	if err != nil {
+		return live.Ruling{Reason: err.Error()}
+	}
+	agent, err := r.Agent(c.kid, now)
+	if err != nil {
+		return live.Ruling{Reason: err.Error()}
+	}
+	p := d.a.proof.Body()
+	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, nil, now)
+	req.Program = programOf(s)
+	v := policy.Evaluate(req, r.Snapshot())
+	out := live.Ruling{Tier: v.Tier, Rule: v.Rule, Line: v.Line, Reason: v.Reason}
+	if v.Tier == "" {
+		return out // whatever it says: the program was not judged
+	}
+	out.Effect = v.Effect.String()
+	if v.Effect != policy.Hold && v.Effect != policy.Confirm {
+		return out
+	}
+	// Asked for as an exec, it must be held, or confirmed, by its words alone: that is
+	// what apid, the approvers and the check of their approvals see.
+	out.Wait = v.Obligations.AskFor + v.Obligations.UseFor
+	if v.Effect == policy.Confirm {
+		out.Wait = confirmIn
+	}
+	for _, argv := range words(s) {
+		as := r.Request(device, agent, policy.Exec, p.As, argv, now)
+		as.Cwd = s.Cwd
+		if e := policy.Evaluate(as, r.Snapshot()); e.Effect == v.Effect {
+			out.Argv = argv
+			return out
+		}
+	}
+	out.Effect = policy.Deny.String()
+	out.Reason += "; it can't be asked for from inside a session here: policy does not ask the same of an exec of it; start it with exec, or by its own name"
+	return out
+}
+
+// confirmIn is how long a start waits for its operator's own word.
+const confirmIn = 2 * time.Minute
+
+// words are the ways to name a start as an exec: by the file's own name, if it is
+// called by it, or as it is.
+func words(s live.Start) (all [][]string) {
+	if len(s.Files) > 0 && s.Files[0].Path != "" && path.Base(s.Files[0].Path) == path.Base(s.Argv[0]) {
+		all = append(all, slices.Concat([]string{s.Files[0].Path}, s.Argv[1:]))
+	}
+	if len(s.Files) > 0 && s.Files[0].Path != "" {
+		all = append(all, slices.Concat([]string{s.Files[0].Path}, s.Argv[1:]))
+	}
+	return append(all, s.Argv)
+}
+
+// programOf gives a start as policy reads it.
+func programOf(s live.Start) *command.Program {
+	fileOf := func(f live.StartFile) *command.File {
+		return &command.File{
+			Path: f.Path, Names: f.Names, Owner: f.Owner, Links: f.Links, Regular: true, Writable: f.Writable, New: f.New,
+		}
+	}
+	p := &command.Program{Argv: s.Argv, Cwd: s.Cwd, Requested: s.Requested, Watched: true}
+	for _, kv := range s.Env {
+		p.Environ = append(p.Environ, kv[0]+"="+kv[1])
+	}
+	if n := len(s.Files); n > 0 {
+		p.File = fileOf(s.Files[0])
+		if n > 1 {
+			p.Loaded = &command.Program{Argv: s.Loads, Cwd: s.Cwd, Requested: s.Loads[0], File: fileOf(s.Files[n-1]), Watched: true}
+		}
+	}
+	return p
+}
+
+// Permit implements live.Gatekeeper. The operator's device has asked for an exec of the
+// same words, and got apid's grant and the approvals, if policy holds it. What opens an
+// exec session lets the waiting program start in place of one: steps 1 to 8 of trust.md
+// 2.4 are the same.
+func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live.Ruling, answer gating.Answer) error {
+	no := func() *refusal {
+		a, no := d.s.checker.admit(ctx, wire.SignalOffer{
+			SessionID: answer.Session, Sealed: answer.Bundle, Exp: d.s.checker.now().Add(token.StartWithin).Unix(),
+		})
+		if no != nil {
+			return no
+		}
+		mine, its := d.a.proof.Body(), a.proof.Body()
+		switch {
+		case its.Operator != mine.Operator:
+			return refuse(codeProof, token.ErrMismatch, "another device than this session's has asked for it")
+		case its.As != mine.As:
+			return refuse(codeProof, token.ErrMismatch, "it was asked for as another user than this session's")
+		case policy.Kind(its.Kind) != policy.Exec:
+			return refuse(codeProof, token.ErrMismatch, "a program start is asked for as an exec")
+		}
+		t, no := d.s.checker.decide(ctx, a, channel.OpenMessage{
+			Kind: its.Kind, As: its.As, Argv: r.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Salt: answer.Salt,
+			TTY: &channel.TTY{Cols: 80, Rows: 24},
+		})
+		if no != nil {
+			return no
+		}
+		if r.Effect == policy.Hold.String() && len(t.approved) == 0 {
+			return refuse(codeApproval, nil, "nobody has approved it")
+		}
+		if err := d.s.use(append(t.approved, d.s.checker.sessionItem(a))...); err != nil {
+			return because(codeUsed, err)
+		}
+		if err := d.s.evidence.intent(a, t); err != nil {
+			return because(codeLedger, err)
+		}
+		return nil
+	}()
+	if no == nil {
+		return nil
+	}
+	d.s.metrics.refusals.WithLabelValues(no.code).Inc()
+	d.s.logger.Warn("a program start is not permitted", "session", d.a.id, "operator", d.a.operator.Email, "code", no.code)
+	return errors.New(no.answer().Reason)
+}
+
+// Report implements live.Gatekeeper.
+func (d *ward) Report(asked live.Task, s live.Start, r live.Ruling, o gating.State, reason string) {
+	if o == gating.Killed {
+		d.s.logger.Error("a program was not what was judged, and was killed before its first instruction", "session", d.a.id, "operator", d.a.operator.Email)
+	}
+	d.s.evidence.gated(d.a, s, r, o, reason)
+}
+
+// gated says that a program start inside a session did not come to be.
+func (e *evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.State, reason string) {
+	no := &refusal{code: "gate-" + string(o), effect: policy.Deny, rule: r.Rule, line: r.Line, reason: reason}
+	for _, effect := range []policy.Effect{policy.Hold, policy.Confirm, policy.Allow} {
+		if r.Effect == effect.String() {
+			no.effect = effect
+		}
+	}
+	e.refused(a, &task{
+		roster: a.roster, verdict: policy.Verdict{Effect: no.effect, Rule: r.Rule, Line: r.Line, Tier: r.Tier},
+		command: token.Command{V: token.Version, Argv: s.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY},
+	}, no)
+}
