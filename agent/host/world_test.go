@@ -106,7 +106,7 @@ type world struct {
 	segments  map[token.ID][][]byte
 	maxSpool  int64
 	gate      []string // arguments of the exec gate's shim
-	apiErr    error // what apid answers instead
+	apiErr    error    // what apid answers instead
 	prove     func(older, newer int64) (tlog.TreeProof, error)
 	ways      map[string]net.PacketConn
 	nway      int
