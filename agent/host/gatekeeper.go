@@ -3,16 +3,13 @@ package host
 import (
 	"context"
 	"errors"
-	"path"
-	"slices"
-	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/ruling"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/policy"
-	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -57,69 +54,7 @@ func (d *ward) Judge(_ context.Context, asked live.Task, s live.Start) live.Ruli
 		return live.Ruling{Reason: err.Error()}
 	}
 	p := d.a.proof.Body()
-	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, nil, now)
-	req.Program = programOf(s)
-	v := policy.Evaluate(req, r.Snapshot())
-	out := live.Ruling{Tier: v.Tier, Rule: v.Rule, Line: v.Line, Reason: v.Reason}
-	if v.Tier == "" {
-		return out // whatever it says: the program was not judged
-	}
-	out.Effect = v.Effect.String()
-	if v.Effect != policy.Hold && v.Effect != policy.Confirm {
-		return out
-	}
-	// Asked for as an exec, it must be held, or confirmed, by its words alone: that is
-	// what apid, the approvers and the check of their approvals see.
-	out.Wait = v.Obligations.AskFor + v.Obligations.UseFor
-	if v.Effect == policy.Confirm {
-		out.Wait = confirmIn
-	}
-	for _, argv := range words(s) {
-		as := r.Request(device, agent, policy.Exec, p.As, argv, now)
-		as.Cwd = s.Cwd
-		if e := policy.Evaluate(as, r.Snapshot()); e.Effect == v.Effect {
-			out.Argv = argv
-			return out
-		}
-	}
-	out.Effect = policy.Deny.String()
-	out.Reason += "; it can't be asked for from inside a session here: policy does not ask the same of an exec of it; start it with exec, or by its own name"
-	return out
-}
-
-// confirmIn is how long a start waits for its operator's own word.
-const confirmIn = 2 * time.Minute
-
-// words are the ways to name a start as an exec: by the file's own name, if it is
-// called by it, or as it is.
-func words(s live.Start) (all [][]string) {
-	if len(s.Files) > 0 && s.Files[0].Path != "" && path.Base(s.Files[0].Path) == path.Base(s.Argv[0]) {
-		all = append(all, slices.Concat([]string{s.Files[0].Path}, s.Argv[1:]))
-	}
-	if len(s.Files) > 0 && s.Files[0].Path != "" {
-		all = append(all, slices.Concat([]string{s.Files[0].Path}, s.Argv[1:]))
-	}
-	return append(all, s.Argv)
-}
-
-// programOf gives a start as policy reads it.
-func programOf(s live.Start) *command.Program {
-	fileOf := func(f live.StartFile) *command.File {
-		return &command.File{
-			Path: f.Path, Names: f.Names, Owner: f.Owner, Links: f.Links, Regular: true, Writable: f.Writable, New: f.New,
-		}
-	}
-	p := &command.Program{Argv: s.Argv, Cwd: s.Cwd, Requested: s.Requested, Watched: true}
-	for _, kv := range s.Env {
-		p.Environ = append(p.Environ, kv[0]+"="+kv[1])
-	}
-	if n := len(s.Files); n > 0 {
-		p.File = fileOf(s.Files[0])
-		if n > 1 {
-			p.Loaded = &command.Program{Argv: s.Loads, Cwd: s.Cwd, Requested: s.Loads[0], File: fileOf(s.Files[n-1]), Watched: true}
-		}
-	}
-	return p
+	return ruling.Of(r, device, agent, policy.Kind(p.Kind), p.As, s, now)
 }
 
 // Permit implements live.Gatekeeper. The operator's device has asked for an exec of the
