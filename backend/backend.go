@@ -142,6 +142,13 @@ type (
 		Watch(ctx context.Context, changed func(Change)) error
 	}
 
+	// A Noticer knows of what everybody in front of a screen should know.
+	Noticer interface {
+		// Notices gives what stands out now, the gravest first. What is known
+		// comes with an error that says why it may not be all.
+		Notices(ctx context.Context) ([]Notice, error)
+	}
+
 	// An Unwrapper is a decorator of a Backend.
 	Unwrapper interface{ Unwrap() Backend }
 )
@@ -179,4 +186,11 @@ func TerminalAs[T any](t Terminal) (T, bool) {
 	}
 	var none T
 	return none, false
+}
+
+// A Notice is something that stands out until somebody has done something about it.
+type Notice struct {
+	Grave bool   // somebody must act before going on
+	Short string // a few words, for a header
+	Text  string // what, and what to do next
 }

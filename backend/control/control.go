@@ -112,6 +112,10 @@ type Backend struct {
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
 
+	confirming  sync.Mutex
+	confirmed   profile.Confirmed // of the newest removal
+	confirmedAt time.Time         // when it was last asked for
+
 	seen          *checkpointfile.File // of the audit log
 	onAlarm       func(error)          // nil: nobody is told beside the home
 	comparing     sync.WaitGroup
@@ -126,6 +130,7 @@ var (
 	_ backend.Approver       = (*Backend)(nil)
 	_ backend.Asker          = (*Backend)(nil)
 	_ backend.Watcher        = (*Backend)(nil)
+	_ backend.Noticer        = (*Backend)(nil)
 )
 
 // New makes a backend of an opened home. It does not touch the network.

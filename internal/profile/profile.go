@@ -8,6 +8,7 @@
 //	roster           genesis and statements, append-only (internal/rosterfile)
 //	founding, request  what was sent before the device was enrolled; gone after
 //	checkpoints      of the audit log, the newest seen, and evidence (internal/checkpointfile)
+//	confirmed.json   which machines have confirmed the newest removal
 //	synced           its time is when apid last showed the same roster
 //	chain.json       number and hash of the last proof, and one whose fate is open
 //
@@ -303,14 +304,17 @@ func readProfile(dir string) (Profile, error) {
 	return p, err
 }
 
-// readJSON reads a small file of ours strictly.
+// maxFile bounds a file of ours, in bytes: the key ids of a hundred thousand machines.
+const maxFile = 8 << 20
+
+// readJSON reads a file of ours strictly.
 func readJSON(path string, v any) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}

@@ -303,6 +303,7 @@ func (r *Roster) planRevoke(s statement, signers []key.Kid, b Revoke) (func(), e
 	}
 	return func() {
 		r.revoked[b.Kid] = b.Reason
+		r.removal = Removal{s.Seq, r.keyName(b.Kid)}
 		if isAgent {
 			delete(r.names, a.Name)
 		}
@@ -327,6 +328,7 @@ func (r *Roster) planAdminRemove(s statement, signers []key.Kid, b Revoke) (func
 	}
 	return func() {
 		r.revoked[b.Kid] = b.Reason
+		r.removal = Removal{s.Seq, r.keyName(b.Kid)}
 		// The removed admin's suspensions may have been its attack.
 		for k, o := range r.devices {
 			if o.suspended && k != b.Kid {
@@ -350,6 +352,7 @@ func (r *Roster) planSuspend(s statement, signers []key.Kid, b Revoke) (func(), 
 	}
 	return func() {
 		d.suspended = true
+		r.removal = Removal{s.Seq, r.keyName(b.Kid)}
 		r.devices[b.Kid] = d
 	}, nil
 }

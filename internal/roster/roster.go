@@ -74,6 +74,7 @@ type Roster struct {
 	servers       ServerKeys
 	logKeys       []key.Public // that the audit log has ever had
 	restarts      []Restart
+	removal       Removal
 	considering   *[]Tally // of a clone that judges proposals; nil: signatures are demanded
 	auditors      []key.Recipient
 	policy        *policy.Policy
@@ -391,6 +392,15 @@ func (r *Roster) ServerKeys(p Purpose) []key.Public { return slices.Clone(r.serv
 // LogKeys gives every key that has ever been the audit log's: to verify what it has
 // signed at any time.
 func (r *Roster) LogKeys() []key.Public { return slices.Clone(r.logKeys) }
+
+// A Removal is a statement that has taken a key's rights away.
+type Removal struct {
+	Seq  uint64 // of the statement; 0: nobody was ever removed
+	What string // whose key it was
+}
+
+// Removal gives the newest one. Who has its statement has those before it.
+func (r *Roster) Removal() Removal { return r.removal }
 
 // Restarts gives the states from which admins have let the audit log go on, in order.
 func (r *Roster) Restarts() []Restart { return slices.Clone(r.restarts) }

@@ -48,6 +48,9 @@ func (a *app) agentsCommand() *cobra.Command {
 				Rule   string            `json:"rule,omitempty"`
 				Line   int               `json:"line,omitempty"`
 				Reason string            `json:"reason"`
+				// Confirmed is false while the machine has not signed that it knows of
+				// the newest removal of a key; left out where none was ever removed.
+				Confirmed *bool `json:"confirmed,omitempty"`
 			}
 			rows := []row{}
 			var reqs []backend.OpenRequest
@@ -71,8 +74,22 @@ func (a *app) agentsCommand() *cobra.Command {
 			for i, v := range verdicts {
 				rows[i].Effect, rows[i].Rule, rows[i].Line, rows[i].Reason = v.Effect.String(), v.Rule, v.Line, v.Reason
 			}
+			missing, gone, err := b.Unconfirmed(cmd.Context())
+			if err == nil && gone.Seq > 0 {
+				unknown := map[string]bool{}
+				for _, name := range missing {
+					unknown[name] = true
+				}
+				for i := range rows {
+					yes := !unknown[rows[i].Name]
+					rows[i].Confirmed = &yes
+				}
+			}
 			if asJSON {
 				return writeJSON(a.stdout, rows)
+			}
+			if len(missing) > 0 && err == nil {
+				fmt.Fprintf(a.stderr, "tucdesk: %d machine(s) have not confirmed that %s was removed; `tucdesk doctor` names them\n", len(missing), sanitize.Clean(gone.What))
 			}
 			if len(rows) == 0 {
 				fmt.Fprintln(a.stderr, "no machine matches")

@@ -120,8 +120,12 @@ func (m *model) drawBar(c *canvas.Canvas) {
 	}
 	// At the right: who one is, or that what is shown may be old.
 	right := canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(m.opts.Who)}
-	if m.agents.Err != nil || m.queue.Err != nil {
+	quiet := m.agents.Err == nil && m.queue.Err == nil
+	if !quiet {
 		right = canvas.Lit(c.Styles.Warn, "! no answer")
+	}
+	if len(m.notices) > 0 && (m.notices[0].Grave || quiet) {
+		right = canvas.Span{Style: c.Styles.Warn, Text: sanitize.Clean("! " + m.notices[0].Short)}
 	}
 	if w := canvas.Width(right.Text); w > 0 && x+w+2 < m.cols {
 		c.Spans(m.cols-w, 0, w, right)

@@ -28,6 +28,21 @@ func (m *model) listTargets() tea.Cmd {
 	}
 }
 
+// listNotices asks what stands out, where the backend knows.
+func (m *model) listNotices() tea.Cmd {
+	n, ok := backend.As[backend.Noticer](m.backend)
+	if !ok || m.noticing {
+		return nil
+	}
+	m.noticing = true
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
+		defer cancel()
+		list, _ := n.Notices(ctx) // that a server is away the lists say
+		return noticesMsg(list)
+	}
+}
+
 func (m *model) listApprovals() tea.Cmd {
 	ap, ok := backend.As[backend.Approver](m.backend)
 	if !ok || m.queueing {
@@ -92,7 +107,7 @@ func (m *model) poll() tea.Cmd {
 		approvals = m.listApprovals()
 	}
 	if !m.listing && due(&m.newTargets, &m.nextTargets, targetsEvery) {
-		targets = m.listTargets()
+		targets = tea.Batch(m.listTargets(), m.listNotices())
 	}
 	return tea.Batch(approvals, targets)
 }

@@ -49,6 +49,7 @@ type (
 		ix  *agents.Index
 		err error
 	}
+	noticesMsg  []backend.Notice
 	verdictsMsg struct {
 		reqs     []backend.OpenRequest
 		verdicts []backend.Verdict
@@ -112,6 +113,8 @@ type model struct {
 	lastBell   time.Time
 
 	listing, queueing         bool // a listing is on its way
+	noticing                  bool
+	notices                   []backend.Notice
 	nextTargets, nextApproval time.Time
 	// What the backend said to have changed since it was last asked for.
 	newTargets, newApprovals atomic.Bool
@@ -232,6 +235,8 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		} else if len(m.agents.Ix.Targets) > 0 {
 			m.say(m.st.Warn, "the list of targets is old: ", phrase.Error(msg.err))
 		}
+	case noticesMsg:
+		m.noticing, m.notices = false, msg
 	case verdictsMsg:
 		m.agents.Asking = false
 		m.agents.AskErr = msg.err

@@ -381,6 +381,32 @@ func (f failing) EvaluateBatch(context.Context, []backend.OpenRequest) ([]backen
 	return nil, errors.New("control: the policy is out of reach")
 }
 
+// What everybody should know stays in the header, and goes when it is over.
+func TestNoticesStayInTheHeader(t *testing.T) {
+	b := &noticing{Backend: alice(), notices: []backend.Notice{{Short: "3 not confirmed: removal"}, {Short: "less grave"}}}
+	inBubble(t, func() backend.Backend { return b }, 80, 24, func(h *harness) {
+		h.see("! 3 not confirmed: removal")
+		h.miss("less grave")
+		h.keys("2")
+		h.see("! 3 not confirmed: removal")
+		b.notices = nil
+		h.sleep(2 * targetsEvery)
+		h.miss("not confirmed")
+		b.notices = []backend.Notice{{Grave: true, Short: "two \x1b[31mstories"}}
+		h.sleep(2 * targetsEvery)
+		h.see("! two ")
+		h.miss("\x1b[31m")
+	})
+}
+
+type noticing struct {
+	backend.Backend
+	notices []backend.Notice
+}
+
+func (n *noticing) Unwrap() backend.Backend                           { return n.Backend }
+func (n *noticing) Notices(context.Context) ([]backend.Notice, error) { return n.notices, nil }
+
 func TestAssuranceNeverClaims(t *testing.T) {
 	text := func(a backend.Assurance) string {
 		var b strings.Builder

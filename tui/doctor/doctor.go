@@ -21,12 +21,10 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/daemon"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/profile"
-	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -314,7 +312,7 @@ func (p *patient) machines(ctx context.Context) []Finding {
 	var off time.Duration // the largest difference, with its sign
 	var whose string
 	for i, a := range agents {
-		h, at, ok := word(a, receipts[i])
+		h, at, ok := token.LastWord(receipts[i], a.Public)
 		if !ok {
 			continue
 		}
@@ -326,9 +324,10 @@ func (p *patient) machines(ctx context.Context) []Finding {
 			off, whose = d, a.Name
 		}
 	}
-	out := []Finding{{Name: "machines", State: OK, Text: fmt.Sprintf("all %d have signed that they have roster statement %d", len(agents), r.Head().Seq)}}
+	out := p.removal(ctx)
+	out = append(out, Finding{Name: "machines", State: OK, Text: fmt.Sprintf("all %d have signed that they have roster statement %d", len(agents), r.Head().Seq)})
 	if have < len(agents) {
-		out[0] = Finding{"machines", Warn, fmt.Sprintf("%d of %d have signed that they have roster statement %d", have, len(agents), r.Head().Seq), "tucdesk agents shows which are offline; the others follow within a minute"}
+		out[len(out)-1] = Finding{"machines", Warn, fmt.Sprintf("%d of %d have signed that they have roster statement %d", have, len(agents), r.Head().Seq), "tucdesk agents shows which are offline; the others follow within a minute"}
 	}
 	if off > clockOff {
 		out = append(out, skew("machines' clocks", "that of "+whose, -off, "set that machine's clock, or this one's if it is the one that is off"))
@@ -336,20 +335,22 @@ func (p *patient) machines(ctx context.Context) []Finding {
 	return out
 }
 
-// word verifies an agent's latest registration or heartbeat.
-func word(a roster.Agent, b []byte) (h roster.Head, at time.Time, ok bool) {
-	u, err := token.Parse(b)
-	if err != nil {
-		return h, at, false
+// removal says which machines have not confirmed that somebody was removed.
+func (p *patient) removal(ctx context.Context) []Finding {
+	missing, gone, err := p.b.Unconfirmed(ctx)
+	switch {
+	case err != nil || gone.Seq == 0: // what is wrong is the next line's to say
+		return nil
+	case len(missing) == 0:
+		return []Finding{{Name: "removals", State: OK, Text: fmt.Sprintf("all machines know that %s was removed (statement %d)", gone.What, gone.Seq)}}
 	}
-	keys := envelope.One(a.Public)
-	if beat, err := token.VerifySigned[token.Heartbeat](u, keys); err == nil {
-		return roster.Head(beat.Body().RosterHead), time.Unix(beat.Body().Time, 0), true
+	const most = 5
+	names := strings.Join(missing[:min(len(missing), most)], ", ")
+	if n := len(missing) - most; n > 0 {
+		names += fmt.Sprintf(" and %d more", n)
 	}
-	if reg, err := token.VerifySigned[token.Registration](u, keys); err == nil {
-		return roster.Head(reg.Body().RosterHead), time.Unix(reg.Body().Time, 0), true
-	}
-	return h, at, false
+	return []Finding{{"removals", Warn, fmt.Sprintf("%d machine(s) have not confirmed that %s was removed (statement %d): %s", len(missing), gone.What, gone.Seq, names),
+		"they learn it when they are back; until then keep that key away from them"}}
 }
 
 func days(d time.Duration) string {

@@ -11,8 +11,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/profile"
-	"github.com/tucdesk/tucdesk/internal/roster"
-	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -96,33 +94,5 @@ func TestAge(t *testing.T) {
 	}
 	if got := Age(time.Time{}, false, now); got != "a time that is not known" {
 		t.Error(got)
-	}
-}
-
-// TestWord: only the agent's own signature counts.
-func TestWord(t *testing.T) {
-	var ids [2]key.Identity
-	for i := range ids {
-		var err error
-		if ids[i], err = key.GenerateIdentity(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a := roster.Agent{Kid: ids[0].Kid(), Public: ids[0].Public()}
-	head := token.Head{Seq: 7, Hash: envelope.Sum([]byte("x"))}
-	beat := func(by key.Identity) []byte {
-		b, err := token.SignHeartbeat(by, token.Heartbeat{Agent: by.Kid(), Registration: head.Hash, Seq: 1, Time: now.Unix(), RosterHead: head})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	if h, at, ok := word(a, beat(ids[0])); !ok || h.Seq != 7 || !at.Equal(now) {
-		t.Errorf("the agent's own: %v %v %v", h, at, ok)
-	}
-	for name, b := range map[string][]byte{"another's": beat(ids[1]), "noise": []byte("noise"), "none": nil} {
-		if _, _, ok := word(a, b); ok {
-			t.Errorf("%s counts", name)
-		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/contact"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -392,17 +391,14 @@ func (c *Confirmations) Count(ctx context.Context) (confirmed int, missing []str
 // head that leads on from ours.
 func (c *Confirmations) confirms(ctx context.Context, kid key.Kid, b []byte) bool {
 	agent, ok := c.of.EverAgent(kid)
-	u, err := token.Parse(b)
-	if err != nil || !ok {
+	if !ok {
 		return false
 	}
-	var head roster.Head
-	keys := envelope.One(agent.Public)
-	if h, err := token.VerifySigned[token.Heartbeat](u, keys); err == nil {
-		head = roster.Head(h.Body().RosterHead)
-	} else if r, err := token.VerifySigned[token.Registration](u, keys); err == nil {
-		head = roster.Head(r.Body().RosterHead)
+	word, _, ok := token.LastWord(b, agent.Public)
+	if !ok {
+		return false
 	}
+	head := roster.Head(word)
 	if head.Seq > c.newest.Head().Seq {
 		if r, err := c.admin.newest(ctx); err == nil {
 			c.newest = r
