@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/policy"
@@ -30,18 +31,16 @@ func (r *Roster) CheckPolicy(document []byte) error {
 	if len(document) > MaxPolicy {
 		return fmt.Errorf("%w: a policy of %d bytes, at most %d", ErrRefused, len(document), MaxPolicy)
 	}
-	p, err := policy.Parse(document)
+	s, err := r.WithPolicy(document)
 	if err != nil {
 		return err
 	}
 	var failed []string
-	for _, t := range p.RunTests(r) {
+	for _, t := range s.Policy.RunTests(r) {
 		if !t.Passed {
 			failed = append(failed, fmt.Sprintf("line %d: test failed: %s", t.Line, t.Problem))
 		}
 	}
-	s := *r.snapshot
-	s.Policy, s.Hash = p, envelope.Sum(document)
 	for _, problem := range s.Check() {
 		failed = append(failed, problem.String())
 	}
@@ -53,3 +52,46 @@ func (r *Roster) CheckPolicy(document []byte) error {
 
 // PolicyDocument gives the document in force; nil before the first.
 func (r *Roster) PolicyDocument() []byte { return r.document }
+
+// A PolicyVersion is a policy that admins have signed.
+type PolicyVersion struct {
+	PolicySet
+	Seq    uint64 // number of the statement
+	At     time.Time
+	Signed []string // e-mails of who signed, as the roster has them now
+}
+
+// Policies gives every policy that was ever in force, the first one first.
+func (r *Roster) Policies() []PolicyVersion {
+	var versions []PolicyVersion
+	for _, raw := range r.statements {
+		u, err := envelope.Parse(raw)
+		if err != nil {
+			continue // not possible: Apply has read it
+		}
+		var s statement
+		v := PolicyVersion{}
+		if envelope.Unmarshal(u.InsecurePayload(), &s) != nil || s.Kind != KindPolicySet || envelope.Unmarshal(s.Body, &v.PolicySet) != nil {
+			continue
+		}
+		v.Seq, v.At = s.Seq, time.Unix(s.Time, 0)
+		for _, k := range u.Signers() {
+			if d, ok := r.EverDevice(k); ok {
+				v.Signed = append(v.Signed, d.Email)
+			}
+		}
+		versions = append(versions, v)
+	}
+	return versions
+}
+
+// WithPolicy gives what Evaluate judges with if the document were in force.
+func (r *Roster) WithPolicy(document []byte) (*policy.Snapshot, error) {
+	p, err := policy.Parse(document)
+	if err != nil {
+		return nil, err
+	}
+	s := *r.snapshot
+	s.Policy, s.Hash = p, envelope.Sum(document)
+	return &s, nil
+}

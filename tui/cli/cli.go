@@ -29,6 +29,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
+	"github.com/tucdesk/tucdesk/tui/cli/policies"
 )
 
 // Exit codes of TucDesk's own outcomes. Everything else is a remote command's.
@@ -88,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
-		a.policyCommand(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
+		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
 	root.AddCommand(a.membership().Commands()...)
@@ -98,6 +99,14 @@ func (a *app) root() *cobra.Command {
 // membership gives what makes the commands that found, join and change teams.
 func (a *app) membership() *membership.CLI {
 	return &membership.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Dir: profile.DefaultDir}
+}
+
+// policies gives what makes the commands about the policy.
+func (a *app) policies() *policies.CLI {
+	return &policies.CLI{
+		Out: a.stdout, Err: a.stderr, Open: a.control, Read: readFile, Sign: a.membership().Sign, Target: a.completeTarget,
+		Exit: func(code int) error { return &exitError{code} },
+	}
 }
 
 // control opens the control plane's backend of this home.

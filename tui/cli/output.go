@@ -1,46 +1,24 @@
 package cli
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
+func writeJSON(w io.Writer, v any) error     { return output.JSON(w, v) }
+func writeJSONLine(w io.Writer, v any) error { return output.JSONLine(w, v) }
 
-func writeJSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+// A table is an output.Table.
+type table struct{ *output.Table }
 
-// A table prints rows of cleaned text in columns. It has no colour and no boxes,
-// so it reads the same in a pipe.
-type table struct{ w *tabwriter.Writer }
-
-func newTable(w io.Writer, head ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)}
-	fmt.Fprintln(t.w, strings.Join(head, "\t"))
-	return t
-}
-
-func (t *table) row(cells ...sanitize.Text) {
-	for i, c := range cells {
-		if i > 0 {
-			fmt.Fprint(t.w, "\t")
-		}
-		fmt.Fprint(t.w, c)
-	}
-	fmt.Fprintln(t.w)
-}
-
-func (t *table) flush() error { return t.w.Flush() }
+func newTable(w io.Writer, head ...string) table { return table{output.NewTable(w, head...)} }
+func (t table) row(cells ...sanitize.Text)       { t.Row(cells...) }
+func (t table) flush() error                     { return t.Flush() }
 
 // tagList gives tags as k=v in order of key.
 func tagList(tags map[string]string) string {

@@ -109,7 +109,7 @@ func Ways(req *policy.Request, snap *policy.Snapshot, targets []policy.Target) [
 		return nil
 	}
 	s := &search{snap: snap, least: now.Effect, tried: maxEvaluations}
-	for part, values := range candidates(req, snap.Policy, targets) {
+	for part, values := range candidates(req, now, snap.Policy, targets) {
 		for _, v := range values[:min(len(values), maxValues)] {
 			s.steps = append(s.steps, step{Change{Part(part), v.to}, v.apply})
 		}
@@ -193,7 +193,7 @@ type value struct {
 
 // candidates collects, for each part, the values that the policy or the roster
 // speaks of. Every other value acts like one of them or like the present one.
-func candidates(req *policy.Request, p *policy.Policy, targets []policy.Target) [len(partNames)][]value {
+func candidates(req *policy.Request, now policy.Verdict, p *policy.Policy, targets []policy.Target) [len(partNames)][]value {
 	var out [len(partNames)][]value
 	add := func(part Part, to string, apply func(*policy.Request)) {
 		if !slices.ContainsFunc(out[part], func(v value) bool { return v.to == to }) {
@@ -221,7 +221,8 @@ func candidates(req *policy.Request, p *policy.Policy, targets []policy.Target) 
 		}
 	}
 	for _, kind := range policy.Kinds() {
-		if kind != req.Kind && req.Program == nil {
+		// Where the command decided, another kind would only not ask about it.
+		if kind != req.Kind && req.Program == nil && now.Tier == "" {
 			add(Kind, string(kind), func(r *policy.Request) { r.Kind, r.Argv = kind, nil })
 		}
 	}

@@ -1,0 +1,49 @@
+// Package output prints what commands answer: tables for people, JSON for scripts.
+//
+// Invariants: a table takes cleaned text only, has no colour and no boxes, and so
+// reads the same in a pipe. JSON is one document, indented, or one value a line.
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+)
+
+// JSON writes one indented document.
+func JSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// JSONLine writes one value on one line.
+func JSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+// A Table prints rows of cleaned text in columns.
+type Table struct{ w *tabwriter.Writer }
+
+// NewTable begins a table with its head.
+func NewTable(w io.Writer, head ...string) *Table {
+	t := &Table{tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)}
+	fmt.Fprintln(t.w, strings.Join(head, "\t"))
+	return t
+}
+
+// Row adds a row.
+func (t *Table) Row(cells ...sanitize.Text) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		fmt.Fprint(t.w, c)
+	}
+	fmt.Fprintln(t.w)
+}
+
+// Flush prints the table.
+func (t *Table) Flush() error { return t.w.Flush() }
