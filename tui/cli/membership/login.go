@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/tucdesk/tucdesk/internal/contact"
 	"github.com/tucdesk/tucdesk/internal/profile"
@@ -111,28 +112,64 @@ func (c *CLI) welcome(h *profile.Home) {
 
 func (c *CLI) profile() *cobra.Command {
 	cmd := &cobra.Command{Use: "profile", Short: "Carry the addresses and the fingerprint of a team to another device", Args: cobra.NoArgs}
-	cmd.AddCommand(
-		&cobra.Command{
-			Use: "export", Short: "Print this team's profile: no secret, and worth comparing", Args: cobra.NoArgs,
-			RunE: func(*cobra.Command, []string) error {
-				b, err := c.Open()
-				if err != nil {
-					return err
-				}
-				defer b.Close()
-				card := b.Home().Profile.Card(b.Home().Roster())
-				text, err := card.Text()
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(c.Err, "team %s at %s; its words are: %s\n", sanitize.Clean(card.TeamID), sanitize.Clean(card.API), card.Words())
+	cmd.AddCommand(c.profileExport(), c.profileImport())
+	return cmd
+}
+
+func (c *CLI) profileExport() *cobra.Command {
+	var draw bool
+	var png string
+	cmd := &cobra.Command{
+		Use: "export", Short: "Print this team's profile, as text or as a QR code: no secret, and worth comparing",
+		Long: "Only a device that is in the team has a profile to export: the team's fingerprint and roster head, where its servers\n" +
+			"are, and their TLS keys. With --qr it is drawn on the terminal, for a device with a camera; whatever reads it gets the\n" +
+			"same text. Compare the words that are printed with those that the other device shows.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			b, err := c.Open()
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			home := b.Home()
+			if _, err := home.Roster().Device(home.Identity.Kid(), time.Now()); err != nil {
+				return fmt.Errorf("only a device that is in the team exports its profile: %w", err)
+			}
+			card := home.Profile.Card(home.Roster())
+			text, err := card.Text()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Err, "team %s at %s; its words are: %s\n", sanitize.Clean(card.TeamID), sanitize.Clean(card.API), card.Words())
+			if !draw && png == "" {
 				_, err = fmt.Fprintln(c.Out, text)
 				return err
-			},
+			}
+			qr, err := encode(text)
+			if err != nil {
+				return err
+			}
+			if png != "" {
+				if err := qr.writePNG(png); err != nil {
+					return err
+				}
+			}
+			if draw {
+				fmt.Fprintf(c.Err, "%d columns wide; make the terminal wider if it breaks\n", qr.width())
+				_, err = fmt.Fprint(c.Out, qr.draw(c.colours()))
+			}
+			return err
 		},
-		c.profileImport(),
-	)
+	}
+	cmd.Flags().BoolVar(&draw, "qr", false, "draw a QR code on the terminal")
+	cmd.Flags().StringVar(&png, "png", "", "write a QR code into this file, which must not be there yet")
 	return cmd
+}
+
+// colours reports whether the output is a terminal that may be coloured.
+func (c *CLI) colours() bool {
+	f, ok := c.Out.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
 }
 
 func (c *CLI) profileImport() *cobra.Command {
