@@ -42,6 +42,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if b.isClosed() {
 		return nil, backend.ErrClosed
 	}
+	go b.api.Greet(ctx, b.home.Profile.Rendezvous) // while apid is asked
 	r, err := b.Sync(ctx)
 	if err != nil && !errors.Is(err, backend.ErrUnavailable) {
 		return nil, err
@@ -216,9 +217,14 @@ func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals 
 		return nil, fmt.Errorf("%w: the relay at %s: %w; tucdesk doctor tells which ways to it are open", backend.ErrUnavailable, answer.Relay.Addr, err)
 	}
 	way := path.NewSwitch(relayed, path.Options{Loopback: p.roster.Demo()})
-	est, peer, err := b.shake(ctx, p, sealed, hash, way.LocalRelayed().String())
+	permitted := make(chan error, 1)
+	est, peer, err := b.shake(ctx, p, sealed, hash, way.LocalRelayed().String(), func(peer net.Addr) {
+		go func() { permitted <- way.Permit(ctx, peer) }()
+	})
 	if err == nil {
-		err = way.Permit(ctx, peer)
+		if err = <-permitted; err != nil {
+			est.Close()
+		}
 	}
 	if err != nil {
 		way.Close()
@@ -289,8 +295,9 @@ func (b *Backend) steer(mux *channel.Mux, way *path.Switch) {
 }
 
 // shake does the handshake through the rendezvous, and gives the session and
-// where on the relay the agent is.
-func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelope.Hash, candidate string) (*session.Established, net.Addr, error) {
+// where on the relay the agent is. known is called with that as soon as the agent has
+// proved itself, before the last message is on its way.
+func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelope.Hash, candidate string, known func(net.Addr)) (*session.Established, net.Addr, error) {
 	head := p.roster.Head()
 	initiator, hs1, err := session.Initiate(session.InitiatorConfig{
 		ID: session.ID(p.session), Self: b.home.Identity, Peer: p.agent.Public,
@@ -320,14 +327,15 @@ func (b *Backend) shake(ctx context.Context, p *plan, sealed []byte, hash envelo
 		return nil, nil, err
 	}
 	b.meet(p.agent.Name, est.Peer)
-	if err := b.api.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
-		est.Close()
-		return nil, nil, translate(err)
-	}
 	peer, err := net.ResolveUDPAddr("udp", reply.Candidate)
 	if err != nil {
 		est.Close()
 		return nil, nil, fmt.Errorf("%w: the agent's candidate is no address", backend.ErrUnavailable)
+	}
+	known(peer)
+	if err := b.api.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
+		est.Close()
+		return nil, nil, translate(err)
 	}
 	return est, peer, nil
 }

@@ -8,48 +8,63 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/store"
-	"github.com/tucdesk/tucdesk/internal/store/sqlite"
+	"github.com/tucdesk/tucdesk/internal/store/engine"
+	"github.com/tucdesk/tucdesk/internal/store/pgtest"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-func openSQLite(b *testing.B) store.Store {
-	s, err := sqlite.Open(context.Background(), filepath.Join(b.TempDir(), "b.db"))
-	if err != nil {
-		b.Fatal(err)
+// onBoth runs a benchmark on either store, so that one run compares them.
+func onBoth(b *testing.B, run func(b *testing.B, w *world)) {
+	open := func(b *testing.B, address string) *world {
+		s, err := engine.Open(context.Background(), address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { s.Close() })
+		w := newWorld(b, s)
+		w.session = token.ID{1}
+		return w
 	}
-	b.Cleanup(func() { s.Close() })
-	return s
+	b.Run("SQLite", func(b *testing.B) { run(b, open(b, filepath.Join(b.TempDir(), "b.db"))) })
+	b.Run("PostgreSQL", func(b *testing.B) {
+		c := pgtest.Shared(b)
+		name := c.Database(b)
+		if _, err := engine.Migrate(b.Context(), c.URL(pgtest.Owner, name), engine.Latest); err != nil {
+			b.Fatal(err)
+		}
+		run(b, open(b, c.URL(pgtest.Apid, name)))
+	})
 }
 
 // BenchmarkAppend is one entry and one signed checkpoint in one durable
 // transaction: what a request costs beside its own effect.
 func BenchmarkAppend(b *testing.B) {
-	w := newWorld(b, openSQLite(b))
-	w.session = token.ID{1}
-	e := audit.Entry{Type: audit.SignIn, Action: "sign-in", Actor: party(w.alice, "alice@example.com")}
-	for b.Loop() {
-		w.says(e)
-	}
+	onBoth(b, func(b *testing.B, w *world) {
+		e := audit.Entry{Type: audit.SignIn, Action: "sign-in", Actor: party(w.alice, "alice@example.com")}
+		for b.Loop() {
+			w.says(e)
+		}
+	})
 }
 
 // BenchmarkAppendAgent is 16 uploaded entries in one transaction, verified.
 func BenchmarkAppendAgent(b *testing.B) {
-	w := newWorld(b, openSQLite(b))
-	w.session = token.ID{1}
-	e := w.own(audit.Exec, party(w.alice, "alice@example.com"))
-	for b.Loop() {
-		w.tx(func(tx store.Tx) error {
-			for range 16 {
-				entry, err := w.agent.Next(e)
-				w.must(err)
-				if _, err := w.log.Accept(tx.Audit, w.roster, entry); err != nil {
-					return err
+	onBoth(b, func(b *testing.B, w *world) {
+		e := w.own(audit.Exec, party(w.alice, "alice@example.com"))
+		for b.Loop() {
+			w.tx(func(tx store.Tx) error {
+				for range 16 {
+					entry, err := w.agent.Next(e)
+					w.must(err)
+					if _, err := w.log.Accept(tx.Audit, w.roster, entry); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
-		})
-	}
-	b.ReportMetric(float64(16*b.N)/b.Elapsed().Seconds(), "entries/s")
+				return nil
+			})
+		}
+		b.ReportMetric(float64(16*b.N)/b.Elapsed().Seconds(), "entries/s")
+	})
 }
 
 // BenchmarkVerify verifies an export of 2,000 entries, every fourth with an

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,6 +95,50 @@ func shellReady(w *workshop) (figures, error) {
 			return figures{}, err
 		}
 		ours, theirs = append(ours, o), append(theirs, p)
+	}
+	return figures{ours: percentile(ours, 50), peer: percentile(theirs, 50)}, nil
+}
+
+// shellReadyWarm opens further shells from a console that runs, as people do all day:
+// its connections are there. OpenSSH's are as before.
+func shellReadyWarm(w *workshop) (figures, error) {
+	s, err := w.lab()
+	if err != nil {
+		return figures{}, err
+	}
+	s.Weather(roundTrip, memnet.Options{})
+	defer s.Weather(0, memnet.Options{})
+	t, err := typist.Start(s.Tucdesk(w.ctx), cols, lines)
+	if err != nil {
+		return figures{}, err
+	}
+	defer t.Close()
+	var ours, theirs []time.Duration
+	for i := range 6 {
+		if _, err := t.See(netlab.Target, patience); err != nil {
+			return figures{}, err
+		}
+		time.Sleep(500 * time.Millisecond) // for the list's verdicts
+		t.Forget()
+		begin := time.Now()
+		if err := t.Type("\r"); err != nil {
+			return figures{}, err
+		}
+		at, err := t.See("~"+strings.TrimSpace(prompt()), patience)
+		if err != nil {
+			return figures{}, err
+		}
+		p, err := ready(s.ssh.command(w.ctx))
+		if err != nil {
+			return figures{}, err
+		}
+		if i > 0 { // the first made the connections
+			ours, theirs = append(ours, at.Sub(begin)), append(theirs, p)
+		}
+		t.Forget()
+		if err := t.Type(prefix + "1"); err != nil {
+			return figures{}, err
+		}
 	}
 	return figures{ours: percentile(ours, 50), peer: percentile(theirs, 50)}, nil
 }
@@ -267,12 +312,16 @@ func counted(cmd *exec.Cmd) (float64, error) {
 
 const million = 1e6
 
-func bulkLossy(path string) func(*workshop) (figures, error) {
+// bulkLossy is a bulk by a path; blocked: where UDP is, so that it goes to the relay
+// over TCP.
+func bulkLossy(path string, blocked bool) func(*workshop) (figures, error) {
 	return func(w *workshop) (figures, error) {
 		s, err := w.lab()
 		if err != nil {
 			return figures{}, err
 		}
+		s.Operator.BlockUDP(blocked)
+		defer s.Operator.BlockUDP(false)
 		s.Weather(roundTrip, memnet.Options{Loss: .02, Rate: 25 * million, Buffer: 1250 * 1000})
 		defer s.Weather(0, memnet.Options{})
 		theirs, err := w.sshLossy()

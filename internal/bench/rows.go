@@ -13,11 +13,13 @@ func gate(*workshop) (figures, error) {
 func rows() []row {
 	return []row{
 		{"shell-ready", "from the command to the shell's prompt, round trip 50 ms", "ms", "OpenSSH", atMost(.35), shellReady},
+		{"shell-ready-console", "the same for another shell from a console that runs", "ms", "OpenSSH", atMost(.35), shellReadyWarm},
 		{"echo-lossy-ssh", "a key's echo, p99, 10 % loss, round trip 50 ms", "ms", "OpenSSH", atMost(.4), echoLossy(ofSSH)},
 		{"echo-lossy-mosh", "the same beside mosh without prediction", "ms", "mosh --predict=never", atMost(.8), echoLossy(ofMosh)},
 		{"echo-perceived", "the same as it is seen, median, beside mosh with prediction", "ms", "mosh --predict=adaptive", atMost(1), echoPerceived},
-		{"bulk-lossy", "bytes from a machine, directly, 2 % loss, round trip 50 ms, link of 25 MB/s", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("direct")},
-		{"bulk-lossy-relay", "the same through the relay", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay")},
+		{"bulk-lossy", "bytes from a machine, directly, 2 % loss, round trip 50 ms, link of 25 MB/s", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("direct", false)},
+		{"bulk-lossy-relay", "the same through the relay", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay", false)},
+		{"bulk-lossy-tcp", "the same through the relay over TCP, with UDP blocked", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay", true)},
 		{"echo-beside-bulk", "a key's echo on loopback, p99, beside another session's bulk", "ms", "OpenSSH", within(5), echoBesideBulk},
 		{"bulk-udp", "bytes from a machine, directly, on loopback", "MB/s", "OpenSSH", atLeast(.45), bulkClean("direct")},
 		{"bulk-relay", "the same through the relay", "MB/s", "OpenSSH", reported, bulkClean("relay")},

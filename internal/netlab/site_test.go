@@ -127,6 +127,17 @@ func TestSmallMTU(t *testing.T) {
 	}
 }
 
+// Where UDP is blocked the way leads to the relay over TCP, through loss too.
+func TestUDPBlocked(t *testing.T) {
+	s := clear(t)
+	s.Operator.BlockUDP(true)
+	t.Cleanup(func() { s.Operator.BlockUDP(false) })
+	s.Weather(20*time.Millisecond, memnet.Options{Loss: .02})
+	term := shell(t, s, "auto")
+	keys(t, term, 20)
+	copied(t, s, "relay", 1<<20)
+}
+
 // Bytes arrive whole through loss.
 func TestBulkThroughLoss(t *testing.T) {
 	s := clear(t)
