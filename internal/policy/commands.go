@@ -34,19 +34,27 @@ func (s *commandSet) catalogued() bool {
 // the policy says it.
 func (s *commandSet) inherit() commandSet { return *s }
 
-func (d *docReader) commands(n ast.Node, what string, set *commandSet) {
+func (d *docReader) commandFields(what string, set *commandSet) []document.Field {
 	var fields []document.Field
 	for t := command.Critical; ; t-- {
-		fields = append(fields, document.Key(t.String(), func(v ast.Node) { set.Patterns[t], set.lines[t] = d.patterns(v), document.LineOf(v) }))
+		fields = append(fields, document.Key(t.String(), func(v ast.Node) { set.Patterns[t], set.lines[t] = d.patterns(v), document.LineOf(v) }).
+			Of(document.ListOf(document.AnyText), "Patterns over the words of commands of this tier."))
 		if t == command.Low {
 			break
 		}
 	}
-	d.Mapping(n, what, append(fields,
-		document.Key("default", func(v ast.Node) { set.Default, set.defaultLine = d.tier(v, what+".default"), document.LineOf(v) }),
-		document.Key("tiers", func(v ast.Node) { d.tiers(v, set) }),
-		document.Key("catalogue", func(v ast.Node) { d.catalogue(v, what+".catalogue", set) }),
-	)...)
+	return append(fields,
+		document.Key("default", func(v ast.Node) { set.Default, set.defaultLine = d.tier(v, what+".default"), document.LineOf(v) }).
+			Of(document.Words(command.TierNames()...), "The tier of what no pattern covers.").Else(command.Low.String()),
+		document.Key("tiers", func(v ast.Node) { d.tiers(v, set) }).
+			Of(document.Object(d.tierFields(set)...), "What follows from a tier; not laxer upwards."),
+		document.Key("catalogue", func(v ast.Node) { d.catalogue(v, what+".catalogue", set) }).
+			Of(document.Whole(0, catalogue.Newest), "The shipped catalogue of commands to ask besides.").Else(0),
+	)
+}
+
+func (d *docReader) commands(n ast.Node, what string, set *commandSet) {
+	d.Mapping(n, what, d.commandFields(what, set)...)
 }
 
 // catalogue reads the number of a shipped catalogue; 0 is none.
@@ -67,15 +75,19 @@ func (d *docReader) tier(n ast.Node, what string) command.Tier {
 	return command.Tier(max(slices.Index(command.TierNames(), name), 0))
 }
 
-func (d *docReader) tiers(n ast.Node, set *commandSet) {
+func (d *docReader) tierFields(set *commandSet) []document.Field {
 	var fields []document.Field
-	for t := range set.effects {
+	for t, effect := range newCommandSet().effects {
 		fields = append(fields, document.Key(command.Tier(t).String(), func(v ast.Node) {
 			word := d.OneOf(v, "the effect of a tier", effectNames[:]...)
 			set.effects[t] = Effect(max(slices.Index(effectNames[:], word), 0))
-		}))
+		}).Of(document.Words(effectNames[:]...), "").Else(effect.String()))
 	}
-	d.Mapping(n, "tiers", fields...)
+	return fields
+}
+
+func (d *docReader) tiers(n ast.Node, set *commandSet) {
+	d.Mapping(n, "tiers", d.tierFields(set)...)
 	for t := command.Low; t < command.Critical; t++ {
 		if set.effects[t] < set.effects[t+1] {
 			d.Fail(n, "tiers: %s is %s but %s is %s; a stricter tier must not get a laxer effect",

@@ -18,6 +18,7 @@ type ParseError = document.Error
 // Limits of values, beside those of the document.
 const (
 	maxQuorum   = 16
+	maxSuite    = 0xffff
 	maxDuration = 7 * 24 * time.Hour
 )
 
@@ -29,6 +30,7 @@ const (
 	defaultGrace      = 10 * time.Minute
 	defaultMinSuite   = 1
 	defaultExpires    = 15 * time.Minute
+	defaultGlass      = time.Hour
 	defaultApprovers  = "role:approver"
 )
 
@@ -63,27 +65,45 @@ type docReader struct {
 	timed bool            // some entry has a `when`
 }
 
+// modes of a policy.
+var modes = []string{"allowlist", "blocklist", "lockdown"}
+
+// fields are the keys of the document. The lists that speak of what other keys say
+// are kept for later.
+func (d *docReader) fields(allowlist, testlist *ast.Node) []document.Field {
+	return []document.Field{
+		document.Key("version", func(v ast.Node) { d.Number(v, "version", 1, 1) }).Of(document.Whole(1, 1), "Of this language.").Needed(),
+		document.Key("mode", func(v ast.Node) {
+			d.p.mode, d.p.modeLine = d.OneOf(v, "mode", modes...), document.LineOf(v)
+		}).Of(document.Words(modes...), "allowlist: what no rule allows is denied. blocklist: what no rule denies is allowed. lockdown: only break-glass.").Needed(),
+		document.Key("allowlist", func(v ast.Node) { *allowlist = v }).
+			Of(document.ListOf(document.Object(d.allowFields(&rule{})...)), "The first entry that covers a request decides."),
+		document.Key("blocklist", func(v ast.Node) {
+			d.List(v, "blocklist", func(e ast.Node) { d.p.block = append(d.p.block, d.blockRule(e)) })
+		}).Of(document.ListOf(document.Object(d.entryFields(&rule{})...).AtLeast(2)), "An entry that covers a request denies it, whatever the allowlist says."),
+		document.Key("commands", func(v ast.Node) { d.commands(v, "commands", &d.p.commands) }).
+			Of(document.Object(d.commandFields("commands", &commandSet{})...), "How much commands can do, and what follows."),
+		document.Key("approvers", func(v ast.Node) { d.p.approvers = d.holdEntry(v, "approvers") }).
+			Of(document.Object(d.holdFields("approvers", &hold{})...), "Who approves held commands under rules without a hold of their own."),
+		document.Key("gate", func(v ast.Node) { d.p.gate = d.OneOf(v, "gate", gateLevels...) }).
+			Of(document.Words(gateLevels...), "The least gate level an interactive shell needs.").Else(defaultGate),
+		document.Key("max_session", func(v ast.Node) { d.p.maxSession = d.duration(v, "max_session", time.Second) }).
+			Of(durationShape, "The longest a session lives: 1s to 168h.").Else(short(defaultMaxSession)),
+		document.Key("grace", func(v ast.Node) { d.p.grace = d.duration(v, "grace", 0) }).
+			Of(durationShape, "How long an agent keeps a terminal whose operator lost the connection; 0s: not at all.").Else(short(defaultGrace)),
+		document.Key("min_suite", func(v ast.Node) { d.p.minSuite = d.Number(v, "min_suite", 1, maxSuite) }).
+			Of(document.Whole(1, maxSuite), "The least cipher suite; 2 is the post-quantum hybrid.").Else(defaultMinSuite),
+		document.Key("break_glass", d.breakGlass).
+			Of(document.Object(d.glassFields(&BreakGlass{})...), "A quorum of devices that stands in for the server's grant when the server is gone."),
+		document.Key("tests", func(v ast.Node) { *testlist = v }).
+			Of(document.ListOf(document.Object(d.testFields(&test{})...)), "Run on every write; a failing test refuses the write."),
+	}
+}
+
 func (d *docReader) document(n ast.Node) {
 	d.names = make(map[string]bool)
 	var allowlist, testlist ast.Node
-	seen := d.Mapping(n, "the policy",
-		document.Key("version", func(v ast.Node) { d.Number(v, "version", 1, 1) }),
-		document.Key("mode", func(v ast.Node) {
-			d.p.mode, d.p.modeLine = d.OneOf(v, "mode", "allowlist", "blocklist", "lockdown"), document.LineOf(v)
-		}),
-		document.Key("allowlist", func(v ast.Node) { allowlist = v }),
-		document.Key("blocklist", func(v ast.Node) {
-			d.List(v, "blocklist", func(e ast.Node) { d.p.block = append(d.p.block, d.blockRule(e)) })
-		}),
-		document.Key("commands", func(v ast.Node) { d.commands(v, "commands", &d.p.commands) }),
-		document.Key("approvers", func(v ast.Node) { d.p.approvers = d.holdEntry(v, "approvers") }),
-		document.Key("gate", func(v ast.Node) { d.p.gate = d.OneOf(v, "gate", gateLevels...) }),
-		document.Key("max_session", func(v ast.Node) { d.p.maxSession = d.duration(v, "max_session") }),
-		document.Key("grace", func(v ast.Node) { d.p.grace = d.durationFrom(v, "grace", 0) }),
-		document.Key("min_suite", func(v ast.Node) { d.p.minSuite = d.Number(v, "min_suite", 1, 0xffff) }),
-		document.Key("break_glass", d.breakGlass),
-		document.Key("tests", func(v ast.Node) { testlist = v }),
-	)
+	seen := d.Mapping(n, "the policy", d.fields(&allowlist, &testlist)...)
 	// These two speak of what other keys say, wherever in the document.
 	if allowlist != nil {
 		d.List(allowlist, "allowlist", func(e ast.Node) { d.p.allow = append(d.p.allow, d.allowRule(e)) })
@@ -102,78 +122,92 @@ func (d *docReader) document(n ast.Node) {
 	}
 }
 
-// entry reads the keys that both lists have.
-func (d *docReader) entry(n ast.Node, what string, more ...document.Field) (rule, map[string]bool) {
-	r := rule{line: document.LineOf(n)}
-	fields := append([]document.Field{
+// entryFields are the keys that entries of both lists have.
+func (d *docReader) entryFields(r *rule) []document.Field {
+	return []document.Field{
 		document.Key("name", func(v ast.Node) {
 			r.name = d.Name(v, "the rule's name")
 			if d.names[r.name] {
 				d.Fail(v, "the name %q is taken by another rule; verdicts could not tell them apart", r.name)
 			}
 			d.names[r.name] = true
-		}),
-		document.Key("members", func(v ast.Node) { r.members = d.members(v, "members") }),
-		document.Key("targets", func(v ast.Node) { d.targets(v, &r) }),
+		}).Of(document.AnyName, "Stands in verdicts; unique over both lists.").Needed(),
+		document.Key("members", func(v ast.Node) { r.members = d.members(v, "members") }).Of(membersShape, "E-mail addresses with * as wildcard, or role:NAME."),
+		document.Key("targets", func(v ast.Node) { d.targets(v, r) }).Of(document.Object(d.targetFields(&rule{})...).AtLeast(1), "Machines, by tags and names; all that is given must hold."),
 		document.Key("sessions", func(v ast.Node) {
 			for _, s := range d.Texts(v, "sessions") {
 				bit := kindBit(Kind(s))
 				if bit == 0 {
-					d.Fail(v, "%q is not a kind of session: shell, exec, copy, forward, proxy, observe, join", s)
+					d.Fail(v, "%q is not a kind of session: %s", s, strings.Join(kindNames(), ", "))
 				}
 				r.kinds |= bit
 			}
-		}),
-		document.Key("as", func(v ast.Node) { r.as = d.globs(v, "as") }),
+		}).Of(document.ListOf(document.Words(kindNames()...)).AtLeast(1), "Kinds of session."),
+		document.Key("as", func(v ast.Node) { r.as = d.globs(v, "as") }).
+			Of(namesShape, "Users on the target; root must be spelled out in an allowlist entry. Without it: the login user, if that is not root (allowlist), any user (blocklist)."),
 		document.Key("when", func(v ast.Node) {
 			d.timed = true
 			d.List(v, "when", func(w ast.Node) { r.when = append(r.when, d.window(w)) })
 			if len(r.when) == 0 {
 				d.Fail(v, "when is empty; leave the key out for any time")
 			}
-		}),
-	}, more...)
-	seen := d.Mapping(n, what, fields...)
-	if !seen["name"] {
-		d.Fail(n, "%s needs a name, for verdicts to point at", what)
+		}).Of(document.ListOf(document.Object(d.windowFields(&window.Window{})...)).AtLeast(1), "Time windows, one of which must be open."),
 	}
-	return r, seen
 }
 
-func (d *docReader) allowRule(n ast.Node) rule {
-	record := defaultRecord
-	var held *hold
-	var own *commandSet
-	r, seen := d.entry(n, "an allowlist entry",
+// allowFields are the keys of an allowlist entry.
+func (d *docReader) allowFields(r *rule) []document.Field {
+	fields := d.entryFields(r)
+	for i := range fields {
+		switch fields[i].Name() {
+		case "members", "targets", "sessions":
+			fields[i] = fields[i].Needed()
+		}
+	}
+	return append(fields,
 		document.Key("hold", func(v ast.Node) {
 			h := d.holdEntry(v, "hold")
-			held = &h
-		}),
-		document.Key("record", func(v ast.Node) { record = d.OneOf(v, "record", "required", "on", "off") }),
+			r.hold = &h
+		}).Of(document.Object(d.holdFields("hold", &hold{})...), "What the entry allows must be approved first."),
+		document.Key("record", func(v ast.Node) { r.record = d.OneOf(v, "record", records...) }).
+			Of(document.Words(records...), "required: no recording, no session.").Else(defaultRecord),
 		document.Key("commands", func(v ast.Node) {
 			set := d.p.commands.inherit()
 			d.commands(v, "commands", &set)
-			own = &set
-		}),
+			r.commands = &set
+		}).Of(document.Object(d.commandFields("commands", &commandSet{})...), "What it does not say holds as the policy says it."),
 	)
+}
+
+var records = []string{"required", "on", "off"}
+
+func (d *docReader) allowRule(n ast.Node) rule {
+	r := rule{line: document.LineOf(n), record: defaultRecord}
+	seen := d.Mapping(n, "an allowlist entry", d.allowFields(&r)...)
+	if !seen["name"] {
+		d.Fail(n, "an allowlist entry needs a name, for verdicts to point at")
+	}
 	for _, key := range []string{"members", "targets", "sessions"} {
 		if !seen[key] {
 			d.Fail(n, "an allowlist entry needs `%s`: say whom or what it allows; \"*\" is everybody or every target", key)
 		}
 	}
-	r.hold, r.record, r.commands = held, record, own
-	if own != nil {
-		own.owner = r.name
+	if r.commands != nil {
+		r.commands.owner = r.name
 	}
 	r.allowed = fmt.Sprintf("allowed by %s (line %d)", r.name, r.line)
-	if held != nil {
-		r.held = fmt.Sprintf("held by %s (line %d): %s", r.name, r.line, held)
+	if r.hold != nil {
+		r.held = fmt.Sprintf("held by %s (line %d): %s", r.name, r.line, r.hold)
 	}
 	return r
 }
 
 func (d *docReader) blockRule(n ast.Node) rule {
-	r, seen := d.entry(n, "a blocklist entry")
+	r := rule{line: document.LineOf(n)}
+	seen := d.Mapping(n, "a blocklist entry", d.entryFields(&r)...)
+	if !seen["name"] {
+		d.Fail(n, "a blocklist entry needs a name, for verdicts to point at")
+	}
 	if len(seen) < 2 {
 		d.Fail(n, "a blocklist entry needs at least one of members, targets, sessions, as, when; to stop everything use mode: lockdown")
 	}
@@ -216,8 +250,8 @@ func (d *docReader) glob(n ast.Node, what string) glob.Glob {
 	return glob.New(s)
 }
 
-func (d *docReader) targets(n ast.Node, r *rule) {
-	seen := d.Mapping(n, "targets",
+func (d *docReader) targetFields(r *rule) []document.Field {
+	return []document.Field{
 		document.Key("tags", func(v ast.Node) {
 			d.Pairs(v, "tags", func(key string, keyNode, value ast.Node) {
 				d.Name(keyNode, "a tag's name")
@@ -229,37 +263,43 @@ func (d *docReader) targets(n ast.Node, r *rule) {
 				}
 				r.tags = append(r.tags, tag)
 			})
-		}),
-		document.Key("names", func(v ast.Node) { r.names = d.globs(v, "names") }),
-	)
-	if d.Err() == nil && len(r.tags) == 0 && len(r.names) == 0 || len(seen) == 0 {
+		}).Of(document.MapOf(document.EitherOf(document.AnyName, namesShape)).AtLeast(1), "The target must have every tag, with one of its values."),
+		document.Key("names", func(v ast.Node) { r.names = d.globs(v, "names") }).Of(namesShape, "Names of targets, with * as wildcard."),
+	}
+}
+
+func (d *docReader) targets(n ast.Node, r *rule) {
+	seen := d.Mapping(n, "targets", d.targetFields(r)...)
+	if d.Err() == nil && (len(seen) == 0 || seen["tags"] && len(r.tags) == 0) {
 		d.Fail(n, "targets is empty; give tags, names or both (names: [\"*\"] is every target)")
+	}
+}
+
+func (d *docReader) windowFields(w *window.Window) []document.Field {
+	convert := func(key string, parse func(string) error) document.Field {
+		return document.Key(key, func(v ast.Node) {
+			if s := d.Text(v, key); d.Err() == nil {
+				if err := parse(s); err != nil {
+					d.Fail(v, "%s: %v", key, err)
+				}
+			}
+		})
+	}
+	return []document.Field{
+		convert("days", func(s string) (err error) { w.Days, err = window.ParseDays(s); return err }).
+			Of(document.AnyText, "Days and ranges of days, with commas: mon-fri, sat. Every day, if missing."),
+		convert("from", func(s string) (err error) { w.From, err = window.ParseClock(s); return err }).
+			Of(clockShape, "The first minute that is in. With `to`, or neither for the whole day."),
+		convert("to", func(s string) (err error) { w.To, err = window.ParseClock(s); return err }).
+			Of(clockShape, "The first minute that is out. Not after `from`: the next day."),
+		convert("zone", func(s string) (err error) { w.Zone, err = window.ParseZone(s); return err }).
+			Of(document.AnyText, "An IANA zone such as Europe/Berlin or UTC.").Needed(),
 	}
 }
 
 func (d *docReader) window(n ast.Node) window.Window {
 	w := window.Window{Days: window.AllDays, To: window.DayMinutes}
-	convert := func(v ast.Node, what string, parse func(string) error) {
-		if s := d.Text(v, what); d.Err() == nil {
-			if err := parse(s); err != nil {
-				d.Fail(v, "%s: %v", what, err)
-			}
-		}
-	}
-	clock := func(what string, minutes *int) document.Field {
-		return document.Key(what, func(v ast.Node) {
-			convert(v, what, func(s string) (err error) { *minutes, err = window.ParseClock(s); return err })
-		})
-	}
-	seen := d.Mapping(n, "a window",
-		document.Key("days", func(v ast.Node) {
-			convert(v, "days", func(s string) (err error) { w.Days, err = window.ParseDays(s); return err })
-		}),
-		clock("from", &w.From), clock("to", &w.To),
-		document.Key("zone", func(v ast.Node) {
-			convert(v, "zone", func(s string) (err error) { w.Zone, err = window.ParseZone(s); return err })
-		}),
-	)
+	seen := d.Mapping(n, "a window", d.windowFields(&w)...)
 	switch {
 	case !seen["zone"]:
 		d.Fail(n, "a window needs a zone such as Europe/Berlin or UTC")
@@ -279,15 +319,21 @@ func (d *docReader) newHold(line int) hold {
 	}
 }
 
-func (d *docReader) holdEntry(n ast.Node, what string) hold {
-	h := d.newHold(document.LineOf(n))
-	d.Mapping(n, what,
+func (d *docReader) holdFields(what string, h *hold) []document.Field {
+	return []document.Field{
 		document.Key("approvers", func(v ast.Node) {
 			h.members, h.approvers = d.members(v, what+".approvers"), d.Texts(v, what+".approvers")
-		}),
-		document.Key("quorum", func(v ast.Node) { h.quorum = d.Number(v, what+".quorum", 1, maxQuorum) }),
-		document.Key("expires", func(v ast.Node) { h.expires = d.duration(v, what+".expires") }),
-	)
+		}).Of(membersShape, "Who may approve: e-mail addresses with * as wildcard, or role:NAME.").Else([]string{defaultApprovers}),
+		document.Key("quorum", func(v ast.Node) { h.quorum = d.Number(v, what+".quorum", 1, maxQuorum) }).
+			Of(document.Whole(1, maxQuorum), "How many people, none of them the requester.").Else(1),
+		document.Key("expires", func(v ast.Node) { h.expires = d.duration(v, what+".expires", time.Second) }).
+			Of(durationShape, "How long a request waits for their decision.").Else(short(defaultExpires)),
+	}
+}
+
+func (d *docReader) holdEntry(n ast.Node, what string) hold {
+	h := d.newHold(document.LineOf(n))
+	d.Mapping(n, what, d.holdFields(what, &h)...)
 	return h
 }
 
@@ -309,30 +355,34 @@ func durationText(d time.Duration) string {
 	return d.String()
 }
 
-func (d *docReader) breakGlass(n ast.Node) {
-	b := BreakGlass{Expires: time.Hour, Notify: "all"}
-	seen := d.Mapping(n, "break_glass",
+func (d *docReader) glassFields(b *BreakGlass) []document.Field {
+	return []document.Field{
 		document.Key("members", func(v ast.Node) {
 			b.members = d.members(v, "break_glass.members")
 			b.Members = d.Texts(v, "break_glass.members")
-		}),
-		document.Key("quorum", func(v ast.Node) { b.Quorum = d.Number(v, "break_glass.quorum", 1, maxQuorum) }),
-		document.Key("expires", func(v ast.Node) { b.Expires = d.duration(v, "break_glass.expires") }),
-		document.Key("notify", func(v ast.Node) { b.Notify = d.OneOf(v, "break_glass.notify", "all") }),
-	)
+		}).Of(membersShape, "Who may ask, and whose devices stand in for the grant.").Needed(),
+		document.Key("quorum", func(v ast.Node) { b.Quorum = d.Number(v, "break_glass.quorum", 1, maxQuorum) }).
+			Of(document.Whole(1, maxQuorum), "How many of them, none of them the requester.").Needed(),
+		document.Key("expires", func(v ast.Node) { b.Expires = d.duration(v, "break_glass.expires", time.Second) }).
+			Of(durationShape, "How long a request waits, and how long its session lives.").Else(short(defaultGlass)),
+		document.Key("notify", func(v ast.Node) { b.Notify = d.OneOf(v, "break_glass.notify", notified...) }).
+			Of(document.Words(notified...), "Who is told.").Else(notified[0]),
+	}
+}
+
+var notified = []string{"all"}
+
+func (d *docReader) breakGlass(n ast.Node) {
+	b := BreakGlass{Expires: defaultGlass, Notify: notified[0], line: document.LineOf(n)}
+	seen := d.Mapping(n, "break_glass", d.glassFields(&b)...)
 	if !seen["members"] || !seen["quorum"] {
 		d.Fail(n, "break_glass needs members and quorum: it stands in for a grant")
 	}
-	b.line = document.LineOf(n)
 	d.p.breakGlass = &b
 }
 
-// duration reads a Go duration such as 15m or 12h, from a second to a week.
-func (d *docReader) duration(n ast.Node, what string) time.Duration {
-	return d.durationFrom(n, what, time.Second)
-}
-
-func (d *docReader) durationFrom(n ast.Node, what string, least time.Duration) time.Duration {
+// duration reads a Go duration such as 15m or 12h, up to a week.
+func (d *docReader) duration(n ast.Node, what string, least time.Duration) time.Duration {
 	s := d.Text(n, what)
 	v, err := time.ParseDuration(s)
 	if err != nil || v < least || v > maxDuration {

@@ -1,11 +1,9 @@
 package policy
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -195,56 +193,6 @@ tests:
 	}
 	if got[4] != "" {
 		t.Error(got[4])
-	}
-}
-
-// The schema and the parser must know the same keys and words. Both ways: the
-// parser names its keys when it meets an unknown one.
-func TestSchemaAgreesWithParser(t *testing.T) {
-	var s struct {
-		Properties map[string]any
-		Defs       map[string]struct{ Properties map[string]any } `json:"$defs"`
-	}
-	if err := json.Unmarshal(Schema(), &s); err != nil {
-		t.Fatal(err)
-	}
-	known := func(doc string) []string {
-		t.Helper()
-		_, err := Parse([]byte(doc))
-		if err == nil {
-			t.Fatalf("%q parses", doc)
-		}
-		_, keys, ok := strings.Cut(err.Error(), "it knows: ")
-		if !ok {
-			t.Fatal(err)
-		}
-		list := strings.Split(keys, ", ")
-		slices.Sort(list)
-		return list
-	}
-	keys := func(m map[string]any) []string {
-		var list []string
-		for k := range m {
-			list = append(list, k)
-		}
-		slices.Sort(list)
-		return list
-	}
-	if got, want := keys(s.Properties), known("zzz: 1"); !slices.Equal(got, want) {
-		t.Errorf("the schema has %q, the parser %q", got, want)
-	}
-	for def, doc := range map[string]string{
-		"allow":    head + "allowlist: [{zzz: 1}]",
-		"block":    head + "blocklist: [{zzz: 1}]",
-		"targets":  head + "blocklist: [{targets: {zzz: 1}}]",
-		"window":   head + "blocklist: [{when: [{zzz: 1}]}]",
-		"hold":     head + "approvers: {zzz: 1}",
-		"commands": head + "commands: {zzz: 1}",
-		"test":     head + "tests: [{zzz: 1}]",
-	} {
-		if got, want := keys(s.Defs[def].Properties), known(doc); !slices.Equal(got, want) {
-			t.Errorf("%s: the schema has %q, the parser %q", def, got, want)
-		}
 	}
 }
 

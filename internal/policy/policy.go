@@ -22,7 +22,6 @@
 package policy
 
 import (
-	_ "embed"
 	"slices"
 	"time"
 
@@ -68,6 +67,14 @@ var kinds = [...]Kind{Shell, Exec, Copy, Forward, Proxy, Observe, Join}
 
 // Kinds returns every kind.
 func Kinds() []Kind { return slices.Clone(kinds[:]) }
+
+func kindNames() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, string(k))
+	}
+	return names
+}
 
 // kindBit returns one bit for each kind, 0 for an unknown one.
 func kindBit(k Kind) uint8 {
@@ -182,9 +189,3 @@ type Policy struct {
 // Lockdown says whether the mode is lockdown: one admin alone may sign such a
 // policy into the roster.
 func (p *Policy) Lockdown() bool { return p != nil && p.mode == "lockdown" }
-
-//go:embed schema.json
-var schema string
-
-// Schema returns the JSON Schema of the document, for editors.
-func Schema() []byte { return []byte(schema) }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -87,32 +88,32 @@ func (t *test) run(p *Policy, roster Roster) TestResult {
 // windows.
 var anyTime = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
 
-func (d *docReader) test(n ast.Node) test {
-	t := test{line: document.LineOf(n), at: anyTime}
-	seen := d.Mapping(n, "a test",
-		document.Key("member", func(v ast.Node) { t.member = d.Name(v, "member") }),
-		document.Key("target", func(v ast.Node) { t.target = d.Name(v, "target") }),
-		document.Key("session", func(v ast.Node) {
-			t.session = Kind(d.OneOf(v, "session", "shell", "exec", "copy", "forward", "proxy", "observe", "join"))
-		}),
-		document.Key("as", func(v ast.Node) { t.as = d.Name(v, "as") }),
-		document.Key("command", func(v ast.Node) { t.argv = command.Split(d.Text(v, "command")) }),
+func (d *docReader) testFields(t *test) []document.Field {
+	return []document.Field{
+		document.Key("member", func(v ast.Node) { t.member = d.Name(v, "member") }).Of(document.AnyName, "E-mail of a member.").Needed(),
+		document.Key("target", func(v ast.Node) { t.target = d.Name(v, "target") }).Of(document.AnyName, "Name of a machine.").Needed(),
+		document.Key("session", func(v ast.Node) { t.session = Kind(d.OneOf(v, "session", kindNames()...)) }).
+			Of(document.Words(kindNames()...), "").Needed(),
+		document.Key("as", func(v ast.Node) { t.as = d.Name(v, "as") }).Of(document.AnyName, "User on the target."),
+		document.Key("command", func(v ast.Node) { t.argv = command.Split(d.Text(v, "command")) }).
+			Of(document.AnyText, "What a person would type; needed for exec."),
 		document.Key("at", func(v ast.Node) {
 			var err error
 			if t.at, err = time.Parse(time.RFC3339, d.Text(v, "at")); err != nil {
 				d.Fail(v, "at must be a time such as 2026-11-23T10:00:00+01:00")
 			}
-		}),
+		}).Of(momentShape, "When, as in RFC 3339; needed if the policy has time windows."),
 		document.Key("want", func(v ast.Node) {
 			want := d.OneOf(v, "want", effectNames[:]...)
-			for e, name := range effectNames {
-				if name == want {
-					t.want = Effect(e)
-				}
-			}
-		}),
-		document.Key("rule", func(v ast.Node) { t.rule = d.Text(v, "rule") }),
-	)
+			t.want = Effect(max(slices.Index(effectNames[:], want), 0))
+		}).Of(document.Words(effectNames[:]...), "The effect that policy must answer.").Needed(),
+		document.Key("rule", func(v ast.Node) { t.rule = d.Text(v, "rule") }).Of(document.AnyText, "The rule that must have decided."),
+	}
+}
+
+func (d *docReader) test(n ast.Node) test {
+	t := test{line: document.LineOf(n), at: anyTime}
+	seen := d.Mapping(n, "a test", d.testFields(&t)...)
 	for _, key := range []string{"member", "target", "session", "want"} {
 		if !seen[key] {
 			d.Fail(n, "a test needs `%s`", key)

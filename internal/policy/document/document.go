@@ -205,12 +205,14 @@ func LineOf(n ast.Node) int {
 
 // A Field reads the value of one key.
 type Field struct {
-	key  string
-	read func(ast.Node)
+	key    string
+	read   func(ast.Node)
+	shape  Shape
+	needed bool
 }
 
 // Key makes a Field.
-func Key(key string, read func(ast.Node)) Field { return Field{key, read} }
+func Key(key string, read func(ast.Node)) Field { return Field{key: key, read: read} }
 
 // Mapping reads a mapping with these keys only, each at most once. It returns
 // the keys it saw.
