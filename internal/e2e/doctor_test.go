@@ -36,7 +36,7 @@ func TestDoctor(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d of a healthy demo", code)
 	}
-	for _, name := range []string{"home", "apid", "tls apid", "clock", "version", "token", "roster", "device", "policy", "rendezvous", "tls rendezvous", "relay", "machines"} {
+	for _, name := range []string{"home", "apid", "tls apid", "clock", "version", "token", "roster", "device", "policy", "rendezvous", "tls rendezvous", "relay", "relay tcp", "machines"} {
 		if f := found[name]; f.State != doctor.OK && name != "machines" { // these may not have heard of each other yet
 			t.Errorf("%s: %+v", name, f)
 		}
@@ -53,7 +53,7 @@ func TestDoctor(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit %d without servers", code)
 	}
-	for _, name := range []string{"apid", "token", "roster", "rendezvous", "relay", "machines"} {
+	for _, name := range []string{"apid", "token", "roster", "rendezvous", "relay", "relay tcp", "machines"} {
 		if found[name].State != doctor.Fail {
 			t.Errorf("%s without servers: %+v", name, found[name])
 		}

@@ -143,11 +143,13 @@ func (l *leg) readLoop(fail context.CancelCauseFunc) {
 			l.heard.Store(time.Now().UnixNano())
 			// An error here is about one datagram, and anyone can send those.
 			l.client.HandleInbound(buf[:n], from)
+		case l.isOver():
+			return
 		case l.transport != carrier.UDP:
 			fail(err)
 			go l.lose(fmt.Errorf("%w: the connection has ended", ErrGone))
 			return
-		case l.isOver() || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF):
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF):
 			return
 		default:
 			fail(err)

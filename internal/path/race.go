@@ -74,6 +74,21 @@ func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cre
 	return newRelayed(new(Dialer), carrier.Address{}, c, l), nil
 }
 
+// Probe asks the relay at at, over t alone, for an allocation under a name that no relay
+// takes, and gives how long its no took to come.
+func (d *Dialer) Probe(ctx context.Context, at carrier.Address, t carrier.Transport) (time.Duration, error) {
+	began := time.Now()
+	l, err := d.attempt(ctx, at, t, cred.Credential{Username: "probe", Password: "probe"}, newInbox(), nil)
+	switch {
+	case err == nil:
+		l.close()
+		return 0, fmt.Errorf("%w: what answers is no relay of TucDesk", ErrUnreachable)
+	case !errors.Is(err, ErrRefused):
+		return 0, err
+	}
+	return time.Since(began), nil
+}
+
 // note remembers what worked.
 func (d *Dialer) note(at carrier.Address, t carrier.Transport) {
 	d.mu.Lock()

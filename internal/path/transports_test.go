@@ -205,6 +205,31 @@ func TestAllBlocked(t *testing.T) {
 	}
 }
 
+// TestRefusedOverEach: a no is a no over every transport, and Probe takes it as a sign
+// of life.
+func TestRefusedOverEach(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	at, err := carrier.Parse(w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := w.dialer()
+	for _, over := range at.Transports() {
+		if _, err := d.Probe(t.Context(), at, over); err != nil {
+			t.Errorf("%s: %v", over, err)
+		}
+	}
+	w.udp.on.Store(true)
+	if _, err := d.Open(t.Context(), w.addr, cred.NewSecret().Mint([16]byte{1}, cred.Operator, time.Now().Add(time.Hour))); !errors.Is(err, path.ErrRefused) {
+		t.Errorf("a forged credential over TCP: %v", err)
+	}
+	w.tls.block()
+	if _, err := d.Probe(t.Context(), at, carrier.TLS); !errors.Is(err, path.ErrUnreachable) {
+		t.Errorf("TLS that is blocked: %v", err)
+	}
+}
+
 // TestGoesOver: what carries the path is blocked while a session runs on it, and is
 // back later. The session goes over and back, and loses no byte.
 func TestGoesOver(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
-	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/path/carrier"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -262,29 +262,55 @@ func (p *patient) rendezvous(ctx context.Context) []Finding {
 	return []Finding{{Name: "rendezvous", State: OK, Text: fmt.Sprintf("%s answers in %s", base, r.RTT.Round(time.Millisecond))}, p.tls("tls rendezvous", r)}
 }
 
-// relays asks each relay over UDP for an allocation under a name that it does not
-// take: an answer, though a no, has gone both ways through everything between.
+// relays asks each relay, over each transport that it has, for an allocation under a
+// name that it does not take: an answer, though a no, has gone both ways through
+// everything between. One that works is enough for sessions.
 func (p *patient) relays(ctx context.Context) []Finding {
 	relays := p.b.Home().Roster().Relays()
 	if len(relays) == 0 {
 		return []Finding{{"relay", Fail, "the roster names no relay", "an admin signs the servers' addresses: tucdesk roster rotate"}}
 	}
-	out := make([]Finding, len(relays))
+	d := path.Dialer{Carrier: carrier.Dialer{TLS: wire.PinnedTLS(p.b.Home().Profile.Pins)}}
+	found := make([][]Finding, len(relays))
 	var all sync.WaitGroup
 	for i, addr := range relays {
-		all.Go(func() {
-			began := p.now()
-			way, err := path.OpenRelay(ctx, addr, cred.Credential{Username: "doctor", Password: "doctor"})
-			if way != nil {
-				way.Close()
-			}
-			out[i] = Finding{Name: "relay", State: OK, Text: fmt.Sprintf("%s answers over UDP in %s", addr, p.now().Sub(began).Round(time.Millisecond))}
-			if err != nil && !errors.Is(err, path.ErrRefused) {
-				out[i] = Finding{"relay", Fail, fmt.Sprintf("%s: %v", addr, err), "let UDP to it through the firewalls between, and check that tucdesk-relayd runs"}
-			}
-		})
+		all.Go(func() { found[i] = relay(ctx, &d, addr) })
 	}
 	all.Wait()
+	return slices.Concat(found...)
+}
+
+// relay looks at one relay.
+func relay(ctx context.Context, d *path.Dialer, addr string) []Finding {
+	at, err := carrier.Parse(addr)
+	if err != nil {
+		return []Finding{{"relay", Fail, err.Error(), "an admin corrects relays in apid's settings and signs them: tucdesk roster rotate"}}
+	}
+	ways := at.Transports()
+	times, errs := make([]time.Duration, len(ways)), make([]error, len(ways))
+	var all sync.WaitGroup
+	for i, t := range ways {
+		all.Go(func() { times[i], errs[i] = d.Probe(ctx, at, t) })
+	}
+	all.Wait()
+	works := slices.Contains(errs, nil)
+	out := make([]Finding, len(ways))
+	for i, t := range ways {
+		name, over := "relay", strings.ToUpper(string(t))
+		if t != carrier.UDP {
+			name += " " + string(t)
+		}
+		switch {
+		case errs[i] == nil:
+			out[i] = Finding{Name: name, State: OK, Text: fmt.Sprintf("%s answers over %s in %s", addr, over, times[i].Round(time.Millisecond))}
+		case !works:
+			out[i] = Finding{name, Fail, fmt.Sprintf("%s: %v", addr, errs[i]), "let " + over + " to it through the firewalls between, and check that tucdesk-relayd runs"}
+		case t == carrier.UDP:
+			out[i] = Finding{name, Warn, fmt.Sprintf("%s: %v", addr, errs[i]), "sessions go over TCP or TLS, and feel lost packets more; let UDP to it through the firewalls between if you can"}
+		default:
+			out[i] = Finding{name, Warn, fmt.Sprintf("%s: %v", addr, errs[i]), "sessions from here need another way to it; let this one through too, or have its admin see to it"}
+		}
+	}
 	return out
 }
 
