@@ -170,7 +170,12 @@ func TestOnlyThePeer(t *testing.T) {
 		bystander.LocalAddr(),
 		s.Addr(), // the relay itself
 		&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 53},
+		&net.UDPAddr{IP: net.IPv4(172, 16, 0, 1), Port: 53},
+		&net.UDPAddr{IP: net.IPv4(192, 168, 0, 1), Port: 53},
+		&net.UDPAddr{IP: net.IPv4(100, 64, 0, 1), Port: 53},
 		&net.UDPAddr{IP: net.IPv4(169, 254, 169, 254), Port: 80},
+		&net.UDPAddr{IP: net.IPv4(0, 0, 0, 0), Port: 80},
+		&net.UDPAddr{IP: net.IPv4(203, 0, 113, 9), Port: 80}, // the internet too: the relay has no way there
 	} {
 		client, _ := rawClient(t, s, secret.Mint(id(3), cred.Operator, inAnHour()))
 		alloc, err := client.Allocate()
@@ -395,6 +400,7 @@ func TestNoHandlerIsNil(t *testing.T) {
 
 func TestPermit(t *testing.T) {
 	for _, ip := range []net.IP{nil, {}, {192, 0, 0}, net.IPv4zero, net.IPv6zero, net.IPv4(127, 0, 0, 1), net.IPv6loopback,
+		net.ParseIP("fd00:ec2::254"), net.ParseIP("fe80::1"), net.ParseIP("::ffff:169.254.169.254"), net.ParseIP("64:ff9b::c000:8"),
 		net.IPv4(192, 0, 0, 7), net.IPv4(192, 0, 0, 9), net.IPv4bcast, make(net.IP, 17)} {
 		if permit(nil, ip) {
 			t.Errorf("permits %v", ip)
@@ -729,4 +735,107 @@ func value(t *testing.T, m prometheus.Metric) float64 {
 		t.Fatal(err)
 	}
 	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
+}
+
+// A side that sends more than it may loses the rest, and the other side is not held
+// up.
+func TestRate(t *testing.T) {
+	s := start(t, Config{Secret: cred.NewSecret(), MaxRate: 1000})
+	legs := map[cred.Side]*leg{}
+	for _, side := range []cred.Side{cred.Operator, cred.Agent} {
+		l, err := s.hub.open(cred.Name{Expiry: inAnHour(), Session: id(1), Side: side})
+		if err != nil {
+			t.Fatal(err)
+		}
+		legs[side] = l
+	}
+	const some = 64 << 10 // at once
+	for range 2 * some / 1000 {
+		if _, err := legs[cred.Operator].WriteTo(make([]byte, 1000), relayed(cred.Agent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := value(t, s.hub.metrics.bytes.WithLabelValues("operator")); got < some-1000 || got > some+10_000 {
+		t.Errorf("%v bytes passed, want about %d", got, some)
+	}
+	if got := value(t, s.hub.metrics.dropped.WithLabelValues("rate")); got == 0 {
+		t.Error("nothing was dropped")
+	}
+	legs[cred.Agent].WriteTo([]byte("x"), relayed(cred.Operator))
+	if got := value(t, s.hub.metrics.bytes.WithLabelValues("agent")); got != 1 {
+		t.Errorf("%v bytes of the other side", got)
+	}
+}
+
+// While a side goes over from one allocation to another, both get what is for it;
+// when it has, the one that is silent gets nothing. Nobody takes the traffic away by
+// sending more.
+func TestOneSideWithSeveralLegs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(Config{MaxAllocations: 10, MaxRate: 1 << 30, Usage: func(Usage) {}}, mustMetrics(t))
+		open := func(side cred.Side) *leg {
+			l, err := h.open(cred.Name{Expiry: inAnHour(), Session: id(1), Side: side})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			return l
+		}
+		agent, old := open(cred.Agent), open(cred.Operator)
+		waiting := func(l *leg) (n int) {
+			for ; len(l.inbox) > 0; n++ {
+				<-l.inbox
+			}
+			return n
+		}
+		to := func() { agent.WriteTo([]byte("x"), relayed(cred.Operator)) }
+		time.Sleep(time.Minute)
+		to()
+		if waiting(old) != 1 {
+			t.Error("a lone leg that was silent gets nothing")
+		}
+		next := open(cred.Operator)
+		old.WriteTo(nil, relayed(cred.Agent))
+		to()
+		if waiting(old) != 1 || waiting(next) != 1 {
+			t.Error("both legs of a side that goes over do not get what is for it")
+		}
+		time.Sleep(behind + time.Second)
+		next.WriteTo([]byte("more"), relayed(cred.Agent))
+		to()
+		if waiting(old) != 0 || waiting(next) != 1 {
+			t.Error("the leg that was left still gets what is for its side")
+		}
+		next.Close()
+		to()
+		if waiting(old) != 1 {
+			t.Error("the leg that is left alone gets nothing")
+		}
+	})
+}
+
+func mustMetrics(t *testing.T) *metrics {
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Usage is told once a session is over, with what each side has sent, whatever way
+// it took.
+func TestUsage(t *testing.T) {
+	used := make(chan Usage, 2)
+	secret := cred.NewSecret()
+	s := start(t, Config{Secret: secret, Usage: func(u Usage) { used <- u }})
+	operator, agent := pairUp(t, s, secret, id(9))
+	send(t, operator, agent, "four")
+	want(t, agent, "four")
+	send(t, agent, operator, "seventh")
+	want(t, operator, "seventh")
+	operator.Close()
+	agent.Close()
+	if u := <-used; u.Session != id(9) || u.Operator != 4 || u.Agent != 7 || u.Ended.Before(u.Began) {
+		t.Errorf("%+v", u)
+	}
 }

@@ -38,6 +38,9 @@ type stream struct {
 	done    chan struct{}
 }
 
+// OnStream makes datagrams of a stream to a relay, which it owns from here on.
+func OnStream(c net.Conn) net.PacketConn { return newStream(c) }
+
 var frames = sync.Pool{New: func() any { return new([maxFrame]byte) }}
 
 func newStream(c net.Conn) *stream {
