@@ -6,16 +6,31 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/path"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
 
-// onEach runs a benchmark with a session on the relay and one on a direct path, so
-// that one run compares them.
+// onEach runs a benchmark with a session on each way to the relay, and one on a direct
+// path, so that one run compares them.
 func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve func(*channel.Channel)) {
-	for _, where := range []string{path.Relay, path.Direct} {
+	for _, where := range []string{"relay/udp", "relay/tcp", "relay/tls", path.Direct} {
 		b.Run(where, func(b *testing.B) {
-			s := newSwitches(b)
+			w := newTown(b)
+			w.udp.on.Store(where == "relay/tcp" || where == "relay/tls")
+			if where == "relay/tls" {
+				w.tcp.block()
+			}
+			s := &switches{}
+			for side, into := range map[cred.Side]**path.Switch{cred.Operator: &s.operator, cred.Agent: &s.agent} {
+				*into = path.NewSwitch(w.open(b, w.dialer(), side), path.Options{Loopback: true})
+				b.Cleanup(func() { (*into).Close() })
+			}
+			for from, to := range map[*path.Switch]*path.Switch{s.operator: s.agent, s.agent: s.operator} {
+				if err := from.Permit(b.Context(), to.LocalRelayed()); err != nil {
+					b.Fatal(err)
+				}
+			}
 			var operator, agent *channel.Mux
-			if where == path.Relay {
+			if where != path.Direct {
 				operator, agent = s.session(b)
 			} else {
 				operator, agent = s.muxes(b)
@@ -37,7 +52,7 @@ func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve fun
 				b.Fatal(err)
 			}
 			run(b, ch)
-			if got := s.operator.Path(); (got == path.Direct) != (where == path.Direct) {
+			if got := s.operator.Path(); got != where {
 				b.Errorf("ended on %s", got)
 			}
 		})
