@@ -2,6 +2,7 @@ package path_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -10,9 +11,10 @@ import (
 )
 
 // onEach runs a benchmark with a session on each way to the relay, and one on a direct
-// path, so that one run compares them.
+// path, with and without datagrams that pass the system many at a time, so that one
+// run compares them.
 func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve func(*channel.Channel)) {
-	for _, where := range []string{"relay/udp", "relay/tcp", "relay/tls", path.Direct} {
+	for _, where := range []string{"relay/udp", "relay/tcp", "relay/tls", "direct", "direct, one at a time"} {
 		b.Run(where, func(b *testing.B) {
 			w := newTown(b)
 			w.udp.on.Store(where == "relay/tcp" || where == "relay/tls")
@@ -30,7 +32,11 @@ func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve fun
 				}
 			}
 			var operator, agent *channel.Mux
-			if where != path.Direct {
+			if where == "direct, one at a time" { // as without the system's help
+				s.operator.Fault(&s.faults)
+				s.agent.Fault(&s.faults)
+			}
+			if strings.HasPrefix(where, path.Relay) {
 				operator, agent = s.session(b)
 			} else {
 				operator, agent = s.muxes(b)
@@ -52,7 +58,7 @@ func onEach(b *testing.B, run func(b *testing.B, ch *channel.Channel), serve fun
 				b.Fatal(err)
 			}
 			run(b, ch)
-			if got := s.operator.Path(); got != where {
+			if got := s.operator.Path(); !strings.HasPrefix(where, got) {
 				b.Errorf("ended on %s", got)
 			}
 		})

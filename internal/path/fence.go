@@ -104,7 +104,11 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 	}
 	c.SetReadBuffer(socketBuffer) // best effort: the system may give less
 	c.SetWriteBuffer(socketBuffer)
-	return &fenced{socket: c, checks: f.checks, server: f.server.Port()}, nil
+	guarded := &fenced{socket: c, checks: f.checks, server: f.server.Port()}
+	if udp, ok := c.(*net.UDPConn); ok {
+		guarded.many = newOffload(udp)
+	}
+	return guarded, nil
 }
 
 // fenced is a socket whose checks are counted. Everything else goes to a pair
@@ -112,7 +116,25 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 type fenced struct {
 	socket
 	checks *rate.Limiter
-	server uint16 // the port of the relay
+	server uint16   // the port of the relay
+	many   *offload // nil: one datagram for each call
+}
+
+// Close implements [net.PacketConn].
+func (c *fenced) Close() error {
+	if c.many != nil {
+		c.many.close()
+	}
+	return c.socket.Close()
+}
+
+// ReadFrom implements [net.PacketConn].
+func (c *fenced) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := c.ReadFromAddrPort(p)
+	if err != nil {
+		return n, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
 }
 
 // drops reports whether p does not go out: it is one check too many, and comes
@@ -132,6 +154,9 @@ func (c *fenced) WriteTo(p []byte, to net.Addr) (int, error) {
 // ReadFromAddrPort implements ice.AddrPortReaderWriter: reads that allocate no
 // address.
 func (c *fenced) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
+	if c.many != nil {
+		return c.many.read(p)
+	}
 	return c.ReadFromUDPAddrPort(p)
 }
 
@@ -139,6 +164,9 @@ func (c *fenced) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
 func (c *fenced) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {
 	if c.drops(p, to.Port()) {
 		return len(p), nil
+	}
+	if c.many != nil && len(p) > 0 && !stun.IsMessage(p) {
+		return c.many.out.write(p, to)
 	}
 	return c.WriteToUDPAddrPort(p, to)
 }

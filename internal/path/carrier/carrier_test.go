@@ -146,3 +146,27 @@ func TestOrder(t *testing.T) {
 		}
 	})
 }
+
+// What was written before Close arrives, as a goodbye does.
+func TestCloseWritesWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		s := newStream(ours)
+		for range 50 {
+			s.WriteTo(frame("goodbye"), nil)
+		}
+		go s.Close()
+		all, err := io.ReadAll(theirs)
+		if err != nil || !bytes.Equal(all, bytes.Repeat(frame("goodbye"), 50)) {
+			t.Errorf("%d bytes, %v", len(all), err)
+		}
+		stuck, _ := net.Pipe()
+		s = newStream(stuck)
+		s.WriteTo(frame("goodbye"), nil)
+		began := time.Now()
+		s.Close()
+		if took := time.Since(began); took != farewell {
+			t.Errorf("a stuck one took %v to close", took)
+		}
+	})
+}

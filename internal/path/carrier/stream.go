@@ -19,6 +19,9 @@ const (
 	patience = 100 * time.Millisecond
 	// stuck is how long a stream may take nothing at all before it ends.
 	stuck = 15 * time.Second
+	// farewell is how long a stream that is closed may take for what waits: a
+	// session says goodbye in its last datagram.
+	farewell = 200 * time.Millisecond
 	// readBuffer is for what comes, in bytes.
 	readBuffer = 32 << 10
 )
@@ -36,6 +39,7 @@ type stream struct {
 
 	closing sync.Once
 	done    chan struct{}
+	ended   chan struct{} // closed when nothing is written any more
 }
 
 // OnStream makes datagrams of a stream to a relay, which it owns from here on.
@@ -44,7 +48,7 @@ func OnStream(c net.Conn) net.PacketConn { return newStream(c) }
 var frames = sync.Pool{New: func() any { return new([maxFrame]byte) }}
 
 func newStream(c net.Conn) *stream {
-	s := &stream{Conn: c, in: bufio.NewReaderSize(c, readBuffer), out: make(chan []byte, queueLen), done: make(chan struct{})}
+	s := &stream{Conn: c, in: bufio.NewReaderSize(c, readBuffer), out: make(chan []byte, queueLen), done: make(chan struct{}), ended: make(chan struct{})}
 	go s.write()
 	return s
 }
@@ -111,16 +115,20 @@ func (s *stream) WriteTo(p []byte, _ net.Addr) (int, error) {
 	return len(p), nil
 }
 
-// write writes what is queued, until the stream ends.
+// write writes what is queued, until the stream ends, and closes it.
 func (s *stream) write() {
+	defer close(s.ended)
+	defer s.Conn.Close()
+	defer s.closing.Do(func() { close(s.done) })
 	batch := make([]byte, 0, queueLen*maxFrame/2)
 	for {
 		batch = batch[:0]
+		limit := stuck
 		select {
 		case f := <-s.out:
 			batch = take(batch, f)
 		case <-s.done:
-			return
+			limit = farewell
 		}
 	more:
 		for len(batch)+maxFrame <= cap(batch) {
@@ -131,13 +139,17 @@ func (s *stream) write() {
 				break more
 			}
 		}
-		err := s.SetWriteDeadline(time.Now().Add(stuck))
-		if err == nil {
-			_, err = s.Write(batch)
-		}
-		if err != nil {
-			s.Close() // half a frame may have gone
+		if len(batch) == 0 {
 			return
+		}
+		s.SetWriteDeadline(time.Now().Add(limit))
+		select {
+		case <-s.done:
+			s.SetWriteDeadline(time.Now().Add(farewell))
+		default:
+		}
+		if _, err := s.Write(batch); err != nil {
+			return // half a frame may have gone
 		}
 	}
 }
@@ -149,12 +161,13 @@ func take(batch, f []byte) []byte {
 	return batch
 }
 
-// Close ends the stream. What waits is lost.
+// Close ends the stream, once what waits has been written or that takes too long.
 func (s *stream) Close() error {
 	err := net.ErrClosed
 	s.closing.Do(func() {
 		close(s.done)
-		err = s.Conn.Close()
+		err = s.SetWriteDeadline(time.Now().Add(farewell))
 	})
+	<-s.ended
 	return err
 }
