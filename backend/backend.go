@@ -86,6 +86,14 @@ type (
 	// HUP, INT, QUIT, KILL, TERM, USR1, USR2. Another name is an error that
 	// wraps errors.ErrUnsupported.
 	Signaler interface{ Signal(name string) error }
+	// A GatedTerminal judges the programs that start inside it. Starts gives the
+	// starts that policy does not simply let run, each again when its state changes;
+	// it is for one reader and ends with the terminal. nil: they are not judged.
+	// Confirm answers a start that waits for this member, once.
+	GatedTerminal interface {
+		Starts() <-chan Start
+		Confirm(id uint64, yes bool)
+	}
 	// A TerminalUnwrapper is a decorator of a Terminal.
 	TerminalUnwrapper interface{ Unwrap() Terminal }
 )

@@ -59,6 +59,12 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 	if err != nil {
 		return "", err
 	}
+	return b.ask(ctx, &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)})
+}
+
+// ask files what a plan asks for.
+func (b *Backend) ask(ctx context.Context, p *plan) (backend.ApprovalID, error) {
+	req, r, me, a, v := p.req, p.roster, p.me, p.agent, p.verdict
 	if v.Effect == policy.Deny {
 		return "", shown(v).Err()
 	}
@@ -70,7 +76,6 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 	if len(approvers) == 0 {
 		return "", fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, joinWords(v.Obligations.Approvers))
 	}
-	p := &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)}
 	if err := p.command.Check(); err != nil {
 		return "", err
 	}

@@ -405,6 +405,7 @@ func (b *Backend) start(ctx context.Context, p *plan, mux *channel.Mux, way *pat
 		return nil, v.Err()
 	}
 	t := newTerminal(b, p, mux, way, ch, answer)
+	t.starts = b.followStarts(p, mux, answer.Gate)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

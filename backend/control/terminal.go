@@ -24,6 +24,8 @@ type terminal struct {
 	tty    bool
 	assure backend.Assurance
 
+	starts *starts // nil: programs that start inside are not judged
+
 	stdout, stderr *io.PipeReader
 
 	closing sync.Once
@@ -37,6 +39,7 @@ var (
 	_ backend.StderrTerminal = (*terminal)(nil)
 	_ backend.HalfCloser     = (*terminal)(nil)
 	_ backend.Signaler       = (*terminal)(nil)
+	_ backend.GatedTerminal  = (*terminal)(nil)
 )
 
 func newTerminal(b *Backend, p *plan, mux *channel.Mux, way *path.Switch, ch *channel.Channel, a channel.Answer) *terminal {

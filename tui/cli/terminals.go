@@ -217,7 +217,13 @@ func (a *app) carry(t backend.Terminal, tty, noStdin bool) (backend.Exit, error)
 	}
 	stopSignals := a.forwardSignals(t, tty)
 	defer stopSignals()
-	go a.feed(t, noStdin)
+	in := a.stdin
+	if g, ok := backend.TerminalAs[backend.GatedTerminal](t); ok && tty && g.Starts() != nil {
+		asked := &startPrompt{in: a.stdin, out: a.stderr, terminal: g}
+		go asked.follow()
+		in = asked
+	}
+	go a.feed(t, in, noStdin)
 	errs := make(chan error, 1)
 	go func() {
 		var err error
@@ -238,9 +244,9 @@ func (a *app) carry(t backend.Terminal, tty, noStdin bool) (backend.Exit, error)
 
 // feed sends standard input and its end. It may outlive the program; the
 // process ends then.
-func (a *app) feed(t backend.Terminal, noStdin bool) {
+func (a *app) feed(t backend.Terminal, in io.Reader, noStdin bool) {
 	if !noStdin {
-		if _, err := io.Copy(t, a.stdin); err != nil {
+		if _, err := io.Copy(t, in); err != nil {
 			return
 		}
 	}

@@ -230,7 +230,8 @@ func (s *Session) takeFirst(p *Program) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.first
-	return f != nil && p.TID == f.pid && p.Path == f.path && slices.Equal(p.Argv, f.argv) && slices.Equal(p.Env, f.env)
+	// The shim asks from whatever thread it runs on.
+	return f != nil && unix.Tgkill(f.pid, p.TID, 0) == nil && p.Path == f.path && slices.Equal(p.Argv, f.argv) && slices.Equal(p.Env, f.env)
 }
 
 // refuse answers with an error.
