@@ -37,6 +37,7 @@ func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 		m.queue.Draw(c, area, now)
 	case t != nil:
 		cursor = t.draw(c, area, now)
+		t.starts.Draw(c, area, now, m.opts.Prefix)
 	}
 	m.drawToast(c)
 	for i, d := range m.dialogs {

@@ -212,6 +212,10 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		m.push(&dialog.Notice{Title: t.name, Body: t.details})
 	case keymap.ActAgain:
 		return m.again(t)
+	case keymap.ActYes:
+		if !t.starts.Confirm() {
+			m.say(m.st.Faint, "no program start waits to be confirmed", sanitize.Text{})
+		}
 	default:
 		return m.everywhere(act, k)
 	}

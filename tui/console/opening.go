@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/starts"
 )
 
 func (m *model) nameOf(id backend.TargetID) sanitize.Text {
@@ -109,6 +110,7 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		cols, rows := m.paneSize()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Show(t == m.current())
+		t.starts = starts.Follow(msg.term, t.pane.Touch)
 		if cols < hintFrom {
 			m.say(m.st.Faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
 		}

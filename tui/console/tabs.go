@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/starts"
 )
 
 // maxTabs bounds the tabs, and with them terminals and their memory.
@@ -39,8 +40,9 @@ type tab struct {
 	ctx    context.Context
 	cancel context.CancelFunc // ends opening and waiting
 	pane   *pane.Pane
-	scroll bool // keys scroll
-	bell   bool // rang while not shown
+	starts *starts.List // nil where the pane's program starts are not judged
+	scroll bool         // keys scroll
+	bell   bool         // rang while not shown
 	err    error
 }
 
@@ -56,6 +58,8 @@ func (t *tab) title() []sanitize.Text {
 		out = append(out, sanitize.Literal(": "), phrase.BriefRequest("", t.req.Argv[:1]))
 	}
 	switch {
+	case t.starts.Waiting() > 0:
+		out = append(out, sanitize.Literal(" ?"))
 	case t.bell:
 		out = append(out, sanitize.Literal(" !"))
 	case t.state == tabWaiting || t.state == tabAsking || t.state == tabOpening:

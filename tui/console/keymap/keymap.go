@@ -40,6 +40,7 @@ const (
 	ActBack
 	ActScroll
 	ActAgain
+	ActYes
 )
 
 // A Binding is one action, its keys, and how help names it. Keys are in
@@ -102,6 +103,7 @@ var (
 		{ActCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
 		{ActDetails, []string{"i"}, "what protects this terminal", ""},
 		{ActAgain, []string{"r", "enter"}, "open again, once it ended", ""},
+		{ActYes, []string{"y"}, "confirm the program start that waits", ""},
 		{ActQuit, []string{"q"}, "quit", ""},
 	}, everywhereKeys)}
 

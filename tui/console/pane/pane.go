@@ -209,6 +209,14 @@ func (p *Pane) Resize(cols, rows int) {
 	}
 }
 
+// Touch says that something beside the screen has changed, and wakes whoever draws.
+func (p *Pane) Touch() {
+	p.mu.Lock()
+	p.dirty = true
+	p.mu.Unlock()
+	p.wake()
+}
+
 // TakeDirty says whether something changed since the last call.
 func (p *Pane) TakeDirty() bool {
 	p.mu.Lock()
