@@ -44,3 +44,23 @@ func TestLiterals(t *testing.T) {
 		t.Error("Any or Lower is wrong")
 	}
 }
+
+func TestBeginsAndIn(t *testing.T) {
+	for _, tt := range []struct {
+		glob, dir, want string
+		absolute        bool
+	}{
+		{"/etc/*", "/srv", "/etc/*", true},
+		{"*.conf", "/srv", "/srv/*.conf", false},
+		{"x*", "/", "/x*", false},
+		{"x", "/srv/", "/srv/x", false},
+	} {
+		g := New(tt.glob)
+		if got := g.In(tt.dir).String(); got != tt.want || g.Begins("/") != tt.absolute {
+			t.Errorf("%s in %s: %s, absolute %v", tt.glob, tt.dir, got, g.Begins("/"))
+		}
+	}
+	if (Glob{}).Begins("") || (Glob{}).In("/").Match("/") {
+		t.Error("the zero glob begins with something")
+	}
+}
