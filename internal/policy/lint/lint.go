@@ -64,6 +64,7 @@ func Policy(snap *policy.Snapshot, targets []policy.Target) []Finding {
 		l.windows(&l.entries[i])
 		if !l.entries[i].Denies {
 			l.production(&l.entries[i], snap.Policy.Gate())
+			l.unread(&l.entries[i], snap.Policy.Approvers())
 		}
 	}
 	l.whole(snap)
@@ -208,6 +209,24 @@ func (l *linter) windows(e *policy.Entry) {
 	case slices.ContainsFunc(e.Windows, func(w window.Window) bool { return w.WholeDay() }):
 		l.report(e.Line, Note, "open-ended", "a window of %s has no from and to and is open the whole day", e.Name)
 	}
+}
+
+// unread looks for commands that can't be read, which are always held, where nobody
+// could approve them. Snapshot.Check finds what a pattern holds.
+func (l *linter) unread(e *policy.Entry, approvers []string) {
+	if len(l.people) == 0 || e.Approvers != nil || !slices.Contains(e.Sessions, policy.Exec) || slices.ContainsFunc(l.findings, func(f Finding) bool { return f.Code == "nobody-approves" }) {
+		return
+	}
+	if !slices.ContainsFunc(l.people, func(p policy.Person) bool { return isOneOf(approvers, p) }) {
+		l.report(e.Line, Warning, "nobody-approves", "a command that can't be read is held under %s, and nobody is one of %s; give somebody that role, or set `approvers`", e.Name, strings.Join(approvers, ", "))
+	}
+}
+
+func isOneOf(members []string, p policy.Person) bool {
+	return slices.ContainsFunc(members, func(m string) bool {
+		role, ok := strings.CutPrefix(m, "role:")
+		return ok && slices.Contains(p.Roles, role) || !ok && glob.New(m).MatchFold(p.Email)
+	})
 }
 
 // production looks at what an entry lets people do where customers are.

@@ -52,6 +52,7 @@ func TestFindings(t *testing.T) {
 		"member":        {rule("  - {name: a, members: [\"zoe@*\"], targets: {names: [st-1]}, sessions: [exec]}"), "5 warning unknown-member"},
 		"approver":      {rule("  - {name: a, members: [\"role:sre\"], targets: {names: [st-1]}, sessions: [exec], hold: {approvers: [\"role:approver\", \"role:boss\"]}}"), "5 warning unknown-role"},
 		"nobody":        {rule("  - {name: a, members: [\"role:sre\"], targets: {names: [st-1]}, sessions: [exec], hold: {approvers: [\"role:approver\"], quorum: 3}}"), "5 error nobody-approves"},
+		"nobody reads":  {rule("  - {name: a, members: [\"role:sre\"], targets: {names: [st-1]}, sessions: [exec]}\napprovers: {approvers: [\"role:boss\"]}"), "5 warning nobody-approves"},
 		"tag":           {rule("  - {name: a, members: [\"*\"], targets: {tags: {zone: x}}, sessions: [exec]}"), "5 warning unknown-tag"},
 		"value":         {rule("  - {name: a, members: [\"*\"], targets: {tags: {env: [staging, test]}}, sessions: [exec]}"), "5 warning unknown-tag"},
 		"target":        {rule("  - {name: a, members: [\"*\"], targets: {names: [db-*]}, sessions: [exec]}"), "5 warning unknown-target"},
@@ -75,7 +76,7 @@ func TestFindings(t *testing.T) {
 // An entry that is called shadowed decides no request, whatever the request.
 func TestShadowedNeverDecides(t *testing.T) {
 	shadowed := 0
-	for seed := range uint64(3000) {
+	for seed := range uint64(800) {
 		r := oracle.New(seed)
 		o := r.Policy()
 		p, err := policy.Parse([]byte(o.Document()))
@@ -102,7 +103,7 @@ func TestShadowedNeverDecides(t *testing.T) {
 		}
 	}
 	t.Logf("%d policies had a shadowed entry", shadowed)
-	if shadowed < 50 {
+	if shadowed < 40 {
 		t.Error("too few")
 	}
 }

@@ -39,9 +39,9 @@ func drawn(seed uint64, n int) iter.Seq2[*policy.Request, error] {
 	}
 }
 
-// The counts are those of the oracle: TUCDESK_TEST_STEPS requests, or 20,000.
+// The counts are those of the oracle: TUCDESK_TEST_STEPS requests, or 5,000.
 func TestCountsAreTheOracles(t *testing.T) {
-	steps := 20_000
+	steps := 5_000
 	if text := os.Getenv("TUCDESK_TEST_STEPS"); text != "" {
 		steps, _ = strconv.Atoi(text)
 	}
