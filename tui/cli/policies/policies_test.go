@@ -1,0 +1,59 @@
+package policies
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/policy"
+)
+
+func TestParseLength(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"30d": 30 * 24 * time.Hour, "12h": 12 * time.Hour, "90m": 90 * time.Minute,
+		"": 0, "d": 0, "-1d": 0, "0d": 0, "1.5d": 0, "1000000d": 0, "30": 0, "99999999999999999999d": 0,
+	} {
+		got, err := parseLength(text)
+		if (err == nil) != (want > 0) || err == nil && got != want {
+			t.Errorf("%q: %s %v, want %s", text, got, err, want)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	old, neu := []byte("a\nb\nc\n"), []byte("a\nB\nc\nd\n")
+	if added, removed := count(unified("old", old, "new", neu)); added != 2 || removed != 1 {
+		t.Errorf("+%d -%d", added, removed)
+	}
+	if unified("old", old, "new", old) != "" {
+		t.Error("what is the same differs")
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		session string
+		argv    []string
+		want    string // kinds, or what the error says
+	}{
+		"unsaid":                 {"", nil, "shell"},
+		"a command":              {"", []string{"ls"}, "exec"},
+		"said":                   {"join", nil, "join"},
+		"exec without a command": {"exec", nil, "exec"},
+		"unknown":                {"telnet", nil, "there are shell, exec"},
+		"a command for a shell":  {"shell", []string{"ls"}, "only exec has a command"},
+	} {
+		q := &question{session: tt.session}
+		kinds, err := q.kinds(tt.argv, policy.Shell)
+		got := ""
+		for _, k := range kinds {
+			got += string(k)
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
