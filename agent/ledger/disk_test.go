@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"syscall"
 )
@@ -89,6 +90,12 @@ func (d *memDisk) Rename(from, to string) error {
 		delete(d.files, from)
 	}, nil)
 }
+
+func (d *memDisk) Remove(name string) error {
+	return d.do(func() { delete(d.files, name) }, nil)
+}
+
+func (d *memDisk) List() ([]string, error) { return slices.Sorted(maps.Keys(d.files)), nil }
 
 type memFile struct {
 	d *memDisk

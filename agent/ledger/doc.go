@@ -7,8 +7,9 @@
 //   - Head: the newest roster head. It is never replaced by a lower one.
 //   - Outbox: the agent's signed audit entries, numbered and chained, kept until
 //     the audit log has acknowledged them.
+//   - Running: which sessions run, and what must be known of them after a new start.
 //
-// All three live in one folder under one lock; a second process is refused.
+// All of it lives in one folder under one lock; a second process is refused.
 //
 // Invariants. Nothing here forgets towards "fresh": dropping an expired id
 // raises a floor under which everything is refused, and damage to the file

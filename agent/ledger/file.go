@@ -27,6 +27,10 @@ type Disk interface {
 	Create(name string) (File, error)
 	// Rename replaces to by from and returns when the folder is synced.
 	Rename(from, to string) error
+	// Remove removes a file, and returns when the folder is synced. None is no error.
+	Remove(name string) error
+	// List gives the names of all files.
+	List() ([]string, error)
 }
 
 // osDisk is the real folder.
@@ -56,12 +60,31 @@ func (d osDisk) Rename(from, to string) error {
 	if err := os.Rename(filepath.Join(d.dir, from), filepath.Join(d.dir, to)); err != nil {
 		return err
 	}
+	return d.sync()
+}
+
+func (d osDisk) sync() error {
 	f, err := os.Open(d.dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return f.Sync()
+}
+
+func (d osDisk) Remove(name string) error {
+	if err := os.Remove(filepath.Join(d.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.sync()
+}
+
+func (d osDisk) List() (names []string, err error) {
+	entries, err := os.ReadDir(d.dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 // replace writes a file whole or not at all, and returns it open.

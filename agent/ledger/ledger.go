@@ -36,10 +36,11 @@ type Options struct {
 
 // A Ledger is the open folder. Its parts are safe for concurrent use.
 type Ledger struct {
-	Used   *Used
-	Head   *HeadFile
-	Outbox *Outbox
-	lock   io.Closer
+	Used    *Used
+	Head    *HeadFile
+	Outbox  *Outbox
+	Running *Running
+	lock    io.Closer
 }
 
 // Open locks dir, making it with mode 0700 where it is missing, and reads what
@@ -73,6 +74,9 @@ func Open(dir string, o Options) (_ *Ledger, err error) {
 	if l.Outbox, err = openOutbox(o.Disk); err != nil {
 		return nil, err
 	}
+	if l.Running, err = openRunning(o.Disk); err != nil {
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -86,6 +90,9 @@ func (l *Ledger) Close() error {
 	}
 	if l.Outbox != nil {
 		l.Outbox.close()
+	}
+	if l.Running != nil {
+		l.Running.close()
 	}
 	return l.lock.Close()
 }
