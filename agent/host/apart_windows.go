@@ -14,3 +14,5 @@ func (*Host) apart(*inside, func(), context.CancelCauseFunc) (networkHalf, error
 }
 
 func networkMain() error { return process.ErrUnsupported }
+
+func sessionMain() error { return process.ErrUnsupported }

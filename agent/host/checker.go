@@ -45,12 +45,13 @@ type admission struct {
 	grant    token.VerifiedGrant
 	verdict  policy.Verdict // without the command
 	life     time.Duration  // until ends_by
+	at       time.Time      // when it was admitted
 }
 
 // admit checks an offer. The admission is never nil; the refusal is nil only if
 // every check passed.
 func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *refusal) {
-	a := &admission{id: o.SessionID}
+	a := &admission{id: o.SessionID, at: c.now()}
 	if c.now().After(time.Unix(o.Exp, 0).Add(token.Skew)) {
 		return a, refuse(codeBundle, token.ErrExpired, "nobody waits for an answer any more")
 	}
@@ -81,9 +82,7 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	}
 
 	// 3. The operator's proof.
-	if a.proof, err = proof.Verify(envelope.One(device.Public), token.ExpectProof{
-		Now: c.now(), TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
-	}); err != nil {
+	if a.proof, err = c.verifyProof(a, proof, device); err != nil {
 		return a, because(codeProof, err)
 	}
 	a.operator = &device
@@ -99,13 +98,7 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	}
 
 	// 4. The grant.
-	grants := func(k key.Kid) (key.Public, bool) { return a.roster.ServerKey(roster.ServerGrant, k) }
-	if a.grant, err = grant.Verify(grants, token.ExpectGrant{
-		Now: c.now(), TeamFP: a.roster.TeamFP(), Agent: c.kid,
-	}); err != nil {
-		return a, because(codeGrant, err)
-	}
-	if err := token.GrantMatchesProof(a.grant, a.proof); err != nil {
+	if a.grant, err = c.verifyGrant(a, grant); err != nil {
 		return a, because(codeGrant, err)
 	}
 
@@ -114,6 +107,23 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 		return a, no
 	}
 	return a, c.relay(a)
+}
+
+// verifyProof wants the operator's proof to be good when the offer was admitted.
+func (c *checker) verifyProof(a *admission, proof token.UnverifiedProof, by roster.Device) (token.VerifiedProof, error) {
+	return proof.Verify(envelope.One(by.Public), token.ExpectProof{
+		Now: a.at, TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
+	})
+}
+
+// verifyGrant likewise, and that it is for what the proof is for.
+func (c *checker) verifyGrant(a *admission, grant token.UnverifiedGrant) (token.VerifiedGrant, error) {
+	grants := func(k key.Kid) (key.Public, bool) { return a.roster.ServerKey(roster.ServerGrant, k) }
+	v, err := grant.Verify(grants, token.ExpectGrant{Now: a.at, TeamFP: a.roster.TeamFP(), Agent: c.kid})
+	if err != nil {
+		return v, err
+	}
+	return v, token.GrantMatchesProof(v, a.proof)
 }
 
 // sources are where a newer roster may come from, cheapest first: we have it,

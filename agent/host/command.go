@@ -50,13 +50,13 @@ func Command(at ...string) daemon.Command {
 		},
 		Admin: "127.0.0.1:9465",
 		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
-			return newService(cfg, env, append(slices.Clone(at), networkHalfName), ShimArgs(at...))
+			return newService(cfg, env, at)
 		},
-		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), shimCommand()),
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand()),
 	}
 }
 
-func newService(cfg []byte, env daemon.Env, network, shim []string) (daemon.Service, error) {
+func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error) {
 	var s Settings
 	if err := daemon.Decode(cfg, &s); err != nil {
 		return nil, err
@@ -91,11 +91,15 @@ func newService(cfg []byte, env daemon.Env, network, shim []string) (daemon.Serv
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
 		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
-		Gate: shim, Network: network, NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
+		Apart: true, Args: at, Gate: ShimArgs(at...), NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
 }
 
-const networkHalfName = "net"
+// Hidden commands, by which the agent is its own other halves.
+const (
+	networkHalfName = "net"
+	sessionHalfName = "session"
+)
 
 // networkCommand is the network half. It takes no heed of signals: it ends with the
 // agent.
@@ -106,6 +110,17 @@ func networkCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE:   func(*cobra.Command, []string) error { return networkMain() },
+	}
+}
+
+// sessionCommand is a session half. It outlives the agent that starts it.
+func sessionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    sessionHalfName,
+		Short:  "Be a session half of an agent, which starts it",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE:   func(*cobra.Command, []string) error { return sessionMain() },
 	}
 }
 

@@ -17,8 +17,9 @@
 //     What it may ask of the keeper is uplink.Inside, what it is asked is the
 //     interface outside.
 //
-// With Config.Network the network half is a process of its own (package halves),
-// confined (package cage), and sessions outlive it. Without, all are in this one.
+// With Config.Apart the network half is a process of its own (package halves),
+// confined (package cage), and so is each session half (package cell): sessions outlive
+// the network half, and the keeper. Without, all are in one process.
 //
 // Invariants:
 //   - nothing runs before the checks 1 to 8 of trust.md 2.4, in that order; the

@@ -53,11 +53,12 @@ type Config struct {
 	MaxSessions int           // that run at a time; 0: 256
 	MaxSpool    int64         // bytes of sealed recordings that wait on disk; 0: 1 GiB
 
-	// Network are the arguments with which this program is the network half, as a
-	// process of its own: see halves.Main. nil: the network half is part of this
-	// process.
-	Network     []string
-	NetworkUser string // whom it runs as when this process is root
+	// Apart has the network half and each session half be processes of their own,
+	// which are this program with Args, and then what Command adds to them. Otherwise
+	// all is part of this process.
+	Apart       bool
+	Args        []string
+	NetworkUser string // whom the network half runs as when this process is root
 
 	// Gate are the arguments with which this program is the exec gate's shim: see
 	// gate/shim.Main. nil: shells run ungated, where policy lets them.
@@ -152,8 +153,9 @@ func Keys(dir string) (key.Public, key.Recipient, error) {
 	return id.Public(), u.Recipient(), nil
 }
 
-// Run serves until ctx ends, and then ends all sessions. It calls ready when the
-// agent is registered for the first time. Its error is nil only after ctx ended.
+// Run serves until ctx ends. Then sessions end that are in this process; those in
+// processes of their own go on, and the next Run takes them over. It calls ready when
+// the agent is registered for the first time. Its error is nil only after ctx ended.
 func (h *Host) Run(ctx context.Context, ready func()) error {
 	if _, err := process.Self(); errors.Is(err, process.ErrUnsupported) {
 		return fmt.Errorf("host: the agent does not run on this system yet: %w", err)
@@ -217,8 +219,9 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
-		offers:  rate.NewLimiter(offersPerSecond, offersAtOnce),
-		opening: map[token.ID]bool{}, half: map[token.ID]*ward{}, live: map[token.ID]*ward{},
+		remembered: led.Running,
+		offers:     rate.NewLimiter(offersPerSecond, offersAtOnce),
+		opening:    map[token.ID]bool{}, half: map[token.ID]*ward{}, live: map[token.ID]*ward{},
 		evidence: &evidence{
 			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,
 			refusals: rate.NewLimiter(1, 60), fail: fail,
@@ -228,7 +231,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	s.gate, s.level = h.startGate()
 	t.changed = s.recheck
 	var err error
-	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity); err != nil {
+	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity, ids(led.Running)...); err != nil {
 		return nil, nil, err
 	}
 	if err := s.spool.Damage(); err != nil {
@@ -261,6 +264,9 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		Refresh: s.outside.Refresh, Consistency: s.outside.Consistency,
 		Record: func(e audit.Entry) { _ = s.evidence.keep(false, e) }, // logged there
 	}
+	if err := s.takeOver(); err != nil {
+		return nil, nil, err
+	}
 	return s, n, nil
 }
 
@@ -269,7 +275,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (networkHalf, error) {
 	c := h.c
 	ready = sync.OnceFunc(ready)
-	if c.Network != nil || h.start != nil {
+	if c.Apart || h.start != nil {
 		return h.apart(in, ready, end)
 	}
 	if h.api == nil {

@@ -57,6 +57,8 @@ func (d *failingDisk) Create(name string) (ledger.File, error) {
 func (d *failingDisk) Rename(from, to string) error {
 	return os.Rename(filepath.Join(d.dir, from), filepath.Join(d.dir, to))
 }
+func (d *failingDisk) Remove(name string) error { return os.Remove(filepath.Join(d.dir, name)) }
+func (d *failingDisk) List() ([]string, error)  { return nil, nil }
 
 // After a failed fsync nothing starts, and the agent ends: only a fresh start
 // reads what is really on disk.
@@ -125,7 +127,8 @@ func TestNothingLeaks(t *testing.T) {
 func TestCommand(t *testing.T) {
 	c := Command()
 	env := daemon.NewEnv(slog.New(slog.DiscardHandler))
-	good := "dir: /tmp/x\nteam_id: acme\nteam_fp: " + strings.Repeat("ab", 32) + "\napi_url: https://a.example.com\nrendezvous_url: https://r.example.com\n"
+	dir := filepath.Join(t.TempDir(), "agent")
+	good := "dir: " + dir + "\nteam_id: acme\nteam_fp: " + strings.Repeat("ab", 32) + "\napi_url: https://a.example.com\nrendezvous_url: https://r.example.com\n"
 	if _, err := c.New([]byte(good), env); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func TestCommand(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := os.Stat("/tmp/x"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("checking a configuration touches the disk")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/compare"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -69,20 +70,22 @@ type half interface {
 
 // sessions makes sessions of offers.
 type sessions struct {
-	identity key.Identity
-	checker  *checker
-	evidence *evidence
-	compare  *compare.Comparer // with what operators know
-	spool    *recording.Spool
-	outside  outside
-	logger   *slog.Logger
-	metrics  *metrics
-	offers   *rate.Limiter
-	max      int         // live sessions
-	self     bool        // a demo's agent that is not root runs programs as itself
-	fail     func(error) // ends the agent
-	gate     *gate.Gate  // of sessions in this process; nil: there is none
-	level    gate.Level  // of every session here
+	identity   key.Identity
+	checker    *checker
+	evidence   *evidence
+	compare    *compare.Comparer // with what operators know
+	spool      *recording.Spool
+	cells      cells // nil: session halves are in this process
+	remembered *ledger.Running
+	outside    outside
+	logger     *slog.Logger
+	metrics    *metrics
+	offers     *rate.Limiter
+	max        int         // live sessions
+	self       bool        // a demo's agent that is not root runs programs as itself
+	fail       func(error) // ends the agent
+	gate       *gate.Gate  // of sessions in this process; nil: there is none
+	level      gate.Level  // of every session here
 
 	ctx     context.Context // ends all sessions
 	stop    context.CancelCauseFunc
@@ -271,8 +274,23 @@ func (s *sessions) gone(d *ward) {
 	s.metrics.sessions.Set(float64(len(s.live)))
 }
 
+// cells run session halves in processes of their own.
+type cells interface {
+	// start starts one.
+	start(d *ward) (half, error)
+	// adopt waits for one that an earlier keeper has started, with its recording.
+	adopt(d *ward, hash [32]byte, sink recorder.Sink) half
+	// open lets those in that were adopted.
+	open() error
+	// leave lets them go on by themselves.
+	leave()
+}
+
 // spawn starts the half of a session.
 func (s *sessions) spawn(d *ward) (half, error) {
+	if s.cells != nil {
+		return s.cells.start(d)
+	}
 	h := &within{live.New(s.ctx, d.facts(), d, s.logger)}
 	s.running.Go(func() {
 		<-h.Done()
@@ -338,7 +356,7 @@ func (s *sessions) recheck(r *roster.Roster) {
 	}
 }
 
-// Close ends every session and waits for it.
+// Close ends every session of this process and waits for it.
 func (s *sessions) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -348,6 +366,9 @@ func (s *sessions) Close() {
 		if d.half != nil {
 			d.half.Kill()
 		}
+	}
+	if s.cells != nil {
+		s.cells.leave()
 	}
 	s.stop(live.ErrStopping)
 	s.running.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -36,8 +38,12 @@ type ward struct {
 	mu    sync.Mutex
 	tasks map[uint64]*task // decided, and not over
 	next  uint64
-	ran   bool // an exec session runs its command once
-	over  bool // its end is evidence
+	ran   bool               // an exec session runs its command once
+	began bool               // its start is evidence
+	over  bool               // its end is evidence
+	sink  *recording.Spooled // its recording, or nil
+
+	hash [32]byte // what a half of its own is known by
 }
 
 var _ live.Keeper = (*ward)(nil)
@@ -75,6 +81,9 @@ func (d *ward) Create() (recorder.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	d.sink = k
+	d.mu.Unlock()
 	return k, nil
 }
 
@@ -86,6 +95,13 @@ func (d *ward) Start(_ context.Context, said session.Evidence) error {
 	if no := d.s.start(d.a, said); no != nil {
 		return d.refused(nil, no)
 	}
+	if err := d.remember(); err != nil {
+		d.End(process.Exit{}, err.Error(), envelope.Hash{})
+		return &live.Refusal{Answer: because(codeLedger, err).answer()}
+	}
+	d.mu.Lock()
+	d.began = true
+	d.mu.Unlock()
 	d.s.logger.Info("session", "session", d.a.id, "operator", d.a.operator.Email, "kind", d.a.proof.Body().Kind)
 	return nil
 }
@@ -222,7 +238,7 @@ func (d *ward) Outcome(asked live.Task, x process.Exit, reason string) error {
 }
 
 // End implements live.Witness.
-func (d *ward) End(last process.Exit, reason string, recording envelope.Hash) {
+func (d *ward) End(last process.Exit, reason string, head envelope.Hash) {
 	d.mu.Lock()
 	again := d.over
 	d.over = true
@@ -231,7 +247,35 @@ func (d *ward) End(last process.Exit, reason string, recording envelope.Hash) {
 		return
 	}
 	d.s.logger.Info("session ended", "session", d.a.id, "reason", reason)
-	_ = d.s.evidence.ended(d.a, last, reason, recording) // logged there
+	_ = d.s.evidence.ended(d.a, last, reason, head) // logged there
+	if d.s.cells != nil {
+		if err := d.s.remembered.Remove(d.a.id); err != nil {
+			d.s.fail(err)
+		}
+	}
+}
+
+// vanished is called when nothing is left of a half of its own. One that has not said
+// goodbye gets its last words from here.
+func (d *ward) vanished() {
+	d.mu.Lock()
+	began, sink := d.began && !d.over, d.sink
+	running := slices.Collect(maps.Values(d.tasks))
+	d.mu.Unlock()
+	if began {
+		const reason = "the session's process has ended before the session"
+		for _, t := range running {
+			if t.committed {
+				_ = d.s.evidence.outcome(d.a, t.roster, t.facts(), process.Exit{Code: 125}, reason) // logged there
+			}
+		}
+		var head envelope.Hash
+		if sink != nil {
+			head = sink.Head()
+		}
+		d.End(process.Exit{Code: 125}, reason, head)
+	}
+	d.s.gone(d)
 }
 
 // facts of a task are what its outcome says of the verdict.

@@ -125,7 +125,7 @@ func (s *Spool) recover(id token.ID) error {
 	}
 	for _, n := range segments {
 		if !slices.Contains(signed, n) {
-			whole, err := s.finish(id, n)
+			whole, _, err := s.finish(id, n)
 			if err != nil {
 				return err
 			}
@@ -170,42 +170,42 @@ func (s *Spool) keep(id token.ID) error {
 // finish signs a segment that was left open, by a crash or by a disk that took no
 // more, as far as it is whole. Where not even one chunk is, it removes it and
 // reports false.
-func (s *Spool) finish(id token.ID, n uint64) (bool, error) {
+func (s *Spool) finish(id token.ID, n uint64) (bool, envelope.Hash, error) {
 	name := s.file(id, n, extSegment)
 	b, err := readFile(name, MaxSegment)
 	if err != nil {
-		return false, err
+		return false, envelope.Hash{}, err
 	}
 	all, end, _ := chunks(b) // what is torn at the end is cut off
 	if len(all) == 0 {
-		return false, os.Remove(name)
+		return false, envelope.Hash{}, os.Remove(name)
 	}
 	m := Manifest{TeamFP: s.teamFP, SessionID: id, N: n, Len: uint64(end), SHA256: envelope.Sum(b[:end]), T1: all[len(all)-1].end}
 	if n > 1 {
 		raw, err := readFile(s.file(id, n-1, extManifest), MaxManifest)
 		if err != nil {
-			return false, err
+			return false, envelope.Hash{}, err
 		}
 		u, err := ParseManifest(raw)
 		if err != nil {
-			return false, err
+			return false, envelope.Hash{}, err
 		}
 		prev, err := u.Verify(envelope.One(s.identity.Public()))
 		if err != nil {
-			return false, err
+			return false, envelope.Hash{}, err
 		}
 		m.Prev, m.T0 = prev.Hash(), prev.Body().T1
 	}
-	manifest, _, err := SignManifest(s.identity, m)
+	manifest, hash, err := SignManifest(s.identity, m)
 	if err != nil {
-		return false, err
+		return false, envelope.Hash{}, err
 	}
 	if end < len(b) {
 		if err := os.Truncate(name, int64(end)); err != nil {
-			return false, err
+			return false, envelope.Hash{}, err
 		}
 	}
-	return true, writeFile(s.file(id, n, extManifest), manifest)
+	return true, hash, writeFile(s.file(id, n, extManifest), manifest)
 }
 
 // Create makes room for the recording of a session. It is ErrFull where there is
@@ -239,6 +239,15 @@ func (s *Spool) Resume(id token.ID) (*Spooled, error) {
 		return nil, fmt.Errorf("recording: spool: session %s: %w", id, fs.ErrNotExist)
 	}
 	o := &Spooled{s: s, id: id}
+	signed, err := s.numbers(id, extManifest)
+	if err != nil {
+		return nil, err
+	}
+	if len(signed) > 0 {
+		if o.head, err = s.hash(id, signed[len(signed)-1]); err != nil {
+			return nil, err
+		}
+	}
 	segments, err := s.numbers(id, extSegment)
 	if err != nil || len(segments) == 0 {
 		return o, err
@@ -248,6 +257,23 @@ func (s *Spool) Resume(id token.ID) (*Spooled, error) {
 		return o, nil
 	}
 	return o, o.open(last)
+}
+
+// hash gives that of a signed manifest.
+func (s *Spool) hash(id token.ID, n uint64) (envelope.Hash, error) {
+	raw, err := readFile(s.file(id, n, extManifest), MaxManifest)
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	u, err := ParseManifest(raw)
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	v, err := u.Verify(envelope.One(s.identity.Public()))
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	return v.Hash(), nil
 }
 
 // Next gives the oldest segment that waits, false if none does.
@@ -343,7 +369,11 @@ type Spooled struct {
 	n  uint64 // of f
 	// size is what f was given room for.
 	size int64
+	head envelope.Hash // of the newest manifest
 }
+
+// Head gives the hash of the newest manifest, zero if there is none.
+func (o *Spooled) Head() envelope.Hash { return o.head }
 
 // Append implements Sink.
 func (o *Spooled) Append(n uint64, b []byte) error { return o.AppendAt(n, o.size, b) }
@@ -443,6 +473,7 @@ func (o *Spooled) Sign(m Manifest) (envelope.Hash, error) {
 	if err != nil {
 		return envelope.Hash{}, fmt.Errorf("spool: %w", err)
 	}
+	o.head = hash
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
 	o.s.add(Pending{o.id, m.N})
@@ -464,8 +495,12 @@ func (o *Spooled) Close() error {
 		o.f.Close()
 		o.f = nil
 		var err error
-		if whole, err = o.s.finish(o.id, o.n); err != nil {
+		var head envelope.Hash
+		if whole, head, err = o.s.finish(o.id, o.n); err != nil {
 			return fmt.Errorf("recording: spool: %w", err) // the folder stays, for the next start
+		}
+		if whole {
+			o.head = head
 		}
 	}
 	o.s.mu.Lock()

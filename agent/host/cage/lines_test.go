@@ -50,7 +50,7 @@ func TestListen(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		Program{Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelInfo}))}.listen(r)
+		Listen(r, slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelInfo})), "network half")
 	}()
 	NewLogger(w).Warn("not reachable", "error", "no route")
 	NewLogger(w).Debug("not worth a line")

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self names the running program.
-func self() (string, error) { return os.Executable() }
+// Self names the running program.
+func Self() (string, error) { return os.Executable() }
 
 // bind has nothing to do: these systems have no such promise.
 func bind(string) (func() error, error) { return func() error { return nil }, nil }

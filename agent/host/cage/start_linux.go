@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self names the running program: the file that it was started from, also when
+// Self names the running program: the file that it was started from, also when
 // another version has taken its place, and wherever the network half's user may look.
-func self() (string, error) { return "/proc/self/exe", nil }
+func Self() (string, error) { return "/proc/self/exe", nil }
 
 // bind gives what makes a thread, and all that it starts, unable to gain rights and,
 // where the kernel has Landlock, to use files.

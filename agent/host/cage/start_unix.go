@@ -27,7 +27,7 @@ import (
 const Socket = 3
 
 const (
-	// maxLine bounds a line that the network half logs, in bytes.
+	// maxLine bounds a line that a process logs, in bytes.
 	maxLine = 4 << 10
 	// linesPerSecond and linesAtOnce bound how many.
 	linesPerSecond = 20
@@ -81,7 +81,7 @@ func (p Program) Start(socket *os.File) (wait func() error, kill func(), err err
 	if err != nil {
 		return nil, nil, err
 	}
-	exe, err := self()
+	exe, err := Self()
 	if err != nil {
 		return nil, nil, fmt.Errorf("cage: which program is this? %w", err)
 	}
@@ -106,7 +106,7 @@ func (p Program) Start(socket *os.File) (wait func() error, kill func(), err err
 		said.Close()
 		return nil, nil, fmt.Errorf("cage: start the network half: %w", err)
 	}
-	go p.listen(said)
+	go Listen(said, p.Logger, "network half")
 	return cmd.Wait, func() { cmd.Process.Kill() }, nil
 }
 
@@ -129,9 +129,9 @@ func startBound(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// listen passes on what the network half logs: a bounded number of lines, each
-// bounded and made harmless.
-func (p Program) listen(said *os.File) {
+// Listen passes on what a process of this agent logs with NewLogger, to the end: a
+// bounded number of lines, each bounded and made harmless. who says whose they are.
+func Listen(said *os.File, logger *slog.Logger, who string) {
 	defer said.Close()
 	limit := rate.NewLimiter(linesPerSecond, linesAtOnce)
 	r := bufio.NewReaderSize(said, maxLine)
@@ -139,7 +139,7 @@ func (p Program) listen(said *os.File) {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 && limit.Allow() {
 			level, text := levelOf(strings.TrimSuffix(string(line), "\n"))
-			p.Logger.Log(context.Background(), level, "network half", "says", sanitize.Clean(text).String())
+			logger.Log(context.Background(), level, who, "says", sanitize.Clean(text).String())
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
@@ -157,7 +157,7 @@ func levelOf(line string) (slog.Level, string) {
 	return slog.LevelWarn, line // a panic, or what else comes there
 }
 
-// NewLogger makes the program's logger, on its standard error: it writes what listen
+// NewLogger makes the program's logger, on its standard error: it writes what Listen
 // reads.
 func NewLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{

@@ -269,7 +269,7 @@ func (k *Conn) Serve(s Side) error {
 			err = k.deliver(f, files)
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 		err = ErrAway
 	}
 	k.End(err)

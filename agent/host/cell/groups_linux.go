@@ -1,0 +1,152 @@
+package cell
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// groupPrefix begins the names of sessions' control groups.
+const groupPrefix = "session-"
+
+// Groups are control groups (v2) below the keeper's own, one for each session: what was
+// started in a session ends with it, wherever it hides. nil: there are none.
+type Groups struct{ dir string }
+
+// NewGroups gives the groups of this process, or why there are none: no control group
+// of version 2, or one that is systemd's and was not delegated to this unit.
+func NewGroups() (*Groups, error) {
+	mount, err := cgroup2()
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		g := &Groups{dir: filepath.Join(mount, own)}
+		// A keeper that was started from a session is in that session's group.
+		if base := filepath.Base(g.dir); strings.HasPrefix(base, groupPrefix) {
+			return nil, errors.New("cell: this process is within a session's control group")
+		}
+		if _, err := os.Stat("/run/systemd/system"); err == nil && !delegated(g.dir) {
+			return nil, errors.New("cell: the control group is not delegated to the agent; its unit wants Delegate=yes")
+		}
+		probe := filepath.Join(g.dir, groupPrefix+"probe")
+		if err := os.Mkdir(probe, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		defer os.Remove(probe)
+		if _, err := os.Stat(filepath.Join(probe, "cgroup.kill")); err != nil {
+			return nil, fmt.Errorf("cell: control groups of this kernel can't be ended: %w", err)
+		}
+		return g, nil
+	}
+	return nil, errors.New("cell: no control group of version 2")
+}
+
+// cgroup2 finds where control groups of version 2 are.
+func cgroup2() (string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		before, after, ok := strings.Cut(lines.Text(), " - ")
+		if fields := strings.Fields(before); ok && strings.HasPrefix(after, "cgroup2 ") && len(fields) > 4 && fields[3] == "/" {
+			return fields[4], nil
+		}
+	}
+	return "", errors.New("cell: no control groups of version 2")
+}
+
+// delegated reports whether systemd has left a group to its unit.
+func delegated(dir string) bool {
+	b := make([]byte, 8)
+	for _, name := range []string{"trusted.delegate", "user.delegate"} {
+		if n, err := unix.Getxattr(dir, name, b); err == nil && string(b[:n]) == "1" {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Groups) path(id token.ID) string { return filepath.Join(g.dir, groupPrefix+id.String()) }
+
+// make makes a session's group.
+func (g *Groups) make(id token.ID) (*os.File, error) {
+	if g == nil {
+		return nil, nil
+	}
+	if err := os.Mkdir(g.path(id), 0o755); err != nil {
+		return nil, err
+	}
+	return os.Open(g.path(id))
+}
+
+// into makes a program start in a group.
+func into(a *syscall.SysProcAttr, group *os.File) {
+	if group != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(group.Fd())
+	}
+}
+
+// end ends whatever runs in a session's group, and removes it.
+func (g *Groups) end(id token.ID) {
+	if g != nil {
+		remove(g.path(id))
+	}
+}
+
+func remove(dir string) {
+	for until := time.Now().Add(exitTime); ; time.Sleep(exitTime / 200) {
+		err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		var within []string // groups that a program has made
+		filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() && path != dir {
+				within = append(within, path)
+			}
+			return nil
+		})
+		for _, path := range slices.Backward(within) {
+			os.Remove(path)
+		}
+		if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(until) {
+			return
+		}
+	}
+}
+
+// Sweep ends groups of sessions that nobody knows.
+func (g *Groups) Sweep(known func(token.ID) bool) {
+	if g == nil {
+		return
+	}
+	entries, _ := os.ReadDir(g.dir)
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), groupPrefix)
+		if id, err := token.ParseID(rest); ok && err == nil && !known(id) {
+			remove(filepath.Join(g.dir, e.Name()))
+		}
+	}
+}

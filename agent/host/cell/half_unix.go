@@ -1,0 +1,280 @@
+//go:build unix
+
+package cell
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/host/halves"
+	"github.com/tucdesk/tucdesk/agent/host/link"
+	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/internal/direct"
+)
+
+const (
+	// AdoptTime is how long a keeper waits for a session half that another one has
+	// started.
+	AdoptTime = 30 * time.Second
+	// cutTime is what a half gets to end its session when it must.
+	cutTime = 15 * time.Second
+	// exitTime is what its process gets once it has hung up.
+	exitTime = 2 * time.Second
+	// attemptTime bounds the work on an attempt at a direct path.
+	attemptTime = 25 * time.Second
+	// maxAttempts bounds the attempts of one half that are not over.
+	maxAttempts = 4
+)
+
+// A Way is a path as the keeper has it; see halves.Way.
+type Way interface {
+	Hand() ([]*os.File, error)
+	Kept() halves.Kept
+	Gather(ctx context.Context) (direct.Attempt, error)
+	Done() <-chan struct{}
+	Close() error
+}
+
+// Config is what the halves of one keeper share.
+type Config struct {
+	Program Program
+	Door    string        // where halves find the next keeper: a name for a socket
+	Away    time.Duration // how long they look for it; 0: AwayTime
+	Groups  *Groups       // control groups; nil: there are none
+	Gate    []string      // arguments with which this program is the exec gate's shim; nil: no gate
+	// Adopt has a path kept that an earlier keeper had opened.
+	Adopt  func(k halves.Kept, theirs, sock *os.File) (Way, error)
+	Logger *slog.Logger
+}
+
+// A Half is a session half in a process of its own, as the keeper has it. It is safe
+// for concurrent use.
+type Half struct {
+	c      *Config
+	keeper live.Keeper
+	facts  live.Facts
+	hash   [32]byte // of its secret
+	secret []byte   // nil in one that was adopted
+	gone   func()   // called once, when nothing is left of it
+
+	mu       sync.Mutex
+	k        *link.Conn // nil while it is not there
+	kill     func()     // its process; nil while that is not known
+	over     bool       // it ended, or is being ended
+	left     bool       // this keeper ends, and it goes on
+	way      Way
+	nway     uint64 // number of the way, as the half has it
+	sink     recorder.Sink
+	attempts map[uint64]direct.Attempt
+	adopt    *time.Timer
+	cut      error // why it must end, said while it was not there
+}
+
+// Start starts a process for a session. gone is called once, when nothing of it is left.
+func (c *Config) Start(keeper live.Keeper, f live.Facts, gone func()) (*Half, error) {
+	h := &Half{c: c, keeper: keeper, facts: f, gone: sync.OnceFunc(gone), secret: make([]byte, secretSize), attempts: map[uint64]direct.Attempt{}}
+	if _, err := rand.Read(h.secret); err != nil {
+		return nil, fmt.Errorf("cell: no randomness: %w", err)
+	}
+	h.hash = secretHash(h.secret)
+	group, err := c.Groups.make(f.ID)
+	if err != nil {
+		c.Logger.Warn("a session has no control group: what hides from its end is not found", "session", f.ID, "error", err)
+	}
+	conn, wait, kill, err := c.Program.start(c.Door, group)
+	if group != nil {
+		group.Close()
+	}
+	if err != nil {
+		c.Groups.end(f.ID)
+		return nil, err
+	}
+	h.kill = kill
+	k := link.New(conn, options(true))
+	h.k = k
+	go func() {
+		err := k.Serve(&guest{h: h})
+		h.parted(k, err, wait)
+	}()
+	return h, nil
+}
+
+// Hash is what is to be remembered of the half, so that the next keeper knows it.
+func (h *Half) Hash() [32]byte { return h.hash }
+
+// Adopted gives the half of a session that an earlier keeper has started: hash is what
+// that remembered. It is expected at the door within AdoptTime. sink is its recording
+// so far, or nil.
+func (c *Config) Adopted(keeper live.Keeper, f live.Facts, hash [32]byte, sink recorder.Sink, gone func()) *Half {
+	h := &Half{c: c, keeper: keeper, facts: f, hash: hash, gone: sync.OnceFunc(gone), sink: sink, attempts: map[uint64]direct.Attempt{}}
+	h.adopt = time.AfterFunc(AdoptTime, func() {
+		h.mu.Lock()
+		missing := h.k == nil && !h.over
+		h.over = h.over || missing
+		h.mu.Unlock()
+		if missing {
+			c.Logger.Warn("a session of an earlier run is not there any more", "session", f.ID)
+			h.finish()
+		}
+	})
+	return h
+}
+
+// enter lets a half in that came to the door; false if it is not wanted.
+func (h *Half) enter(k *link.Conn, kill func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.k != nil || h.over || h.left {
+		return false
+	}
+	h.k, h.kill = k, kill
+	if h.adopt != nil {
+		h.adopt.Stop()
+	}
+	if why := h.cut; why != nil {
+		go h.Cut(why)
+	}
+	return true
+}
+
+// parted is called when a connection has ended; wait waits for the process.
+func (h *Half) parted(k *link.Conn, why error, wait func()) {
+	h.mu.Lock()
+	if h.k != k || h.left {
+		h.mu.Unlock()
+		return
+	}
+	h.k, h.over = nil, true
+	kill := h.kill
+	h.mu.Unlock()
+	if !errors.Is(why, link.ErrAway) {
+		h.c.Logger.Error("a session half said what it must not; it is ended", "session", h.facts.ID, "error", why)
+		kill()
+	}
+	late := time.AfterFunc(exitTime, kill)
+	wait()
+	late.Stop()
+	h.finish()
+}
+
+// finish leaves nothing of a half whose process has ended.
+func (h *Half) finish() {
+	h.c.Groups.end(h.facts.ID)
+	h.mu.Lock()
+	sink, w, attempts := h.sink, h.way, h.attempts
+	h.sink, h.way, h.attempts = nil, nil, map[uint64]direct.Attempt{}
+	h.mu.Unlock()
+	for _, a := range attempts {
+		a.Close()
+	}
+	if sink != nil {
+		if err := sink.Close(); err != nil {
+			h.c.Logger.Error("a recording stays in the spool until the next start", "session", h.facts.ID, "error", err)
+		}
+	}
+	if w != nil {
+		w.Close()
+	}
+	h.gone()
+}
+
+// Leave lets the half go on without this keeper, which ends.
+func (h *Half) Leave() {
+	h.mu.Lock()
+	h.left = true
+	k := h.k
+	if h.adopt != nil {
+		h.adopt.Stop()
+	}
+	h.mu.Unlock()
+	if k != nil {
+		k.End(link.ErrAway)
+	}
+}
+
+// now gives the connection, or nil.
+func (h *Half) now() *link.Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.k
+}
+
+// Respond has the half answer an operator's first message. The path is the half's.
+func (h *Half) Respond(ctx context.Context, m live.Handshake, w Way) ([]byte, error) {
+	files, err := w.Hand()
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	defer link.CloseFiles(files)
+	away := h.c.Away
+	if away == 0 {
+		away = AwayTime
+	}
+	kept := w.Kept()
+	kept.Peer = m.Peer
+	h.setWay(1, w)
+	k := h.now()
+	if k == nil {
+		return nil, link.ErrAway
+	}
+	var a respondAnswer
+	_, err = k.Call(ctx, opRespond, respondCall{
+		Session: h.facts.ID, TeamFP: h.facts.TeamFP, Title: h.facts.Title, Life: h.facts.Life.Milliseconds(), Self: h.facts.Self,
+		Agent: h.keeper.Public(), Door: h.c.Door, Secret: h.secret, Away: away.Milliseconds(), Gate: append([]string{}, h.c.Gate...),
+		Operator: m.Operator, BundleHash: m.BundleHash, Evidence: evidenceOf(m.Evidence), MinSuite: uint64(m.MinSuite), HS1: m.HS1,
+		Path: keepOf(1, kept),
+	}, &a, files...)
+	return a.HS2, err
+}
+
+// setWay notes the half's path, and tells the half when that is over.
+func (h *Half) setWay(n uint64, w Way) {
+	h.mu.Lock()
+	before := h.way
+	h.way, h.nway = w, n
+	h.mu.Unlock()
+	if before != nil {
+		before.Close()
+	}
+	go func() {
+		<-w.Done()
+		h.tell(opLost, attemptCall{Way: n})
+	}()
+}
+
+func (h *Half) tell(op link.Op, in any) {
+	if k := h.now(); k != nil {
+		k.Tell(op, in)
+	}
+}
+
+// Finish passes on an operator's third message.
+func (h *Half) Finish(hs3 []byte) { h.tell(opFinish, finishNote{hs3}) }
+
+// Cut has the half end its session, for a reason that the operator may read. One that
+// does not is killed.
+func (h *Half) Cut(why error) {
+	h.mu.Lock()
+	h.cut = why
+	h.mu.Unlock()
+	h.tell(opCut, cutNote{bounded(why.Error())})
+	time.AfterFunc(cutTime, h.Kill)
+}
+
+// Kill ends the half's process.
+func (h *Half) Kill() {
+	h.mu.Lock()
+	kill, left := h.kill, h.left
+	h.mu.Unlock()
+	if kill != nil && !left {
+		kill()
+	}
+}
