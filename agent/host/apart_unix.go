@@ -56,7 +56,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 	if err != nil {
 		return nil, err
 	}
-	groups, err := cell.NewGroups()
+	groups, err := cell.NewGroups(door)
 	if err != nil {
 		c.Logger.Info("sessions have no control groups of their own", "reason", err)
 	}

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,16 +18,17 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-// groupPrefix begins the names of sessions' control groups.
-const groupPrefix = "session-"
+// groupPrefix begins the names of sessions' control groups. The agent's follows: several
+// may be in one group.
+const groupPrefix = "tucdesk-session-"
 
 // Groups are control groups (v2) below the keeper's own, one for each session: what was
 // started in a session ends with it, wherever it hides. nil: there are none.
-type Groups struct{ dir string }
+type Groups struct{ dir, prefix string }
 
-// NewGroups gives the groups of this process, or why there are none: no control group
+// NewGroups gives the groups of the agent with a door, below that of this process, or why there are none: no control group
 // of version 2, or one that is systemd's and was not delegated to this unit.
-func NewGroups() (*Groups, error) {
+func NewGroups(door string) (*Groups, error) {
 	mount, err := cgroup2()
 	if err != nil {
 		return nil, err
@@ -40,15 +42,16 @@ func NewGroups() (*Groups, error) {
 		if !ok {
 			continue
 		}
-		g := &Groups{dir: filepath.Join(mount, own)}
+		agent := sha256.Sum256([]byte(door))
+		g := &Groups{dir: filepath.Join(mount, own), prefix: fmt.Sprintf("%s%x-", groupPrefix, agent[:4])}
 		// A keeper that was started from a session is in that session's group.
-		if base := filepath.Base(g.dir); strings.HasPrefix(base, groupPrefix) {
+		if strings.Contains(own, "/"+groupPrefix) {
 			return nil, errors.New("cell: this process is within a session's control group")
 		}
 		if _, err := os.Stat("/run/systemd/system"); err == nil && !delegated(g.dir) {
 			return nil, errors.New("cell: the control group is not delegated to the agent; its unit wants Delegate=yes")
 		}
-		probe := filepath.Join(g.dir, groupPrefix+"probe")
+		probe := filepath.Join(g.dir, g.prefix+"probe")
 		if err := os.Mkdir(probe, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
@@ -88,7 +91,7 @@ func delegated(dir string) bool {
 	return false
 }
 
-func (g *Groups) path(id token.ID) string { return filepath.Join(g.dir, groupPrefix+id.String()) }
+func (g *Groups) path(id token.ID) string { return filepath.Join(g.dir, g.prefix+id.String()) }
 
 // make makes a session's group.
 func (g *Groups) make(id token.ID) (*os.File, error) {
@@ -137,14 +140,14 @@ func remove(dir string) {
 	}
 }
 
-// Sweep ends groups of sessions that nobody knows.
+// Sweep ends groups of this agent's sessions that it does not know.
 func (g *Groups) Sweep(known func(token.ID) bool) {
 	if g == nil {
 		return
 	}
 	entries, _ := os.ReadDir(g.dir)
 	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), groupPrefix)
+		rest, ok := strings.CutPrefix(e.Name(), g.prefix)
 		if id, err := token.ParseID(rest); ok && err == nil && !known(id) {
 			remove(filepath.Join(g.dir, e.Name()))
 		}
