@@ -54,7 +54,7 @@ func listenDoor(name string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cell: %w", err)
 	}
-	l.SetUnlinkOnClose(false)
+	l.SetUnlinkOnClose(false) // the name that it knows may be one of a moment
 	if err := os.Chmod(name, 0o600); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("cell: %w", err)

@@ -51,6 +51,7 @@ func (c *Config) Open(half func(token.ID) *Half) (*Door, error) {
 
 // Close closes the door. Who is in stays.
 func (d *Door) Close() {
+	os.Remove(d.c.Door)
 	d.l.Close()
 	d.all.Wait()
 }
