@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/internal/policy"
-	"github.com/tucdesk/tucdesk/internal/policy/replay"
+	"github.com/tucdesk/tucdesk/internal/policy/hindsight"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
@@ -157,7 +157,7 @@ func (c *CLI) diff() *cobra.Command {
 				}
 			}
 			show := func(what string, requests iter.Seq2[*policy.Request, error]) (*jsonReport, error) {
-				rep, err := replay.Compare(requests, old.snap, neu.snap)
+				rep, err := hindsight.Compare(requests, old.snap, neu.snap)
 				if err != nil {
 					return nil, err
 				}
@@ -273,7 +273,7 @@ type jsonMove struct {
 	Last     time.Time `json:"last"`
 }
 
-func reportJSON(about string, rep *replay.Report) *jsonReport {
+func reportJSON(about string, rep *hindsight.Report) *jsonReport {
 	out := &jsonReport{About: about, Requests: rep.Requests, Same: rep.Same, Terms: rep.Terms, Looser: rep.Looser, Stricter: rep.Stricter,
 		Unlisted: rep.Unlisted, People: []jsonPerson{}, Moves: []jsonMove{}}
 	for _, p := range rep.People {
@@ -289,7 +289,7 @@ func reportJSON(about string, rep *replay.Report) *jsonReport {
 // shownMoves is how many lines of a report people get; --json has all.
 const shownMoves = 40
 
-func (c *CLI) printReport(about string, rep *replay.Report) error {
+func (c *CLI) printReport(about string, rep *hindsight.Report) error {
 	w := c.Out
 	fmt.Fprintf(w, "\n%s\n%d stay the same, %d on other terms, %d get a better answer, %d a worse one\n",
 		sanitize.Clean(about), rep.Same, rep.Terms, rep.Looser, rep.Stricter)

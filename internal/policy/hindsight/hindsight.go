@@ -1,4 +1,4 @@
-// Package replay asks two policies about the same requests and says who gains and who
+// Package hindsight asks two policies about the same requests and says who gains and who
 // loses.
 //
 // Purpose: a change of a policy is judged by what people really do. The requests of
@@ -10,7 +10,7 @@
 //
 // It is pure. Of this module it may import only internal/policy and what that
 // imports.
-package replay
+package hindsight
 
 import (
 	"cmp"
