@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"time"
 )
 
 // Implementations wrap these with %w, and callers test for them with
@@ -94,6 +95,13 @@ type (
 		Starts() <-chan Start
 		Confirm(id uint64, yes bool)
 	}
+	// A LinkTerminal outlives the connection to its target: while that is lost it
+	// freezes, and tries to reach the target again by itself. What is typed
+	// meanwhile arrives then; Write blocks when no more can be kept.
+	LinkTerminal interface {
+		// Link says how the connection stands. It must not block.
+		Link() Link
+	}
 	// A TerminalUnwrapper is a decorator of a Terminal.
 	TerminalUnwrapper interface{ Unwrap() Terminal }
 )
@@ -160,6 +168,15 @@ type (
 	// An Unwrapper is a decorator of a Backend.
 	Unwrapper interface{ Unwrap() Backend }
 )
+
+// A Link is how a terminal's connection to its target stands. The zero value is one
+// that works, as far as is known.
+type Link struct {
+	Lost  bool
+	Since time.Time // when the target was heard last
+	Until time.Time // until when the target keeps the terminal
+	Why   string    // what the last attempt to reach it has met; empty: none has failed yet
+}
 
 // A Change says what is worth asking for again. The zero value is nothing.
 type Change struct{ Targets, Approvals bool }

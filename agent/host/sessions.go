@@ -60,8 +60,12 @@ type outside interface {
 type half interface {
 	// Respond gives the second handshake message. The path is the half's.
 	Respond(ctx context.Context, h live.Handshake, w way) (hs2 []byte, err error)
-	// Finish takes the third. It does not block.
+	// Finish takes the third, also of a resume. It does not block.
 	Finish(hs3 []byte)
+	// Resume answers the first message of a resume. Move gives the path that it
+	// goes over to, which is the half's.
+	Resume(ctx context.Context, rs1 []byte, evidence session.Evidence) (rs2 []byte, err error)
+	Move(ctx context.Context, w way, peer netip.AddrPort) error
 	// Cut ends the session for a reason that the operator may read. It does not wait.
 	Cut(why error)
 	// Kill ends it at once, also when it does not listen.
@@ -104,6 +108,9 @@ func (s *sessions) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAn
 	s.metrics.offers.Inc()
 	if !s.offers.Allow() {
 		return wire.SignalAnswer{}, s.refused(&admission{id: o.SessionID}, refuse(codeBusy, nil, "too many offers at once"))
+	}
+	if session.IsResume(o.HS1) {
+		return s.resume(ctx, o)
 	}
 	if !s.reserve(o.SessionID) {
 		return wire.SignalAnswer{}, s.refused(&admission{id: o.SessionID}, refuse(codeBusy, nil, "too many sessions, or this one is open already"))
@@ -176,15 +183,9 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	if err != nil {
 		return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
 	}
-	r := a.bundle.Relay
-	w, err := s.outside.OpenWay(ctx, r.Addr, cred.Credential{Username: r.Username, Password: cred.Password(r.Password)})
-	if err == nil {
-		if err = w.Permit(ctx, net.UDPAddrFromAddrPort(peer)); err != nil {
-			w.Close()
-		}
-	}
-	if err != nil {
-		return wire.SignalAnswer{}, because(codeRelay, err)
+	w, no := s.open(ctx, a, peer)
+	if no != nil {
+		return wire.SignalAnswer{}, no
 	}
 	addr := w.LocalRelayed().String()
 	d := newWard(s, a)
@@ -239,6 +240,9 @@ func (s *sessions) isHalf(d *ward) bool {
 func (s *sessions) Finish(f wire.SignalFinish) {
 	s.mu.Lock()
 	d := s.half[f.SessionID]
+	if session.IsResume(f.HS3) {
+		d = s.live[f.SessionID]
+	}
 	closed := s.closed
 	s.mu.Unlock()
 	if d != nil && !closed {

@@ -56,7 +56,8 @@ func newWard(s *sessions, a *admission) *ward {
 func (d *ward) facts() live.Facts {
 	return live.Facts{
 		ID: d.a.id, TeamFP: d.a.roster.TeamFP(), Title: d.a.operator.Email + " on " + d.a.agent.Name, Life: d.a.life, Self: d.s.self,
-		Gate: d.s.gate,
+		Grace: d.a.verdict.Obligations.Grace,
+		Gate:  d.s.gate,
 	}
 }
 

@@ -125,8 +125,9 @@ type world struct {
 
 // signed is what an attempt sent, for replays.
 type signed struct {
-	offer wire.SignalOffer
-	hs3   []byte
+	offer  wire.SignalOffer
+	hs3    []byte
+	config session.InitiatorConfig
 }
 
 func newPerson(t *testing.T, id string, roles ...string) person {
@@ -370,6 +371,7 @@ type attempt struct {
 	asker     *session.ID // nil: a fresh session id
 	approve   func(approval.Approval) [][]byte
 	patience  time.Duration // 0: 20 s
+	grace     time.Duration // of the operator's side
 	evidence  func(*session.Evidence)
 
 	proof  func(*token.Proof)
@@ -459,10 +461,11 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if a.evidence != nil {
 		a.evidence(&said)
 	}
-	in, hs1, err := session.Initiate(session.InitiatorConfig{
+	config := session.InitiatorConfig{
 		ID: id, Self: by.key, Peer: w.agent, TeamFP: r.TeamFP(), BundleHash: hash,
 		Evidence: said,
-	})
+	}
+	in, hs1, err := session.Initiate(config)
 	w.must(err)
 	offer := wire.SignalOffer{SessionID: token.ID(id), Exp: now.Unix() + 10, Sealed: sealed, HS1: hs1, Candidate: "127.0.0.1:50000"}
 	var mine *path.Relayed
@@ -471,7 +474,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 		w.must(err)
 		offer.Candidate = mine.LocalRelayed().String()
 	}
-	w.last = &signed{offer: offer}
+	w.last = &signed{offer: offer, config: config}
 	answer, err := w.handler.Offer(ctx, offer)
 	var refused *wire.RefuseError
 	if errors.As(err, &refused) {
@@ -501,7 +504,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 		w.handler.Finish(wire.SignalFinish{SessionID: token.ID(id), HS3: forged})
 	}
 	w.handler.Finish(wire.SignalFinish{SessionID: token.ID(id), HS3: hs3})
-	mux, err := channel.Dial(ctx, conn, peer, est, channel.Options{})
+	mux, err := channel.Dial(ctx, conn, peer, est, channel.Options{Grace: a.grace})
 	if err != nil {
 		return nil, nil, end{err: err}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/channel"
-	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -18,8 +17,7 @@ import (
 // flow control reaches the program.
 type terminal struct {
 	b      *Backend
-	mux    *channel.Mux
-	way    *path.Switch
+	link   *link
 	ch     *channel.Channel
 	tty    bool
 	assure backend.Assurance
@@ -40,13 +38,14 @@ var (
 	_ backend.HalfCloser     = (*terminal)(nil)
 	_ backend.Signaler       = (*terminal)(nil)
 	_ backend.GatedTerminal  = (*terminal)(nil)
+	_ backend.LinkTerminal   = (*terminal)(nil)
 )
 
-func newTerminal(b *Backend, p *plan, mux *channel.Mux, way *path.Switch, ch *channel.Channel, a channel.Answer) *terminal {
+func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer) *terminal {
 	t := &terminal{
-		b: b, mux: mux, way: way, ch: ch, tty: p.command.Stdin == token.StdinTTY, done: make(chan struct{}),
+		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}),
 		assure: backend.Assurance{
-			E2EE: true, Peer: p.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
+			E2EE: true, Peer: l.plan.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
 		},
 	}
 	var out, errs *io.PipeWriter
@@ -98,10 +97,13 @@ func (t *terminal) pump(out, errs *io.PipeWriter) error {
 
 // lost says why the channel ended before the program did.
 func (t *terminal) lost(err error) error {
-	if merr := t.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
+	if merr := t.link.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
 		err = merr
 	}
-	if gone := t.way.Err(); gone != nil && errors.Is(err, channel.ErrLost) {
+	if gone := t.link.ended(); gone != nil {
+		return &lostError{gone}
+	}
+	if gone := t.link.current().Err(); gone != nil && errors.Is(err, channel.ErrLost) {
 		return &lostError{gone}
 	}
 	return fmt.Errorf("%w: the session ended before the program did: %w", backend.ErrUnavailable, err)
@@ -177,9 +179,12 @@ func (t *terminal) Wait() (backend.Exit, error) {
 // Assurance says what protects this terminal, and which way it goes now.
 func (t *terminal) Assurance() backend.Assurance {
 	a := t.assure
-	a.Path, a.RTT = t.way.Path(), t.mux.RTT()
+	a.Path, a.RTT = t.link.current().Path(), t.link.mux.RTT()
 	return a
 }
+
+// Link says whether the machine is reached now.
+func (t *terminal) Link() backend.Link { return t.link.state() }
 
 // Close ends the session, and with it the program.
 func (t *terminal) Close() error {
@@ -193,7 +198,7 @@ func (t *terminal) Close() error {
 func (t *terminal) shut() {
 	t.closing.Do(func() {
 		t.ch.Close()
-		t.mux.Close()
+		t.link.mux.Close()
 		t.b.mu.Lock()
 		delete(t.b.terminals, t)
 		t.b.mu.Unlock()

@@ -184,8 +184,8 @@ func (k *talk) goesOn(t testing.TB, when string) {
 		if line != want {
 			t.Fatalf("%s: %q, want %q", when, line, want)
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("%s: no echo in 20 s", when)
+	case <-time.After(time.Minute):
+		t.Fatalf("%s: no echo in a minute", when)
 	}
 }
 
@@ -259,6 +259,20 @@ func TestKilledParts(t *testing.T) {
 		there.goesOn(t, "before")
 		d.kill9(t, "agent web-1")
 		elsewhere.goesOn(t, "after the kill of another machine's agent")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := there.terminal.Wait()
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, backend.ErrUnavailable) || !strings.Contains(err.Error(), "web-1 does not have this session any more: its agent was started again") {
+				t.Errorf("the session's end does not say what has happened: %v", err)
+			}
+		case <-time.After(time.Minute):
+			l, _ := backend.TerminalAs[backend.LinkTerminal](there.terminal)
+			t.Fatalf("a minute after the kill the session does not say that it is gone: %+v", l.Link())
+		}
 		d.eventually(t, "alice", "exec", "web-1", "--", "true")
 		elsewhere.goesOn(t, "after the restart")
 	})

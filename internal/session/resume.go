@@ -87,6 +87,13 @@ func openRS1(cfg *Config, b []byte, before func(place) (*past, error)) (*hs1, *p
 	return m, p, nil
 }
 
+// IsResume reports whether a first or third message of an operator's belongs to a
+// resume. It tells by the type alone: whether the message is any good, only the
+// session can.
+func IsResume(message []byte) bool {
+	return len(message) > 0 && (message[0] == typeRS1 || message[0] == typeRS3)
+}
+
 // A Chain is a session over all its handshakes: the first one and the resumes after
 // it (SPEC.md 9). It seals and opens with the keys that are due, and is safe for
 // concurrent use.

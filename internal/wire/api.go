@@ -334,15 +334,15 @@ type LogProof struct {
 type Offer struct {
 	SessionID token.ID `json:"session_id"`
 	Agent     key.Kid  `json:"agent"`
-	Sealed    []byte   `json:"sealed"` // the bundle
+	Sealed    []byte   `json:"sealed"` // the bundle; empty in a resume
 	HS1       []byte   `json:"hs1"`
-	Candidate string   `json:"candidate"` // the operator's relayed address, host:port
+	Candidate string   `json:"candidate"` // the operator's relayed address, host:port; empty: the path stays
 }
 
 // OfferAnswer answers an Offer.
 type OfferAnswer struct {
 	HS2       []byte `json:"hs2"`
-	Candidate string `json:"candidate"` // the agent's relayed address, host:port
+	Candidate string `json:"candidate"` // the agent's relayed address, host:port; empty: the path stays
 }
 
 // Finish is POST /v1/offers/{session_id}/finish.

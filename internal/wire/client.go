@@ -77,7 +77,13 @@ func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 // SignIn gives the present access token, and gets a new one when there is none
 // or it ends soon. The other methods call it by themselves.
 func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
-	if t, ok := c.fresh(); ok {
+	return c.Renew(ctx, refreshBefore)
+}
+
+// Renew is SignIn where the token must be good for at least that long: for who will
+// need it when apid may not be there.
+func (c *Client) Renew(ctx context.Context, least time.Duration) (TokenAnswer, error) {
+	if t, ok := c.fresh(least); ok {
 		return t, nil
 	}
 	select {
@@ -86,7 +92,7 @@ func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
 	case <-ctx.Done():
 		return TokenAnswer{}, noAnswer(c.base.Host, ctx.Err())
 	}
-	if t, ok := c.fresh(); ok { // somebody else did it meanwhile
+	if t, ok := c.fresh(least); ok { // somebody else did it meanwhile
 		return t, nil
 	}
 	asked := c.now()
@@ -100,10 +106,10 @@ func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
 	return t, nil
 }
 
-func (c *Client) fresh() (TokenAnswer, bool) {
+func (c *Client) fresh(least time.Duration) (TokenAnswer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.token, c.token.AccessToken != "" && c.now().Add(refreshBefore).Before(c.until)
+	return c.token, c.token.AccessToken != "" && c.now().Add(least).Before(c.until)
 }
 
 // forget drops a token that a server did not take.

@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -51,7 +53,7 @@ type SignalHeartbeat struct {
 type SignalAnswer struct {
 	SessionID token.ID `cbor:"session_id"`
 	HS2       []byte   `cbor:"hs2"`
-	Candidate string   `cbor:"candidate"` // the agent's relayed address, host:port
+	Candidate string   `cbor:"candidate"` // the agent's relayed address, host:port; empty: the path stays
 }
 
 // SignalRefuse says that the agent won't answer an offer. Its reason passes
@@ -59,6 +61,17 @@ type SignalAnswer struct {
 type SignalRefuse struct {
 	SessionID token.ID `cbor:"session_id"`
 	Reason    string   `cbor:"reason"`
+}
+
+// ReasonGone is the reason of a SignalRefuse to the resume of a session that the
+// agent does not have.
+const ReasonGone = "gone: this session is not here any more: it has ended, its time was over, or the agent was started again"
+
+// IsGone reports whether the rendezvous says that an agent has answered ReasonGone. It
+// could say so by itself, as it can keep silent.
+func IsGone(err error) bool {
+	var p *ProblemError
+	return errors.As(err, &p) && errors.Is(err, ErrDenied) && strings.HasSuffix(p.Detail, ReasonGone)
 }
 
 // SignalWelcome says that the agent is registered. Nobody signs it: it is worth
@@ -70,14 +83,15 @@ type SignalWelcome struct {
 	Heartbeat int64         `cbor:"heartbeat"` // seconds between two heartbeats
 }
 
-// SignalOffer is an operator's wish for a session. Whether it is worth anything
-// stands inside the sealed bundle.
+// SignalOffer is an operator's wish for a session, or for the resume of one that
+// stands. Whether it is worth anything stands inside the sealed bundle; a resume has
+// none, and stands by its handshake message.
 type SignalOffer struct {
 	SessionID token.ID `cbor:"session_id"`
-	Exp       int64    `cbor:"exp"` // unix seconds; the operator waits no longer
-	Sealed    []byte   `cbor:"sealed"`
+	Exp       int64    `cbor:"exp"`    // unix seconds; the operator waits no longer
+	Sealed    []byte   `cbor:"sealed"` // empty in a resume
 	HS1       []byte   `cbor:"hs1"`
-	Candidate string   `cbor:"candidate"` // the operator's relayed address, host:port
+	Candidate string   `cbor:"candidate"` // the operator's relayed address, host:port; empty: the path stays
 }
 
 // SignalFinish is the operator's last handshake message.
@@ -147,8 +161,8 @@ func (s SignalOffer) check() error {
 	if s.Exp <= 0 {
 		return badSignal("exp")
 	}
-	if err := bounded("sealed", s.Sealed, token.MaxSealedBundle); err != nil {
-		return err
+	if len(s.Sealed) > token.MaxSealedBundle {
+		return badSignal("sealed")
 	}
 	return handshake(s.SessionID, "hs1", s.HS1, s.Candidate)
 }

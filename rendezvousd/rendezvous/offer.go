@@ -17,6 +17,7 @@ type offer struct {
 	team     string
 	operator key.Kid    // the device that made it, and alone may finish it
 	agent    *agentConn // that it was sent to, and alone may answer it
+	resume   bool       // of a session that stands
 	outcome  chan outcome
 	answered bool
 	timer    *time.Timer // forgets the offer
@@ -54,10 +55,15 @@ func newBoard(max int, m *metrics) *board {
 	}
 }
 
-// add puts an offer up for twice offerTime: to be answered and to be finished.
+// add puts an offer up for twice offerTime: to be answered and to be finished. A
+// resume takes the place of one of the same device for the same session, which that
+// device has given up: it tries until it works.
 func (b *board) add(o *offer) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if old := b.offers[o.session]; old != nil && o.resume && old.resume && old.operator == o.operator && old.team == o.team {
+		b.endLocked(old)
+	}
 	switch {
 	case b.offers[o.session] != nil:
 		return wire.NewProblem(wire.KindUsed, "this session id has an offer already", "begin a new session")
@@ -126,13 +132,18 @@ func (b *board) gone(c *agentConn) {
 	}
 	for _, o := range b.offers {
 		if o.agent == c {
-			if !o.answered {
-				o.answered = true
-				o.outcome <- outcome{gone: true}
-			}
-			b.dropLocked(o)
+			b.endLocked(o)
 		}
 	}
+}
+
+// endLocked drops an offer, and tells who waits for an answer that none will come.
+func (b *board) endLocked(o *offer) {
+	if !o.answered {
+		o.answered = true
+		o.outcome <- outcome{gone: true}
+	}
+	b.dropLocked(o)
 }
 
 // finish takes an answered offer down, for the device that made it.
@@ -169,7 +180,9 @@ func (s *Server) postOffer(r *http.Request, body []byte) (any, error) {
 		s.metrics.offers.WithLabelValues("offline").Inc()
 		return nil, wire.NewProblem(wire.KindUnavailable, "the agent is offline", "check that tucdesk-agent runs there and reaches this rendezvous")
 	}
-	o := &offer{session: in.SessionID, team: who.team, operator: who.kid, agent: agent, outcome: make(chan outcome, 1)}
+	o := &offer{
+		session: in.SessionID, team: who.team, operator: who.kid, agent: agent, resume: len(in.Sealed) == 0, outcome: make(chan outcome, 1),
+	}
 	if err := s.offers.add(o); err != nil {
 		s.metrics.offers.WithLabelValues("not-taken").Inc()
 		return nil, err

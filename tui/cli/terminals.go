@@ -121,7 +121,9 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 		return err
 	}
 	defer t.Close()
+	stop := tellLink(a.stderr, t, req.Target, req.TTY)
 	exit, err := a.carry(t, req.TTY, noStdin || req.Approval != "")
+	stop()
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,7 @@ type Facts struct {
 	TeamFP envelope.Hash
 	Title  string        // of its recording
 	Life   time.Duration // from the end of the handshake on
+	Grace  time.Duration // for which it outlives its connection; 0: not at all
 	Self   bool          // who is not root may run programs as itself: a demo's agent
 	Gate   *gate.Gate    // of this process; nil: programs are not gated
 }
@@ -141,14 +142,16 @@ type Session struct {
 	done   chan struct{}
 	no     *channel.Answer // why it may do nothing, if so
 
-	mu      sync.Mutex
-	half    *halfOpen // between the second and the third message
-	began   bool      // the handshake is done, or can't be any more
-	way     Way       // of the connection
-	running sync.WaitGroup
-	direct  bool // the session has had its channel about paths
-	last    process.Exit
-	talk    talk
+	mu     sync.Mutex
+	half   *halfOpen    // between the second and the third message
+	began  bool         // the handshake is done, or can't be any more
+	hand   Handshake    // that was answered, without HS1
+	way    Way          // of the connection
+	mux    *channel.Mux // nil before the connection stands
+	again  *halfOpen    // a resume between its second and third message
+	direct bool         // this connection has had its channel about paths
+	last   process.Exit
+	talk   talk
 }
 
 // halfOpen is a handshake that waits for its third message.
@@ -184,13 +187,25 @@ func (s *Session) Respond(h Handshake, w Way) (hs2 []byte, err error) {
 		half.abort()
 		return nil, errBusy
 	}
-	s.half = half
+	h.HS1 = nil
+	s.half, s.hand = half, h
 	return hs2, nil
 }
 
 func (h *halfOpen) abort() {
 	h.responder.Abort()
-	h.way.Close()
+	if h.way != nil {
+		h.way.Close()
+	}
+}
+
+// try counts a third message; nil if no more are looked at.
+func (h *halfOpen) try() *halfOpen {
+	if h == nil || h.tries >= MaxTries {
+		return nil
+	}
+	h.tries++
+	return h
 }
 
 // Abort ends a session whose handshake is not done. Others go on.
@@ -216,13 +231,12 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Finish takes an operator's third message. It does not block.
 func (s *Session) Finish(hs3 []byte) {
-	s.mu.Lock()
-	half := s.half
-	if half != nil {
-		if half.tries++; half.tries > MaxTries {
-			half = nil
-		}
+	if session.IsResume(hs3) {
+		s.resumed(hs3)
+		return
 	}
+	s.mu.Lock()
+	half := s.half.try()
 	s.mu.Unlock()
 	if half == nil {
 		return
@@ -282,11 +296,14 @@ func (s *Session) run(w Way, peer net.Addr, est *session.Established, life time.
 	// A timer counts on the monotonic clock: setting the clock back gains nothing.
 	end := time.AfterFunc(life, func() { s.cancel(errEndsBy) })
 	defer end.Stop()
-	s.way = w
-	mux, err := channel.Accept(s.ctx, w, peer, est, channel.Options{MaxChannels: maxChannels})
+	mux, err := channel.Accept(s.ctx, w, peer, est, channel.Options{MaxChannels: maxChannels, Grace: s.Grace})
 	if err != nil {
 		return process.Exit{}, "the operator did not come: " + err.Error()
 	}
+	s.mu.Lock()
+	s.way, s.mux = w, mux
+	s.mu.Unlock()
+	defer s.giveUp(nil)
 	var channels sync.WaitGroup
 	for {
 		ch, err := mux.Accept(s.ctx)

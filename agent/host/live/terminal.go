@@ -98,21 +98,21 @@ func (s *Session) record(w *work) (err error) {
 }
 
 // follow lets the operator's side look for a path without the relay, on one
-// channel in the session's life. Nothing is asked of policy: it opens nothing.
+// channel for each connection. Nothing is asked of policy: it opens nothing.
 func (s *Session) follow(ch *channel.Channel) {
 	s.mu.Lock()
-	again := s.direct
+	again, way := s.direct, s.way
 	s.direct = true
 	s.mu.Unlock()
 	if again {
-		_ = ch.Answer(channel.Answer{Reason: "this session has had its channel about paths"})
+		_ = ch.Answer(channel.Answer{Reason: "this connection has had its channel about paths"})
 		return
 	}
 	if ch.Answer(channel.Answer{Effect: channel.Allow}) != nil {
 		return
 	}
 	// Neither this error nor the log names an address.
-	err := direct.Follow(s.ctx, ch, s.way)
+	err := direct.Follow(s.ctx, ch, way)
 	s.logger.Debug("no more attempts at a direct path", "session", s.ID, "error", err)
 }
 

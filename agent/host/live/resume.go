@@ -1,0 +1,111 @@
+package live
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/session"
+)
+
+var (
+	errNotYet = errors.New("live: there is no connection to resume")
+	errNoneOn = errors.New("live: no resume is on")
+)
+
+// Resume answers an operator's first message of a resume (internal/session/SPEC.md,
+// section 9). The session goes on as it is until the third one comes, or a later
+// resume. evidence is for the operator.
+func (s *Session) Resume(rs1 []byte, evidence session.Evidence) (rs2 []byte, err error) {
+	s.mu.Lock()
+	mux, h := s.mux, s.hand
+	s.mu.Unlock()
+	if mux == nil || s.ctx.Err() != nil {
+		return nil, errNotYet
+	}
+	responder, rs2, err := mux.Session().Respond(session.ResponderConfig{
+		Self: s.keeper, Peer: h.Operator, TeamFP: s.TeamFP, BundleHash: h.BundleHash, Evidence: evidence, MinSuite: h.MinSuite,
+	}, rs1)
+	if err != nil {
+		return nil, err
+	}
+	again := &halfOpen{responder: responder}
+	s.mu.Lock()
+	before := s.again
+	s.again = again
+	s.mu.Unlock()
+	if before != nil {
+		before.abort()
+	}
+	time.AfterFunc(HandshakeTime, func() { s.giveUp(again) })
+	return rs2, nil
+}
+
+// Move gives the path that the session goes over to with the resume that is on. It
+// owns the way, also when it fails. A resume without one is for new keys alone.
+func (s *Session) Move(w Way, peer netip.AddrPort) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again == nil || s.again.way != nil || s.ctx.Err() != nil {
+		w.Close()
+		return errNoneOn
+	}
+	s.again.way, s.again.peer = w, net.UDPAddrFromAddrPort(peer)
+	return nil
+}
+
+// giveUp ends the resume that is on, if it is the given one; nil: whichever it is.
+func (s *Session) giveUp(which *halfOpen) {
+	s.mu.Lock()
+	again := s.again
+	if which != nil && which != again {
+		again = nil
+	}
+	if again != nil {
+		s.again = nil
+	}
+	s.mu.Unlock()
+	if again != nil {
+		again.abort()
+	}
+}
+
+// resumed takes the third message of a resume. It does not block.
+func (s *Session) resumed(rs3 []byte) {
+	s.mu.Lock()
+	again, mux := s.again.try(), s.mux
+	s.mu.Unlock()
+	if again == nil {
+		return
+	}
+	go func() {
+		est, err := again.responder.Consume(rs3)
+		if err != nil {
+			s.logger.Info("resume refused", "session", s.ID, "error", err)
+			return
+		}
+		s.mu.Lock()
+		mine := s.again == again
+		if mine {
+			s.again = nil
+			if again.way != nil {
+				s.way, s.direct = again.way, false
+			}
+		}
+		s.mu.Unlock()
+		if !mine {
+			est.Close()
+			return
+		}
+		var conn net.PacketConn
+		if again.way != nil {
+			conn = again.way
+		}
+		if err := mux.Resume(s.ctx, est, conn, again.peer); err != nil {
+			s.logger.Info("resume not confirmed", "session", s.ID, "error", err)
+			return
+		}
+		s.logger.Info("session resumed", "session", s.ID, "new_path", conn != nil)
+	}()
+}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// resume answers a resume of a session. It needs no grant: whoever asks must have
+// the session's keys, which its half looks at before a path is opened, and the
+// operator's device, before the path is used.
+func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalAnswer, error) {
+	s.mu.Lock()
+	d := s.live[o.SessionID]
+	s.mu.Unlock()
+	if d == nil {
+		s.logger.Info("no session to resume", "session", o.SessionID)
+		return wire.SignalAnswer{}, &wire.RefuseError{Reason: wire.ReasonGone}
+	}
+	var peer netip.AddrPort
+	if o.Candidate != "" {
+		var err error
+		if peer, err = netip.ParseAddrPort(o.Candidate); err != nil {
+			return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
+		}
+	}
+	h := s.checker.team.newest().Head()
+	rs2, err := d.half.Resume(ctx, o.HS1, session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)})
+	if err != nil {
+		s.logger.Info("resume refused", "session", o.SessionID, "error", err)
+		return wire.SignalAnswer{}, because(codeProof, err)
+	}
+	answer := wire.SignalAnswer{SessionID: o.SessionID, HS2: rs2}
+	if !peer.IsValid() {
+		return answer, nil
+	}
+	w, no := s.open(ctx, d.a, peer)
+	if no != nil {
+		s.logger.Info("resume without a path", "session", o.SessionID, "error", no)
+		return wire.SignalAnswer{}, errors.Join(no, &wire.RefuseError{Reason: outsideReason(no.code)})
+	}
+	answer.Candidate = w.LocalRelayed().String()
+	if err := d.half.Move(ctx, w, peer); err != nil {
+		return wire.SignalAnswer{}, because(codeRelay, err)
+	}
+	return answer, nil
+}
+
+// open opens a path through the relay of an admission to the operator's side.
+func (s *sessions) open(ctx context.Context, a *admission, peer netip.AddrPort) (way, *refusal) {
+	r := a.bundle.Relay
+	w, err := s.outside.OpenWay(ctx, r.Addr, cred.Credential{Username: r.Username, Password: cred.Password(r.Password)})
+	if err == nil {
+		if err = w.Permit(ctx, net.UDPAddrFromAddrPort(peer)); err != nil {
+			w.Close()
+		}
+	}
+	if err != nil {
+		return nil, because(codeRelay, err)
+	}
+	return w, nil
+}
+
+// Resume implements half.
+func (w *within) Resume(_ context.Context, rs1 []byte, evidence session.Evidence) ([]byte, error) {
+	return w.Session.Resume(rs1, evidence)
+}
+
+// Move implements half.
+func (w *within) Move(_ context.Context, to way, peer netip.AddrPort) error {
+	return w.Session.Move(to, peer)
+}
