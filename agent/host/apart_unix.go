@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,16 @@ func (c celled) Respond(ctx context.Context, m live.Handshake, w way) ([]byte, e
 		return nil, errWay
 	}
 	return c.Half.Respond(ctx, m, to)
+}
+
+// Move implements half.
+func (c celled) Move(ctx context.Context, w way, peer netip.AddrPort) error {
+	to, ok := w.(cell.Way)
+	if !ok {
+		w.Close()
+		return errWay
+	}
+	return c.Half.Move(ctx, to, peer)
 }
 
 func (a *apartment) start(d *ward) (half, error) {

@@ -260,25 +260,23 @@ func (g *guest) Note(r link.Request) error {
 	if err := link.Decode(r.Body, &m); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	w, a := h.way, h.attempts[m.Attempt]
-	if w == nil || h.nway != m.Way {
-		w, a = nil, nil
-	}
-	if r.Op == opLeave {
-		w = nil
-		if a != nil {
-			delete(h.attempts, m.Attempt)
+	if r.Op == opClose {
+		if w := h.closed(m.Way); w != nil {
+			go w.Close()
 		}
-	} else {
+		return nil
+	}
+	h.mu.Lock()
+	a := h.attempts[m.Attempt]
+	if h.nway != m.Way {
 		a = nil
+	}
+	if a != nil {
+		delete(h.attempts, m.Attempt)
 	}
 	h.mu.Unlock()
 	if a != nil {
 		go a.Close()
-	}
-	if w != nil {
-		go w.Close()
 	}
 	return nil
 }

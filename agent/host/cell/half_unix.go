@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/session"
 )
 
 const (
@@ -71,6 +73,7 @@ type Half struct {
 	left     bool       // this keeper ends, and it goes on
 	way      Way
 	nway     uint64 // number of the way, as the half has it
+	next     Way    // that a resume goes over to; its number is nway+1
 	sink     recorder.Sink
 	attempts map[uint64]direct.Attempt
 	adopt    *time.Timer
@@ -168,8 +171,8 @@ func (h *Half) parted(k *link.Conn, why error, wait func()) {
 func (h *Half) finish() {
 	h.c.Groups.end(h.facts.ID)
 	h.mu.Lock()
-	sink, w, attempts := h.sink, h.way, h.attempts
-	h.sink, h.way, h.attempts = nil, nil, map[uint64]direct.Attempt{}
+	sink, w, next, attempts := h.sink, h.way, h.next, h.attempts
+	h.sink, h.way, h.next, h.attempts = nil, nil, nil, map[uint64]direct.Attempt{}
 	h.mu.Unlock()
 	for _, a := range attempts {
 		a.Close()
@@ -179,8 +182,10 @@ func (h *Half) finish() {
 			h.c.Logger.Error("a recording stays in the spool until the next start", "session", h.facts.ID, "error", err)
 		}
 	}
-	if w != nil {
-		w.Close()
+	for _, w := range []Way{w, next} {
+		if w != nil {
+			w.Close()
+		}
 	}
 	h.gone()
 }
@@ -227,7 +232,7 @@ func (h *Half) Respond(ctx context.Context, m live.Handshake, w Way) ([]byte, er
 	}
 	var a respondAnswer
 	_, err = k.Call(ctx, opRespond, respondCall{
-		Session: h.facts.ID, TeamFP: h.facts.TeamFP, Title: h.facts.Title, Life: h.facts.Life.Milliseconds(), Self: h.facts.Self,
+		Session: h.facts.ID, TeamFP: h.facts.TeamFP, Title: h.facts.Title, Life: h.facts.Life.Milliseconds(), Grace: h.facts.Grace.Milliseconds(), Self: h.facts.Self,
 		Agent: h.keeper.Public(), Door: h.c.Door, Secret: h.secret, Away: away.Milliseconds(), Gate: append([]string{}, h.c.Gate...),
 		Operator: m.Operator, BundleHash: m.BundleHash, Evidence: evidenceOf(m.Evidence), MinSuite: uint64(m.MinSuite), HS1: m.HS1,
 		Path: keepOf(1, kept),
@@ -244,10 +249,67 @@ func (h *Half) setWay(n uint64, w Way) {
 	if before != nil {
 		before.Close()
 	}
+	h.follow(n, w)
+}
+
+// follow tells the half when a path is over.
+func (h *Half) follow(n uint64, w Way) {
 	go func() {
 		<-w.Done()
 		h.tell(opLost, attemptCall{Way: n})
 	}()
+}
+
+// Resume has the half answer the first message of a resume.
+func (h *Half) Resume(ctx context.Context, rs1 []byte, evidence session.Evidence) ([]byte, error) {
+	k := h.now()
+	if k == nil {
+		return nil, link.ErrAway
+	}
+	var a resumeAnswer
+	_, err := k.Call(ctx, opResume, resumeCall{evidenceOf(evidence), rs1}, &a)
+	return a.RS2, err
+}
+
+// Move gives the half the path that the resume which is on goes over to. The one before
+// stays until the half closes it. The path is the half's.
+func (h *Half) Move(ctx context.Context, w Way, peer netip.AddrPort) error {
+	files, err := w.Hand()
+	if err != nil {
+		w.Close()
+		return err
+	}
+	defer link.CloseFiles(files)
+	kept := w.Kept()
+	kept.Peer = peer
+	h.mu.Lock()
+	k, n, given := h.k, h.nway+1, h.next
+	h.next = w
+	h.mu.Unlock()
+	if given != nil {
+		given.Close() // of a resume that has come to nothing
+	}
+	h.follow(n, w)
+	if k == nil {
+		return link.ErrAway
+	}
+	_, err = k.Call(ctx, opMove, moveCall{keepOf(n, kept)}, nil, files...)
+	return err
+}
+
+// closed notes that the half has closed a path, and gives what is to be released.
+func (h *Half) closed(n uint64) (w Way) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case n == h.nway && h.next != nil:
+		w, h.way, h.next, h.nway = h.way, h.next, nil, h.nway+1
+	case n == h.nway:
+		w = h.way
+	case n == h.nway+1:
+		w, h.next = h.next, nil
+	}
+	return w
 }
 
 func (h *Half) tell(op link.Op, in any) {

@@ -110,6 +110,7 @@ type inmate struct {
 	k    *link.Conn    // nil while there is no keeper
 	back chan struct{} // closed when there is one
 	way  *way
+	next *way // that a resume goes over to
 	over bool
 }
 
@@ -222,8 +223,10 @@ func (h *inmate) detach() {
 		h.k = nil
 		h.back = make(chan struct{})
 	}
-	if h.way != nil {
-		h.way.lose(0)
+	for _, w := range []*way{h.way, h.next} {
+		if w != nil {
+			w.lose(0)
+		}
 	}
 }
 
@@ -294,6 +297,11 @@ func (h *inmate) insist(op link.Op, in, out any) error {
 
 // Call implements [link.Side].
 func (h *inmate) Call(_ context.Context, r link.Request) (link.Reply, error) {
+	select {
+	case <-h.begun:
+		return h.again(r)
+	default:
+	}
 	if r.Op != opRespond || len(r.Files) != 3 {
 		link.CloseFiles(r.Files)
 		return link.Reply{}, link.ErrProtocol
@@ -305,6 +313,59 @@ func (h *inmate) Call(_ context.Context, r link.Request) (link.Reply, error) {
 	}
 	hs2, err := h.respond(m, r.Files)
 	return link.Reply{Body: respondAnswer{hs2}}, err
+}
+
+// again answers what comes while the session stands: a resume.
+func (h *inmate) again(r link.Request) (link.Reply, error) {
+	switch {
+	case r.Op == opResume && len(r.Files) == 0:
+		var m resumeCall
+		if err := link.Decode(r.Body, &m); err != nil {
+			return link.Reply{}, err
+		}
+		rs2, err := h.session.Resume(m.RS1, m.Evidence.evidence())
+		return link.Reply{Body: resumeAnswer{rs2}}, err
+	case r.Op == opMove && len(r.Files) == 3:
+		var m moveCall
+		if err := link.Decode(r.Body, &m); err != nil {
+			link.CloseFiles(r.Files)
+			return link.Reply{}, err
+		}
+		w, err := newWay(h, m.Path, r.Files)
+		if err != nil {
+			return link.Reply{}, err
+		}
+		h.mu.Lock()
+		h.next = w
+		h.mu.Unlock()
+		return link.Reply{}, h.session.Move(w, m.Path.Peer)
+	}
+	link.CloseFiles(r.Files)
+	return link.Reply{}, link.ErrProtocol
+}
+
+// moved notes that a path is closed: the next one takes its place.
+func (h *inmate) moved(w *way) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case w == h.next:
+		h.next = nil
+	case w == h.way && h.next != nil:
+		h.way, h.next = h.next, nil
+	}
+}
+
+// numbered gives a path by its number; nil if it is not there any more.
+func (h *inmate) numbered(n uint64) *way {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range []*way{h.way, h.next} {
+		if w != nil && w.id == n {
+			return w
+		}
+	}
+	return nil
 }
 
 // respond makes the session. It owns the files.
@@ -328,7 +389,8 @@ func (h *inmate) respond(m respondCall, files []*os.File) ([]byte, error) {
 		}
 	}
 	s := live.New(context.Background(), live.Facts{
-		ID: m.Session, TeamFP: m.TeamFP, Title: m.Title, Life: time.Duration(m.Life) * time.Millisecond, Self: m.Self, Gate: g,
+		ID: m.Session, TeamFP: m.TeamFP, Title: m.Title, Life: time.Duration(m.Life) * time.Millisecond,
+		Grace: time.Duration(m.Grace) * time.Millisecond, Self: m.Self, Gate: g,
 	}, h, h.logger)
 	h.mu.Lock()
 	h.session, h.setup, h.way = s, m, w
@@ -370,9 +432,11 @@ func (h *inmate) Note(r link.Request) error {
 		if err := link.Decode(r.Body, &m); err != nil {
 			return err
 		}
-		h.way.lose(m.Attempt)
-		if m.Attempt == 0 {
-			h.way.Packets.Close()
+		if w := h.numbered(m.Way); w != nil {
+			w.lose(m.Attempt)
+			if m.Attempt == 0 {
+				w.Packets.Close()
+			}
 		}
 	default:
 		return link.ErrProtocol

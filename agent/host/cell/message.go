@@ -71,7 +71,11 @@ const (
 )
 
 // What the keeper asks.
-const opRespond link.Op = 64
+const (
+	opRespond link.Op = 64
+	opResume  link.Op = 65
+	opMove    link.Op = 66
+)
 
 // What the keeper tells.
 const (
@@ -219,7 +223,8 @@ type respondCall struct {
 	Session    token.ID        `cbor:"session"`
 	TeamFP     envelope.Hash   `cbor:"team_fp"`
 	Title      string          `cbor:"title"`
-	Life       int64           `cbor:"life"` // ms
+	Life       int64           `cbor:"life"`  // ms
+	Grace      int64           `cbor:"grace"` // ms
 	Self       bool            `cbor:"self"`
 	Agent      key.Public      `cbor:"agent"`
 	Door       string          `cbor:"door"`
@@ -236,6 +241,22 @@ type respondCall struct {
 
 type respondAnswer struct {
 	HS2 []byte `cbor:"hs2"`
+}
+
+// resumeCall is the first message of a resume.
+type resumeCall struct {
+	Evidence evidenceMessage `cbor:"evidence"`
+	RS1      []byte          `cbor:"rs1"`
+}
+
+type resumeAnswer struct {
+	RS2 []byte `cbor:"rs2"`
+}
+
+// moveCall gives the path that the resume goes over to; with it come the files of a
+// respondCall.
+type moveCall struct {
+	Path keepCall `cbor:"path"`
 }
 
 type finishNote struct {

@@ -70,6 +70,7 @@ func (w *way) Close() error {
 		return nil
 	}
 	w.lose(0)
+	w.h.moved(w)
 	w.theirs.Close()
 	w.sock.Close()
 	if k := w.h.now(); k != nil {
