@@ -12,7 +12,8 @@
 //     in number and rate, until it has answered one with a password of this
 //     attempt; outside a demo it is never loopback or link-local, and in a demo
 //     never anything but loopback;
-//   - what is opened is released by Close, also on the relay.
+//   - what is opened is released by Close, also on the relay, and what was written
+//     last is sent before.
 //
 // The package must not import internal/session: it moves bytes, it never has
 // their keys.
