@@ -9,6 +9,8 @@ import (
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 	"golang.org/x/time/rate"
+
+	"github.com/tucdesk/tucdesk/internal/path/offload"
 )
 
 const (
@@ -106,7 +108,7 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 	c.SetWriteBuffer(socketBuffer)
 	guarded := &fenced{socket: c, checks: f.checks, server: f.server.Port()}
 	if udp, ok := c.(*net.UDPConn); ok {
-		guarded.many = newOffload(udp)
+		guarded.many = offload.New(udp)
 	}
 	return guarded, nil
 }
@@ -116,14 +118,14 @@ func (f *fence) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn
 type fenced struct {
 	socket
 	checks *rate.Limiter
-	server uint16   // the port of the relay
-	many   *offload // nil: one datagram for each call
+	server uint16        // the port of the relay
+	many   *offload.Conn // nil: one datagram for each call
 }
 
 // Close implements [net.PacketConn].
 func (c *fenced) Close() error {
 	if c.many != nil {
-		c.many.close()
+		return c.many.Close()
 	}
 	return c.socket.Close()
 }
@@ -155,7 +157,7 @@ func (c *fenced) WriteTo(p []byte, to net.Addr) (int, error) {
 // address.
 func (c *fenced) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
 	if c.many != nil {
-		return c.many.read(p)
+		return c.many.ReadFromAddrPort(p)
 	}
 	return c.ReadFromUDPAddrPort(p)
 }
@@ -166,7 +168,7 @@ func (c *fenced) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {
 		return len(p), nil
 	}
 	if c.many != nil && len(p) > 0 && !stun.IsMessage(p) {
-		return c.many.out.write(p, to)
+		return c.many.WriteToAddrPort(p, to)
 	}
 	return c.WriteToUDPAddrPort(p, to)
 }

@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/tucdesk/tucdesk/internal/path/offload"
 )
 
 // A Dialer makes connections to relays. The zero value takes proxies from the
@@ -73,7 +76,9 @@ func DialUDP(ctx context.Context, a Address) (*net.UDPConn, error) {
 }
 
 // OnUDP is the connection on a socket of [DialUDP].
-func OnUDP(c *net.UDPConn) *Conn { return &Conn{connected{c}, UDP, c.RemoteAddr()} }
+func OnUDP(c *net.UDPConn) *Conn {
+	return &Conn{connected{c, c.RemoteAddr(), offload.New(c)}, UDP, c.RemoteAddr()}
+}
 
 // tcp opens a stream to a host and port, through the proxy if there is one for it.
 func (d *Dialer) tcp(ctx context.Context, hostPort string) (net.Conn, error) {
@@ -120,11 +125,31 @@ func (d *Dialer) secure(ctx context.Context, c net.Conn, host string) (net.Conn,
 
 // connected is a connected UDP socket as a PacketConn: the system then drops
 // what comes from anyone but the relay, and says when nobody listens there.
-type connected struct{ *net.UDPConn }
-
-func (c connected) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, err := c.Read(p)
-	return n, c.RemoteAddr(), err
+type connected struct {
+	*net.UDPConn
+	relay net.Addr
+	many  *offload.Conn // nil: one datagram for each call
 }
 
-func (c connected) WriteTo(p []byte, _ net.Addr) (int, error) { return c.Write(p) }
+func (c connected) ReadFrom(p []byte) (int, net.Addr, error) {
+	if c.many != nil {
+		n, _, err := c.many.ReadFromAddrPort(p)
+		return n, c.relay, err
+	}
+	n, err := c.Read(p)
+	return n, c.relay, err
+}
+
+func (c connected) WriteTo(p []byte, _ net.Addr) (int, error) {
+	if c.many != nil {
+		return c.many.WriteToAddrPort(p, netip.AddrPort{})
+	}
+	return c.Write(p)
+}
+
+func (c connected) Close() error {
+	if c.many != nil {
+		return c.many.Close()
+	}
+	return c.UDPConn.Close()
+}

@@ -1,4 +1,4 @@
-package path
+package offload
 
 import (
 	"bytes"
@@ -75,6 +75,12 @@ func TestOutboxTellsFailures(t *testing.T) {
 		defer o.close()
 		o.write([]byte("x"), here)
 		synctest.Wait()
+		if _, err := o.write([]byte("x"), there); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		synctest.Wait()
+		o.write([]byte("x"), here)
+		synctest.Wait()
 		if _, err := o.write([]byte("x"), here); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
@@ -86,30 +92,29 @@ func TestOutboxTellsFailures(t *testing.T) {
 
 // Datagrams of any sizes cross two sockets of the system as they were.
 func TestOffload(t *testing.T) {
-	var ends [2]*offload
+	var ends [2]*Conn
 	for i := range ends {
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		c.SetReadBuffer(socketBuffer)
-		if ends[i] = newOffload(c); ends[i] == nil {
+		c.SetReadBuffer(4 << 20)
+		if ends[i] = New(c); ends[i] == nil {
 			t.Skip("this system cuts no datagrams (UDP_SEGMENT, UDP_GRO): Linux 5.0 does")
 		}
-		defer ends[i].close()
+		defer ends[i].Close()
 		c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	}
-	to := ends[1].udp.LocalAddr().(*net.UDPAddr).AddrPort()
-	from := ends[0].udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	to := ends[1].LocalAddr().(*net.UDPAddr).AddrPort()
+	from := ends[0].LocalAddr().(*net.UDPAddr).AddrPort()
 	var sent [][]byte
-	p := make([]byte, maxDatagram)
+	p := make([]byte, MaxDatagram)
 	for i := range 40 {
 		for _, n := range []int{1252, 1252, 1252, 36, 1252, 1300, 1, 1472} {
 			b := make([]byte, n)
 			rand.Read(b)
 			sent = append(sent, b)
-			if _, err := ends[0].out.write(b, to); err != nil {
+			if _, err := ends[0].WriteToAddrPort(b, to); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,20 +122,20 @@ func TestOffload(t *testing.T) {
 			continue
 		}
 		for _, want := range sent {
-			n, at, err := ends[1].read(p)
+			n, at, err := ends[1].ReadFromAddrPort(p)
 			if err != nil || at != from || !bytes.Equal(p[:n], want) {
 				t.Fatalf("%d bytes from %v, %v; want %d", n, at, err, len(want))
 			}
 		}
 		sent = nil
 	}
-	ends[1].udp.SetReadDeadline(time.Now())
+	ends[1].SetReadDeadline(time.Now())
 	var ne net.Error
-	if _, _, err := ends[1].read(p); !errors.As(err, &ne) || !ne.Timeout() {
+	if _, _, err := ends[1].ReadFromAddrPort(p); !errors.As(err, &ne) || !ne.Timeout() {
 		t.Errorf("after the deadline: %v", err)
 	}
-	ends[1].udp.Close()
-	if _, _, err := ends[1].read(p); !errors.Is(err, net.ErrClosed) {
+	ends[1].Close()
+	if _, _, err := ends[1].ReadFromAddrPort(p); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
-package path
+package offload
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,7 +25,7 @@ type outbox struct {
 	send  func(p []byte, size int, to netip.AddrPort) error // datagrams of size bytes, the last perhaps shorter
 	queue chan outgoing
 
-	failed atomic.Pointer[error] // of the last call, until somebody was told
+	failed atomic.Pointer[failure] // of the last call, until somebody was told
 	once   sync.Once
 	done   chan struct{}
 	ended  chan struct{} // closed when nothing is sent any more
@@ -33,6 +34,24 @@ type outbox struct {
 // farewell is how long a socket that is closed may take to send what waits: a session
 // says goodbye in its last datagram.
 const farewell = 100 * time.Millisecond
+
+type failure struct {
+	to  netip.AddrPort
+	err error
+}
+
+// MaxDatagram is the longest datagram, in bytes.
+const MaxDatagram = 2048
+
+// ErrTooLong means an empty datagram, or one over MaxDatagram.
+var ErrTooLong = errors.New("offload: datagram empty or too long")
+
+type datagram struct {
+	n int
+	b [MaxDatagram]byte
+}
+
+var datagrams = sync.Pool{New: func() any { return new(datagram) }}
 
 type outgoing struct {
 	d  *datagram
@@ -45,14 +64,19 @@ func newOutbox(send func(p []byte, size int, to netip.AddrPort) error) *outbox {
 	return o
 }
 
-// write queues a datagram. Its error is that of an earlier one: the system has no way
-// there any more, and what is above may know another.
+// write queues a datagram. Its error is that of an earlier one to the same address:
+// the system has no way there any more, and what is above may know another.
 func (o *outbox) write(p []byte, to netip.AddrPort) (int, error) {
-	if err := o.failed.Swap(nil); err != nil {
-		return 0, *err
+	if f := o.failed.Load(); f != nil && f.to == to && o.failed.CompareAndSwap(f, nil) {
+		return 0, f.err
 	}
-	if len(p) == 0 || len(p) > maxDatagram {
+	if len(p) == 0 || len(p) > MaxDatagram {
 		return 0, ErrTooLong
+	}
+	select {
+	case <-o.done:
+		return 0, net.ErrClosed
+	default:
 	}
 	d := datagrams.Get().(*datagram)
 	d.n = copy(d.b[:], p)
@@ -67,7 +91,7 @@ func (o *outbox) write(p []byte, to netip.AddrPort) (int, error) {
 
 func (o *outbox) run() {
 	defer close(o.ended)
-	run := make([]byte, 0, maxDatagram)
+	run := make([]byte, 0, MaxDatagram)
 	var next *outgoing // taken, and not of the last run
 	for {
 		var first outgoing
@@ -102,10 +126,10 @@ func (o *outbox) run() {
 			break
 		}
 		if err := o.send(run, size, first.to); err != nil {
-			o.failed.Store(&err)
+			o.failed.Store(&failure{first.to, err})
 		}
-		if cap(run) > maxDatagram && len(o.queue) == 0 {
-			run = make([]byte, 0, maxDatagram) // an idle session keeps no large buffer
+		if cap(run) > MaxDatagram && len(o.queue) == 0 {
+			run = make([]byte, 0, MaxDatagram) // an idle session keeps no large buffer
 		}
 	}
 }

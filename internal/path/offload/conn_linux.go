@@ -1,7 +1,8 @@
-package path
+package offload
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -12,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An offload is a UDP socket whose datagrams pass the system many at a time, in both
-// directions (udp(7): UDP_SEGMENT, UDP_GRO).
-type offload struct {
-	udp *net.UDPConn
+// A Conn is a UDP socket whose datagrams pass the system many at a time, in both
+// directions. It is safe for concurrent use.
+type Conn struct {
+	*net.UDPConn
 	raw syscall.RawConn
 	out *outbox
 	off atomic.Bool // the system has refused to cut what is sent
@@ -32,8 +33,9 @@ type batch [64 << 10]byte
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newOffload gives nil where the system can't do it.
-func newOffload(c *net.UDPConn) *offload {
+// New makes a Conn of c, which it owns from here on; nil, and c as it was, where the
+// system can't do it.
+func New(c *net.UDPConn) *Conn {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil
@@ -46,28 +48,33 @@ func newOffload(c *net.UDPConn) *offload {
 	}); err != nil || serr != nil {
 		return nil
 	}
-	o := &offload{udp: c, raw: raw}
-	o.out = newOutbox(o.send)
-	return o
+	many := &Conn{UDPConn: c, raw: raw}
+	many.out = newOutbox(many.send)
+	return many
 }
 
 // send sends p, in datagrams of size bytes.
-func (o *offload) send(p []byte, size int, to netip.AddrPort) error {
-	if len(p) > size && !o.off.Load() {
+func (c *Conn) send(p []byte, size int, to netip.AddrPort) error {
+	if len(p) > size && !c.off.Load() {
 		oob := make([]byte, unix.CmsgSpace(2))
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 		h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
 		h.SetLen(unix.CmsgLen(2))
 		binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], uint16(size))
-		_, _, err := o.udp.WriteMsgUDPAddrPort(p, oob, to)
-		if err == nil {
+		_, _, err := c.WriteMsgUDPAddrPort(p, oob, to)
+		switch {
+		case err == nil:
 			return nil
+		case errors.Is(err, unix.EMSGSIZE): // longer than the way takes in one piece
+		case errors.Is(err, unix.EIO), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+			c.off.Store(true) // the card, or what is on the way to it, can't
+		default:
+			return err
 		}
-		o.off.Store(true) // the card, or what is on the way to it, can't
 	}
 	for len(p) > 0 {
 		n := min(size, len(p))
-		if _, err := o.udp.WriteToUDPAddrPort(p[:n], to); err != nil {
+		if _, _, err := c.WriteMsgUDPAddrPort(p[:n], nil, to); err != nil {
 			return err
 		}
 		p = p[n:]
@@ -75,38 +82,38 @@ func (o *offload) send(p []byte, size int, to netip.AddrPort) error {
 	return nil
 }
 
-// read gives the next datagram.
-func (o *offload) read(p []byte) (int, netip.AddrPort, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.batch == nil {
-		if err := o.fetch(); err != nil {
+// ReadFromAddrPort gives the next datagram.
+func (c *Conn) ReadFromAddrPort(p []byte) (int, netip.AddrPort, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.batch == nil {
+		if err := c.fetch(); err != nil {
 			return 0, netip.AddrPort{}, err
 		}
 	}
-	d := o.rest[:min(o.size, len(o.rest))]
-	o.rest = o.rest[len(d):]
+	d := c.rest[:min(c.size, len(c.rest))]
+	c.rest = c.rest[len(d):]
 	n := copy(p, d)
-	if len(o.rest) == 0 {
-		batches.Put(o.batch)
-		o.batch, o.rest = nil, nil
+	if len(c.rest) == 0 {
+		batches.Put(c.batch)
+		c.batch, c.rest = nil, nil
 	}
-	return n, o.from, nil
+	return n, c.from, nil
 }
 
 // fetch waits for datagrams. It holds a buffer only once there are some.
-func (o *offload) fetch() error {
+func (c *Conn) fetch() error {
 	var n, controls int
 	var from unix.Sockaddr
 	var rerr error
-	err := o.raw.Read(func(fd uintptr) bool {
+	err := c.raw.Read(func(fd uintptr) bool {
 		b := batches.Get().(*batch)
-		n, controls, _, from, rerr = unix.Recvmsg(int(fd), b[:], o.control[:], 0)
+		n, controls, _, from, rerr = unix.Recvmsg(int(fd), b[:], c.control[:], 0)
 		if rerr != nil || n == 0 {
 			batches.Put(b)
 			return rerr != unix.EAGAIN && rerr != unix.EINTR
 		}
-		o.batch = b
+		c.batch = b
 		return true
 	})
 	switch {
@@ -114,12 +121,12 @@ func (o *offload) fetch() error {
 		return err
 	case rerr != nil:
 		return rerr
-	case o.batch == nil: // an empty datagram
+	case c.batch == nil: // an empty datagram
 		return nil
 	}
-	o.rest, o.size, o.from = o.batch[:n], n, addrPort(from)
-	if size := segment(o.control[:controls]); size > 0 {
-		o.size = size
+	c.rest, c.size, c.from = c.batch[:n], n, addrPort(from)
+	if size := segment(c.control[:controls]); size > 0 {
+		c.size = size
 	}
 	return nil
 }
@@ -148,4 +155,13 @@ func addrPort(a unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func (o *offload) close() { o.out.close() }
+// WriteToAddrPort sends a datagram of 1 to MaxDatagram bytes; to is the zero value on a
+// connected socket. It waits only while too many wait. Its error may be that of an
+// earlier one to the same address.
+func (c *Conn) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) { return c.out.write(p, to) }
+
+// Close closes the socket once what waits was sent, or that takes too long.
+func (c *Conn) Close() error {
+	c.out.close()
+	return c.UDPConn.Close()
+}
