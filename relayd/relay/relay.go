@@ -38,6 +38,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tucdesk/tucdesk/internal/path/cred"
+	"github.com/tucdesk/tucdesk/internal/path/offload"
 )
 
 // realm is the TURN realm. It only separates password spaces (RFC 8489, 9.2).
@@ -196,6 +197,11 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if b, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 		b.SetReadBuffer(socketBuffer) // best effort: the system may give less
 	}
+	if udp, ok := conn.(*net.UDPConn); ok {
+		if many := offload.New(udp); many != nil {
+			conn = manyAtATime{many}
+		}
+	}
 	srv, err := turn.NewServer(s.turnConfig(conn, listeners...))
 	if err != nil {
 		conn.Close()
@@ -239,6 +245,25 @@ func (s *Server) listen() (net.PacketConn, net.Listener, error) {
 			return nil, nil, err
 		}
 	}
+}
+
+// manyAtATime is an offloaded socket as pion/turn wants it.
+type manyAtATime struct{ *offload.Conn }
+
+func (m manyAtATime) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := m.ReadFromAddrPort(p)
+	if err != nil {
+		return n, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Addr().Unmap(), from.Port())), nil
+}
+
+func (m manyAtATime) WriteTo(p []byte, to net.Addr) (int, error) {
+	udp, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, errForeign
+	}
+	return m.WriteToAddrPort(p, udp.AddrPort())
 }
 
 func closeAll(all []net.Listener) {

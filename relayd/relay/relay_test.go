@@ -839,3 +839,44 @@ func TestUsage(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 }
+
+// A relay that listens on all addresses of both families serves clients of both.
+func TestBothFamilies(t *testing.T) {
+	secret := cred.NewSecret()
+	s, err := New(Config{Secret: secret, Listen: "[::]:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	} else {
+		l.Close()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, func() { close(ready) }) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	<-ready
+	_, port, _ := net.SplitHostPort(s.Addr().String())
+	var ends []*path.Relayed
+	for side, host := range map[cred.Side]string{cred.Operator: "127.0.0.1", cred.Agent: "::1"} {
+		r, err := path.OpenRelay(t.Context(), net.JoinHostPort(host, port), secret.Mint(id(1), side, inAnHour()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		if r.Transport() != "udp" {
+			t.Errorf("%s: over %s", host, r.Transport())
+		}
+		ends = append(ends, r)
+	}
+	for _, e := range [][2]*path.Relayed{{ends[0], ends[1]}, {ends[1], ends[0]}} {
+		if err := e[0].Permit(t.Context(), e[1].LocalRelayed()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(t, ends[0], ends[1], "to the other family")
+	want(t, ends[1], "to the other family")
+	send(t, ends[1], ends[0], "and back")
+	want(t, ends[0], "and back")
+}
