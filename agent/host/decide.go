@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -20,6 +21,7 @@ const maxStaleHigh = time.Hour
 // A task is a command that has passed steps 6 and 7. Its nonce, if it has one,
 // is not used yet.
 type task struct {
+	level    gate.Level // of the gate, for a shell
 	command  token.Command
 	roster   *roster.Roster
 	verdict  policy.Verdict

@@ -95,6 +95,9 @@ func (e *evidence) intent(a *admission, t *task) error {
 		return err
 	}
 	entry.Action = actionStart
+	if t.level != "" {
+		entry.Outcome.Reason = "gate: " + string(t.level)
+	}
 	return e.keep(false, entry)
 }
 

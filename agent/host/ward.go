@@ -141,6 +141,7 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	level := gate.None // an exec is one argument list, which was judged: what it starts is not
 	if policy.Kind(p.Kind) == policy.Shell {
 		level = d.s.level
+		t.level = level
 	}
 	return live.Task{
 		ID: t.id, User: user, Record: v.Obligations.Record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts,
