@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,6 +85,64 @@ func TestGoBuild(t *testing.T) {
 	}
 	runHonest(t, g, `cd `+dir+`; go build -o x . && [ $(./x) = 1 ]; go vet .`, true,
 		"PATH="+os.Getenv("PATH"), "GOFLAGS=", "GOCACHE="+goCache(), "GOTOOLCHAIN=local", "HOME="+os.Getenv("HOME"))
+}
+
+// A package: apt-get, dpkg, its scripts, as they run on a real machine.
+func TestPackage(t *testing.T) {
+	g := newGate(t)
+	tool(t, "apt-get", "apt")
+	if os.Getenv("TUCDESK_TEST_REQUIRE") != "all" {
+		t.Skip("it installs a package on this machine, for a moment: set TUCDESK_TEST_REQUIRE=all")
+	}
+	const script = `export DEBIAN_FRONTEND=noninteractive; mkdir -p p/DEBIAN p/usr/share/tucdesk-gate-test; echo x >p/usr/share/tucdesk-gate-test/x
+printf 'Package: tucdesk-gate-test\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: a test\n' >p/DEBIAN/control
+printf '#!/bin/sh\nset -e\n/bin/true\nrm -f /nosuch\n' >p/DEBIAN/postinst; cp p/DEBIAN/postinst p/DEBIAN/prerm; chmod 755 p/DEBIAN/postinst p/DEBIAN/prerm
+dpkg-deb -b p tucdesk-gate-test.deb >/dev/null
+A="apt-get -o DPkg::Lock::Timeout=300 -y -qq"; $A install ./tucdesk-gate-test.deb </dev/null; [ -e /usr/share/tucdesk-gate-test/x ]; $A purge tucdesk-gate-test </dev/null; [ ! -e /usr/share/tucdesk-gate-test/x ]`
+	runHonest(t, g, script, true)
+}
+
+// ssh out of a gated session, to a server that is not in it.
+func TestSSH(t *testing.T) {
+	g := newGate(t)
+	tool(t, "ssh", "openssh-client")
+	sshd := tool(t, "sshd", "openssh-server")
+	dir := t.TempDir()
+	for _, name := range []string{"host", "key"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// One process for each connection, as inetd does: nothing stays.
+	server := sshd + " -i -f /dev/null -h " + dir + "/host -o AuthorizedKeysFile=" + dir + "/key.pub -o StrictModes=no -o PermitRootLogin=yes"
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f, err := conn.(*net.TCPConn).File()
+			conn.Close()
+			if err != nil {
+				return
+			}
+			cmd := exec.Command("/bin/sh", "-c", "exec "+server)
+			cmd.Stdin, cmd.Stdout = f, f
+			cmd.Start()
+			f.Close()
+			go cmd.Wait()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	runHonest(t, g, `[ "$(ssh -F /dev/null -p `+port+` -i `+dir+`/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@127.0.0.1 'echo out; true')" = out ]`, true)
 }
 
 // goCache is that of who runs the tests: the standard library is in it.
