@@ -52,7 +52,7 @@ func Command(at ...string) daemon.Command {
 		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
 			return newService(cfg, env, at)
 		},
-		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand()),
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand(), shimCommand()),
 	}
 }
 
