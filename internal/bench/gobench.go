@@ -68,3 +68,14 @@ func idle(unit string) func(*workshop) (figures, error) {
 		return figures{ours: v}, nil
 	}
 }
+
+// gate compares one benchmark of the gate with and without it.
+func gate(name string) func(*workshop) (figures, error) {
+	return func(w *workshop) (figures, error) {
+		runs, err := goBench(w.ctx, "agent/host/gate", name, "5x")
+		if err != nil {
+			return figures{}, err
+		}
+		return figures{ours: runs["gated"]["ns/op"] / 1e9, peer: runs["bare"]["ns/op"] / 1e9}, nil
+	}
+}
