@@ -38,10 +38,6 @@ func bulkClean(path string) func(*workshop) (figures, error) {
 	}
 }
 
-func bulkTCP(*workshop) (figures, error) {
-	return figures{}, errors.New("there is no path of TCP all the way yet")
-}
-
 // besideBulk types at a shell while another command's output flows.
 func (w *workshop) besideBulk(shell, bulk *exec.Cmd) (float64, error) {
 	t, err := echoing(shell)
