@@ -127,6 +127,18 @@ func TestSmallMTU(t *testing.T) {
 	}
 }
 
+// An operator who gets another address, again and again, goes on typing in the same
+// shell: on another path, under new keys.
+func TestShellMoves(t *testing.T) {
+	s := clear(t)
+	term := shell(t, s, "auto")
+	keys(t, term, 5)
+	for range 2 {
+		s.Operator.Move()
+		keys(t, term, 5)
+	}
+}
+
 // Where UDP is blocked the way leads to the relay over TCP, through loss too.
 func TestUDPBlocked(t *testing.T) {
 	s := clear(t)
