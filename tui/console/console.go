@@ -11,6 +11,7 @@ import (
 	"github.com/charmbracelet/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 )
 
@@ -31,6 +32,9 @@ type Options struct {
 	// Notice is shown above everything at the start, a paragraph for each line,
 	// until it is dismissed. Empty means none.
 	Notice string
+	// Echo says when what is typed is shown before the far end echoes it. Run
+	// takes it from TUCDESK_ECHO (auto, always or never) where that is set.
+	Echo predict.When
 	// In and Out are the terminal; nil means standard input and output.
 	In, Out *os.File
 	// Environ is the environment; nil means the process's own.
@@ -79,11 +83,23 @@ func isFunctionKey(key string) bool {
 	return len(key) >= 2 && key[0] == 'f' && strings.Trim(key[1:], "0123456789") == ""
 }
 
+// setEcho takes the setting of the environment.
+func (o *Options) setEcho() (err error) {
+	for _, e := range o.Environ {
+		if value, ok := strings.CutPrefix(e, "TUCDESK_ECHO="); ok {
+			if o.Echo, err = predict.ParseWhen(value); err != nil {
+				return fmt.Errorf("console: TUCDESK_ECHO: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // Run shows the console until its user quits or ctx is done. It closes the
 // terminals that it opened, but not b.
 func Run(ctx context.Context, b backend.Backend, o Options) error {
 	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), o.setEcho()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/local"
 	"github.com/tucdesk/tucdesk/backend/mem"
+	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 )
 
 // TestMain lets the test binary be the console itself:
@@ -76,6 +77,17 @@ func bobApproves(ctx context.Context, w *mem.World) {
 			}
 		}
 		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func TestEchoSetting(t *testing.T) {
+	o := Options{Environ: []string{"TERM=xterm", "TUCDESK_ECHO=always"}}
+	if err := o.setEcho(); err != nil || o.Echo != predict.Always {
+		t.Errorf("%v, %v", o.Echo, err)
+	}
+	o.Environ = []string{"TUCDESK_ECHO=perhaps"}
+	if err := o.setEcho(); err == nil {
+		t.Error("perhaps was taken")
 	}
 }
 

@@ -109,6 +109,7 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		t.state = tabRunning
 		cols, rows := m.paneSize()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
+		t.pane.Predict(m.opts.Echo)
 		t.pane.Show(t == m.current())
 		t.starts = starts.Follow(msg.term, t.pane.Touch)
 		if cols < hintFrom {

@@ -167,6 +167,7 @@ func Help(st *canvas.Styles, prefix string) []canvas.Para {
 	paras := []canvas.Para{
 		{Label: "", Text: sanitize.Literal("In a terminal, every key goes to the program but " + prefix + ": after it, one key goes to the console. Twice, it reaches the program."), Style: st.Plain},
 		{Label: "", Text: sanitize.Literal("1 agents, 2 approvals, 3 to 9 the terminals."), Style: st.Plain},
+		{Label: "", Text: sanitize.Literal("On a slow link, letters are underlined until the far end has echoed them."), Style: st.Plain},
 	}
 	for _, m := range All {
 		name := m.Name

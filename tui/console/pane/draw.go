@@ -36,6 +36,18 @@ func (p *Pane) Draw(scr uv.Screen, area uv.Rectangle) {
 				x += cell.Width
 			}
 		}
+		if p.back > 0 {
+			return
+		}
+		p.guesses.Shown(func(x, y int, text string) {
+			cell := uv.Cell{Content: text, Width: ansi.StringWidth(text), Style: plain}
+			if text != " " {
+				cell.Style.Underline = uv.UnderlineSingle
+			}
+			if x+cell.Width <= area.Dx() && y < area.Dy() {
+				scr.SetCell(area.Min.X+x, area.Min.Y+y, &cell)
+			}
+		})
 	})
 }
 
@@ -82,6 +94,9 @@ func (p *Pane) Cursor() (x, y int, shown bool) {
 	p.guard(func(emu *vt.Terminal) {
 		c := emu.Cursor()
 		x, y, shown = c.X, c.Y, c.Visible && p.back == 0 && !p.ended
+		if gx, gy, ok := p.guesses.Shown(func(int, int, string) {}); ok {
+			x, y = gx, gy
+		}
 	})
 	return x, y, shown
 }

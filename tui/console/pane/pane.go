@@ -10,6 +10,8 @@
 //   - No output travels in messages. One goroutine reads and parses in small
 //     slices under the lock, sets a dirty bit, and calls wake.
 //   - All is bounded: scrollback, queued input, replies to queries, resets.
+//   - What is typed may be shown before it is echoed (package predict), underlined,
+//     and never as part of the emulator's screen.
 //   - Not reading is flow control. A pane that is not shown reads for a small
 //     part of the time only.
 //
@@ -26,6 +28,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/vt"
+	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 )
 
 const (
@@ -52,7 +55,9 @@ type Pane struct {
 
 	mu      sync.Mutex
 	emu     *vt.Terminal
-	line    []vt.Cell // for Draw
+	guesses predict.Engine
+	timer   *time.Timer // for guesses that are not answered; nil before the first
+	line    []vt.Cell   // for Draw
 	resets  int
 	cols    int
 	rows    int
@@ -100,6 +105,7 @@ func clampSize(n int) int { return max(1, min(n, vt.MaxSize)) }
 // the pane yet.
 func (p *Pane) newEmulator() {
 	p.back = 0
+	p.guesses.Reset()
 	p.emu = vt.New(p.cols, p.rows, vt.Options{Scrollback: scrollbackLines})
 }
 
@@ -139,6 +145,7 @@ func (p *Pane) readOutput() {
 	exit, err := p.term.Wait()
 	p.mu.Lock()
 	p.ended, p.exit, p.exitErr, p.dirty = true, exit, err, true
+	p.guesses.Reset()
 	p.mu.Unlock()
 	p.input.close()
 	close(p.done)
@@ -151,6 +158,7 @@ func (p *Pane) parse(b []byte) {
 		p.guard(func(emu *vt.Terminal) {
 			scrolled := emu.Scrolled()
 			emu.Write(b[:n])
+			p.guesses.Heard(emu, time.Now())
 			if p.back > 0 { // the view stays where somebody reads
 				p.back += emu.Scrolled() - scrolled
 			}
@@ -201,6 +209,7 @@ func (p *Pane) Resize(cols, rows int) {
 		}
 		// First, so that a panic leaves an emulator of the new size.
 		p.cols, p.rows, p.dirty = cols, rows, true
+		p.guesses.Reset()
 		emu.Resize(cols, rows)
 	})
 	if changed {
@@ -257,12 +266,48 @@ func (p *Pane) Scroll(n int) {
 	p.dirty = true
 }
 
+// Predict says when what is typed is shown before the program echoes it.
+func (p *Pane) Predict(when predict.When) {
+	p.guard(func(*vt.Terminal) { p.guesses = predict.Engine{When: when} })
+}
+
 // Send queues input as it is.
 func (p *Pane) Send(b []byte) {
-	p.mu.Lock()
-	p.back = 0
-	p.mu.Unlock()
+	rtt := p.term.Assurance().RTT
+	seen := false
+	p.guard(func(emu *vt.Terminal) {
+		p.back = 0
+		p.guesses.Rate(rtt)
+		p.guesses.Typed(emu, b, time.Now())
+		_, _, seen = p.guesses.Shown(func(int, int, string) {})
+		p.dirty = p.dirty || seen
+		p.watchGuesses()
+	})
 	p.input.add(b)
+	if seen {
+		p.wake()
+	}
+}
+
+// watchGuesses sets the timer for the oldest guess. The caller holds mu.
+func (p *Pane) watchGuesses() {
+	due, waits := p.guesses.Due()
+	if !waits || p.ended {
+		return
+	}
+	in := max(0, time.Until(due))
+	if p.timer != nil {
+		p.timer.Reset(in)
+		return
+	}
+	p.timer = time.AfterFunc(in, func() {
+		p.guard(func(emu *vt.Terminal) {
+			p.guesses.Expire(emu, time.Now())
+			p.dirty = true
+			p.watchGuesses()
+		})
+		p.wake()
+	})
 }
 
 // Key queues a key press in the encoding that the program asked for.
@@ -292,6 +337,7 @@ func (p *Pane) Sequence(k uv.Key, came []byte) {
 func (p *Pane) Paste(text string) {
 	p.mu.Lock()
 	bracketed := p.emu.Modes().BracketedPaste
+	p.guesses.Unknown()
 	p.mu.Unlock()
 	p.Send(encodePaste(text, bracketed))
 }
@@ -299,6 +345,12 @@ func (p *Pane) Paste(text string) {
 // Close ends the terminal and the pane's goroutines. The screen stays.
 func (p *Pane) Close() error {
 	p.input.close()
+	p.mu.Lock()
+	p.guesses = predict.Engine{When: predict.Never}
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
 	if err := p.term.Close(); err != nil {
 		return fmt.Errorf("pane: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/vt"
+	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 )
 
 // script is a terminal that prints what the test writes to feed, and keeps
@@ -225,6 +226,51 @@ func TestPaste(t *testing.T) {
 	if got := s.awaitSent(11 + len(want)); got[11:] != want {
 		t.Errorf("bracketed paste of %d bytes differs; begins %q", len(want), got[11:40])
 	}
+}
+
+// TestEchoIsGuessed types before the program echoes.
+func TestEchoIsGuessed(t *testing.T) {
+	s := newScript()
+	p := New(s, 80, 24, func() {})
+	defer p.Close()
+	p.Predict(predict.Always)
+	heard := func(text, reply string) { // and wait until it was parsed
+		s.mu.Lock()
+		n := s.sent.Len()
+		s.mu.Unlock()
+		io.WriteString(s.feed, text+"\x1b[?6n")
+		s.awaitSent(n + len(reply))
+	}
+	look := func(want string, underlined string, x int) {
+		t.Helper()
+		scr := uv.NewScreenBuffer(80, 24)
+		p.Draw(scr, scr.Bounds())
+		marked := ""
+		for x := range 80 {
+			if c := scr.CellAt(x, 0); c.Style.Underline == uv.UnderlineSingle {
+				marked += c.Content
+			}
+		}
+		if got := strings.TrimRight(scr.Line(0).String(), " "); got != want || marked != underlined {
+			t.Errorf("drawn %q, underlined %q; want %q, %q", got, marked, want, underlined)
+		}
+		if at, _, _ := p.Cursor(); at != x {
+			t.Errorf("the cursor is at %d, not %d", at, x)
+		}
+	}
+	heard("$ ", "\x1b[?1;3R")
+	p.Send([]byte("l"))
+	look("$", "", 2)
+	heard("l", "\x1b[?1;4R")
+	p.Send([]byte("s -l"))
+	look("$ ls -l", "s-l", 7)
+	p.Scroll(1)
+	p.Resize(70, 24)
+	look("$ l", "", 3)
+	p.Send([]byte("s"))
+	heard("s", "\x1b[?1;5R")
+	p.Paste("more")
+	look("$ ls", "", 4)
 }
 
 func TestInputIsBounded(t *testing.T) {
