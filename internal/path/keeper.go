@@ -72,7 +72,13 @@ func (k *keeper) run(ctx context.Context) {
 	defer cancel()
 	for {
 		t := time.NewTimer(k.patience().look)
+		now := k.r.now.Load()
+		lost := now.ended
+		if now.isOver() {
+			lost = nil // known
+		}
 		select {
+		case <-lost:
 		case <-ctx.Done():
 			t.Stop()
 			return

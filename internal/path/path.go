@@ -64,7 +64,7 @@ type patience struct {
 }
 
 var ordinary = patience{
-	look: 250 * time.Millisecond, silent: 4 * time.Second, settle: 3 * time.Second, linger: 10 * time.Second,
+	look: time.Second, silent: 4 * time.Second, settle: 3 * time.Second, linger: 10 * time.Second,
 	again: 30 * time.Second, most: 5 * time.Minute, forget: time.Minute,
 }
 
