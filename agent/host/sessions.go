@@ -203,7 +203,7 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	hs2, err := d.half.Respond(ctx, live.Handshake{
 		Operator: a.operator.Public, BundleHash: a.hash, MinSuite: session.Suite(a.verdict.Obligations.MinSuite), Peer: peer, HS1: o.HS1,
 		Evidence: session.Evidence{
-			RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second), Checkpoint: s.compare.Newest(),
+			RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second), Checkpoint: s.compare.Newest(a.roster),
 		},
 	}, w)
 	if err != nil {

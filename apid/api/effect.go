@@ -95,7 +95,7 @@ func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*tea
 		if t, err = f(tx); err != nil || !t.wrote {
 			return err
 		}
-		if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); err != nil {
+		if err := s.marks.Check(t.roster.TeamFP(), audit.Restarts(t.roster), tx.Audit); err != nil {
 			return err
 		}
 		t.signed, err = t.log.Sign(tx.Audit)
@@ -104,7 +104,7 @@ func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*tea
 	switch {
 	case errors.Is(err, marks.ErrSetBack):
 		s.logger.Error("nothing is signed or granted for this team", "team", name, "err", err)
-		return wire.NewProblem(wire.KindUnavailable, "the audit log in this server's database is older than what the server has signed: it goes no further", "tell whoever runs the server")
+		return wire.NewProblem(wire.KindUnavailable, "the audit log in this server's database is older than what the server has signed: it goes no further", "whoever runs the server restores the newest backup; if there is none, admins run tucdesk audit restart --reason WHY")
 	case err != nil:
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*tea
 	if t.signed == nil {
 		return nil
 	}
-	if err := s.marks.Signed(name, t.signed); err != nil {
+	if err := s.marks.Signed(name, len(t.roster.Restarts()), t.signed); err != nil {
 		s.logger.Error("a signed checkpoint is not remembered", "team", name, "err", err)
 	}
 	return nil
@@ -219,13 +219,14 @@ func (s *Server) useProof(t *team, v token.VerifiedProof) (wire.Actor, error) {
 	if err != nil {
 		return wire.Actor{}, err
 	}
-	if p.ActorSeq != seq+1 || p.ActorPrev != last {
+	next := wire.Actor{Seq: p.ActorSeq, Hash: v.Hash()}
+	err = audit.Follow(t.tx.Audit, proofChain, p.Operator, len(t.roster.Restarts()), audit.Position{Seq: p.ActorSeq, Prev: p.ActorPrev}, v.Hash())
+	if errors.Is(err, audit.ErrGap) || errors.Is(err, audit.ErrFork) {
 		refusal := wire.NewProblem(wire.KindConflict, "the proof does not follow the last one of this device", "sign it again as the next after the given one")
 		refusal.Actor = &wire.Actor{Seq: seq, Hash: last}
 		return wire.Actor{}, refusal
 	}
-	next := wire.Actor{Seq: p.ActorSeq, Hash: v.Hash()}
-	return next, t.tx.Audit.SetChain(proofChain, p.Operator, next.Seq, next.Hash)
+	return next, err
 }
 
 // current refuses a proof that was made on another roster or policy than the

@@ -56,6 +56,11 @@ var isolated = map[string]struct {
 		h := eve.s.dpopHeaders(t, eve.alice.id, "", token.DPoPClaims{Method: "POST", URL: eve.s.url + "/v1/token", BodySHA256: envelope.Sum(body)})
 		return eve.s.send(t, "POST", "/v1/token", h, body)
 	}},
+	"POST /v1/restart": {want: 401, as: "who is no admin of the team is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		body := mustJSON(t, wire.RestartRequest{TeamID: of.team})
+		h := eve.s.dpopHeaders(t, eve.alice.id, "", token.DPoPClaims{Method: "POST", URL: eve.s.url + "/v1/restart", BodySHA256: envelope.Sum(body)})
+		return eve.s.send(t, "POST", "/v1/restart", h, body)
+	}},
 	"GET /v1/roster": {want: 401, as: "who is not on a roster is nobody", ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		return eve.signedSend(t, eve.staging, "GET", "/v1/roster?team="+of.team, nil)
 	}},

@@ -127,24 +127,8 @@ func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.St
 	var head roster.Head
 	err := s.effect(ctx, r.Caller, func(t *team) error {
 		before := t.roster
-		for _, st := range in.Statements {
-			next, err := t.roster.Apply(st)
-			if err != nil {
-				return statementProblem(err, t.roster.Head())
-			}
-			if next.Head() == t.roster.Head() {
-				continue // known already
-			}
-			if err := acceptPolicy(t.roster, next); err != nil {
-				return err
-			}
-			t.roster = next
-			if err := t.tx.Roster.AppendStatement(store.Statement{Seq: next.Head().Seq, Hash: next.Head().Hash, Bytes: st}); err != nil {
-				return err
-			}
-			if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "statement", Actor: party(r.Caller)}); err != nil {
-				return err
-			}
+		if err := s.appendStatements(t, r.Caller, in.Statements); err != nil {
+			return err
 		}
 		head = t.roster.Head()
 		return mirrorTargets(t.tx, before, t.roster)
@@ -153,6 +137,30 @@ func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.St
 		return wire.StatementsAnswer{}, err
 	}
 	return wire.StatementsAnswer{Head: wire.Head(head)}, nil
+}
+
+// appendStatements makes the roster and the log follow statements.
+func (s *Server) appendStatements(t *team, by door.Caller, statements [][]byte) error {
+	for _, st := range statements {
+		next, err := t.roster.Apply(st)
+		if err != nil {
+			return statementProblem(err, t.roster.Head())
+		}
+		if next.Head() == t.roster.Head() {
+			continue // known already
+		}
+		if err := acceptPolicy(t.roster, next); err != nil {
+			return err
+		}
+		t.roster = next
+		if err := t.tx.Roster.AppendStatement(store.Statement{Seq: next.Head().Seq, Hash: next.Head().Hash, Bytes: st}); err != nil {
+			return err
+		}
+		if err := s.record(t, audit.Entry{Type: audit.Roster, Action: "statement", Actor: party(by)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // acceptPolicy runs a new policy's own tests: they belong to writes. A lockdown is

@@ -1,23 +1,31 @@
 package api
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/auditlog"
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // routes is the table.
 func (s *Server) routes() []door.Route {
 	const maxWait = wire.MaxWait * time.Second
-	log := auditlog.Service{Store: s.store, Rosters: &s.rosters}
+	log := auditlog.Service{
+		View: func(ctx context.Context, team string, f func(store.Tx) error) error {
+			return s.store.View(ctx, team, f)
+		},
+		Rosters: &s.rosters,
+	}
 	return append(slices.Concat(s.recordings.Routes(), log.Routes(), s.proposals.Routes()), []door.Route{
 		door.Get("/v1/openapi.json", door.Anyone, "This document.", s.getOpenAPI),
 		door.Get("/v1/server", door.Anyone, "Public keys and addresses of the servers, for founders.", s.getServer),
 		door.Post("/v1/teams", door.Anyone, "Found a team with a signed genesis.", s.foundTeam),
 		door.Post("/v1/token", door.Device, "Sign in: an access token for a device that is on the team's roster.", s.signIn),
+		door.Post("/v1/restart", door.Device, "How a log was set back, for admins, and its restart, which they have signed.", s.postRestart),
 		door.Post("/v1/newcomers", door.Anyone, "A device that is on no roster asks to be added.", s.postNewcomer),
 		door.Get("/v1/newcomers/{id}", door.Anyone, "The answers to such a request.", s.getNewcomerAnswers).Query("have", "wait").Waits(maxWait),
 		door.Get("/v1/newcomers", door.Member, "The requests under a topic, which one must know.", s.getNewcomers).Query("topic", "have", "wait").Waits(maxWait),

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/apid/api/marks"
+	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/store/backup"
 	"github.com/tucdesk/tucdesk/internal/store/engine"
@@ -115,4 +117,89 @@ func setBack(t *testing.T, s *server) {
 	s.marks = again
 	_, err = c.frank.open(c.staging.Kid(), token.NewID())
 	wantProblem(t, err, wire.KindUnavailable)
+}
+
+// After a restore to an older state admins let the log go on, and only they: what was lost
+// is a gap that everybody sees, and whoever had signed since goes on too.
+func TestRestart(t *testing.T) {
+	s := newServer(t)
+	book, err := marks.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.marks = book
+	c := newCrew(t, s, "acme")
+	old := s.copyOf(t)
+	first := s.store
+	defer func() { s.store = first }()
+	for range 2 { // alice's chain goes further than the backup knows
+		if _, err := c.alice.open(c.staging.Kid(), token.NewID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ahead, err := c.alice.client.Actor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.append(t, roster.KindRevoke, roster.Revoke{Kid: c.alice2.id.Kid(), Reason: "lost with the backup"})
+	lost := c.roster.Statements(c.roster.Head().Seq - 1)[0]
+	s.store = restored(t, old)
+
+	restart := func(by *person, change func(*roster.Restart), extra ...[]byte) error {
+		t.Helper()
+		state, err := by.client.Restart(t.Context())
+		if err != nil {
+			return err
+		}
+		if !state.SetBack {
+			t.Fatal("the log is not said to be set back")
+		}
+		body := roster.Restart{Size: state.Size, Root: state.Root, Lost: state.Lost, Reason: "the disk is gone"}
+		if change != nil {
+			change(&body)
+		}
+		p, err := c.roster.Propose(s.clock.Now(), by.id, roster.Change{Kind: roster.KindRestart, Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = by.client.Restart(t.Context(), append(extra, p.Statements...)...); err == nil {
+			c.roster, err = c.roster.Apply(p.Statements...)
+		}
+		return err
+	}
+	wantProblem(t, restart(c.alice, nil, lost), wire.KindUnauthenticated)
+	wantProblem(t, restart(c.carol, nil), wire.KindConflict) // without the lost statement it does not follow
+	wantProblem(t, restart(c.carol, func(r *roster.Restart) { r.Size-- }, lost), wire.KindConflict)
+	wantProblem(t, restart(c.carol, func(r *roster.Restart) { r.Root[0]++ }, lost), wire.KindConflict)
+	wantProblem(t, restart(c.carol, func(r *roster.Restart) { r.Lost-- }, lost), wire.KindConflict)
+	_, err = c.frank.client.SignIn(t.Context())
+	wantProblem(t, err, wire.KindUnavailable)
+	if err := restart(c.carol, nil, lost); err != nil {
+		t.Fatal(err)
+	}
+	state, err := c.carol.client.Restart(t.Context())
+	if err != nil || state.SetBack {
+		t.Fatalf("%+v %v", state, err)
+	}
+	// Those who had signed since go on, with a gap that shows; a second gap is none of the restart's.
+	next := c.alice.proof(token.ActSession, c.staging.Kid(), token.NewID())
+	next.ActorSeq, next.ActorPrev = ahead.Seq+1, ahead.Hash
+	if _, err := c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(next)}); err != nil {
+		t.Errorf("alice: %v", err)
+	}
+	if _, err := c.frank.open(c.staging.Kid(), token.NewID()); err != nil {
+		t.Errorf("frank: %v", err)
+	}
+	var file bytes.Buffer
+	if err := c.dora.client.Export(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Verify(&file, c.roster.TeamFP(), audit.Options{})
+	if err != nil || report.ExitCode() != 2 {
+		t.Errorf("a log with a gap that admins have signed for: exit %d, %v %v", report.ExitCode(), report.Problems, err)
+	}
+	alice := c.alice.proof(token.ActSession, c.staging.Kid(), token.NewID())
+	alice.ActorSeq += 5
+	_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(alice)})
+	wantProblem(t, err, wire.KindConflict)
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
@@ -36,12 +37,16 @@ func (b *Backend) Forks() []string {
 	return files
 }
 
-// checkpoint gives the newest checkpoint of the audit log that this home has seen; nil
-// if there is none.
-func (b *Backend) checkpoint() []byte {
-	note, _, err := b.seen.Newest()
+// checkpoint gives the newest checkpoint of the audit log that this home has seen, to be
+// shown beside a roster; nil if there is none, or none since the restart of the log that
+// the roster knows.
+func (b *Backend) checkpoint(r *roster.Roster) []byte {
+	note, run, err := b.seen.Newest()
 	if err != nil {
 		b.logger.Error("the newest checkpoint of the audit log can't be read", "error", err)
+	}
+	if run != len(r.Restarts()) {
+		return nil
 	}
 	return note
 }
@@ -66,7 +71,7 @@ func (b *Backend) lookAtLog() {
 		r := b.home.Roster()
 		return errors.Join(
 			b.seen.Reopen(ctx, b.log(r)),
-			b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: note, From: "apid"}))
+			b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: note, Run: len(r.Restarts()), From: "apid"}))
 	})
 }
 
@@ -84,14 +89,14 @@ func (b *Backend) meet(who string, said session.Evidence) {
 				return errors.Join(fmt.Errorf("%w: %s has a newer roster", checkpointfile.ErrAway, who), err)
 			}
 		}
-		return b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: said.Checkpoint, From: who})
+		return b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: said.Checkpoint, Run: r.Run(said.RosterSeq), From: who})
 	})
 }
 
 // log is what a roster says of the audit log, and that apid is asked about it.
 func (b *Backend) log(r *roster.Roster) checkpointfile.Log {
 	return checkpointfile.Log{
-		TeamFP: r.TeamFP(), Keys: r.LogKeys(),
+		TeamFP: r.TeamFP(), Keys: r.LogKeys(), Restarts: audit.Restarts(r),
 		Prove: func(ctx context.Context, older, newer int64) (tlog.TreeProof, error) {
 			proof, err := b.api.Consistency(ctx, older, newer)
 			if err != nil && !wire.Refused(err) {

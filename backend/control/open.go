@@ -128,7 +128,7 @@ func (b *Backend) prove(ctx context.Context, p *plan, act string, send func(ctx 
 				SessionID: p.session, Kind: string(p.req.Kind), As: p.req.As,
 				Commitment: p.command.Commitment(), Confirmed: p.req.Confirmed,
 				PolicyHash: p.roster.PolicyHash(), RosterHead: token.Head(p.roster.Head()),
-				Checkpoint: b.checkpoint(), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
+				Checkpoint: b.checkpoint(p.roster), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
 			})
 		},
 		func(ctx context.Context, proof []byte) (bool, error) {

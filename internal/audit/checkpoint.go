@@ -13,6 +13,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/roster"
 )
 
 // MaxCheckpoint bounds a signed note, in bytes.
@@ -28,6 +29,26 @@ type Checkpoint struct {
 
 // Origin names a team's log. It is also the name of the key in the signed note.
 func Origin(teamFP envelope.Hash) string { return "tucdesk.app/log/" + teamFP.String() }
+
+// Restarts gives the states from which the log of a roster's team was let go on.
+func Restarts(r *roster.Roster) []Checkpoint {
+	var out []Checkpoint
+	for _, s := range r.Restarts() {
+		out = append(out, Checkpoint{Origin(r.TeamFP()), int64(min(s.Size, 1<<62)), tlog.Hash(s.Root)})
+	}
+	return out
+}
+
+// Lift gives what a checkpoint that was signed after so many restarts still says after
+// more of them: at most the states from which the log was let go on.
+func (c Checkpoint) Lift(restarts []Checkpoint, from, to int) Checkpoint {
+	for i := max(from, 0); i < min(to, len(restarts)); i++ {
+		if c.Size > restarts[i].Size {
+			c = restarts[i]
+		}
+	}
+	return c
+}
 
 // text is the note's text: C2SP tlog-checkpoint without extension lines.
 func (c Checkpoint) text() string {

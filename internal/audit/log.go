@@ -36,6 +36,38 @@ type Storage interface {
 	SetCheckpoint(size int64, note []byte) error
 	Chain(name string, signer key.Kid) (seq uint64, last envelope.Hash, err error)
 	SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error
+	SkipChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error
+}
+
+// Follow moves a signer's chain to the next object of it. One that does not follow is
+// ErrGap, or ErrFork. After a restart of the log, whose roster has so many of them, each
+// signer may go on once from what the log has lost: the gap stays visible to everybody.
+func Follow(s Storage, name string, signer key.Kid, restarts int, at Position, hash envelope.Hash) error {
+	seq, last, err := s.Chain(name, signer)
+	if err != nil {
+		return err
+	}
+	run := uint64(0) // in which the signer was last heard of
+	if restarts > 0 {
+		if run, _, err = s.Chain(name+" run", signer); err != nil {
+			return err
+		}
+	}
+	back := run < uint64(restarts) // the first of it since a restart
+	switch {
+	case at.Seq == seq+1 && at.Prev == last:
+		err = s.SetChain(name, signer, at.Seq, hash)
+	case at.Seq > seq+1 && back:
+		err = s.SkipChain(name, signer, at.Seq, hash)
+	case at.Seq > seq+1:
+		return fmt.Errorf("%w (number %d, known up to %d)", ErrGap, at.Seq, seq)
+	default:
+		return fmt.Errorf("%w (%s, number %d)", ErrFork, signer.Short(), at.Seq)
+	}
+	if err == nil && back {
+		err = s.SkipChain(name+" run", signer, uint64(restarts), hash)
+	}
+	return err
 }
 
 // A Log appends entries to a team's log and signs its checkpoints with the
@@ -68,7 +100,10 @@ func (l *Log) Record(s Storage, e Entry) (index int64, entry []byte, err error) 
 	if entry, err = c.Next(e); err != nil {
 		return 0, nil, err
 	}
-	index, err = l.add(s, l.id.Kid(), c.Last(), entry)
+	if err := s.SetChain(chainEntries, l.id.Kid(), c.Last().Seq, c.Last().Hash); err != nil {
+		return 0, nil, err
+	}
+	index, err = l.add(s, entry)
 	return index, entry, err
 }
 
@@ -101,12 +136,11 @@ func (l *Log) Accept(s Storage, r *roster.Roster, entry []byte) (added bool, err
 		return false, nil
 	case e.Signer.Seq == seq && v.Hash() == last:
 		return false, nil
-	case e.Signer.Seq == seq, e.Signer.Seq == seq+1 && e.Signer.Prev != last:
-		return false, fmt.Errorf("%w (agent %s, number %d)", ErrFork, signer.Short(), e.Signer.Seq)
-	case e.Signer.Seq != seq+1:
-		return false, fmt.Errorf("%w (number %d, known up to %d)", ErrGap, e.Signer.Seq, seq)
 	}
-	_, err = l.add(s, signer, Link{e.Signer.Seq, v.Hash()}, entry)
+	if err := Follow(s, chainEntries, signer, len(r.Restarts()), e.Signer, v.Hash()); err != nil {
+		return false, err
+	}
+	_, err = l.add(s, entry)
 	return err == nil, err
 }
 
@@ -124,7 +158,7 @@ func checkAgent(r *roster.Roster, e Entry, signer key.Kid) error {
 	return nil
 }
 
-func (l *Log) add(s Storage, signer key.Kid, link Link, entry []byte) (int64, error) {
+func (l *Log) add(s Storage, entry []byte) (int64, error) {
 	n, err := s.Size()
 	if err != nil {
 		return 0, err
@@ -136,7 +170,7 @@ func (l *Log) add(s Storage, signer key.Kid, link Link, entry []byte) (int64, er
 	if err := s.Append(n, entry, hashes); err != nil {
 		return 0, err
 	}
-	return n, s.SetChain(chainEntries, signer, link.Seq, link.Hash)
+	return n, nil
 }
 
 // Sign signs a checkpoint over all entries and stores it; if nothing was added

@@ -436,6 +436,7 @@ func (v *verification) checkRecorded(index int64, e Entry) {
 	switch {
 	case e.Type == Roster && (seq == v.recorded+1 || v.recorded == -1 && seq == 1):
 		v.recorded = seq
+		v.checkRestart(index, uint64(seq))
 	case e.Type == Roster:
 		v.report.add(Tampered, index, "roster", "statement %d is recorded after statement %d", seq, v.recorded)
 	case seq > max(v.recorded, 0):
@@ -494,13 +495,13 @@ func (v *verification) checkProof(index int64, c checked) {
 	v.proofs[use] = struct{}{}
 	v.operators[p.Operator] = append(v.operators[p.Operator], operatorLink{p.ActorSeq, c.proof.Hash(), p.ActorPrev, index})
 	if len(p.Checkpoint) > 0 {
-		v.checkSeen(index, p.Checkpoint)
+		v.checkSeen(index, p.Checkpoint, v.roster.Run(p.RosterHead.Seq))
 	}
 }
 
 // checkSeen compares a checkpoint that an operator had seen with this log. One
 // that no log key signed proves nothing and is passed over.
-func (v *verification) checkSeen(index int64, note []byte) {
+func (v *verification) checkSeen(index int64, note []byte, run int) {
 	h := envelope.Sum(note)
 	if v.seen[h] {
 		return
@@ -510,7 +511,21 @@ func (v *verification) checkSeen(index int64, note []byte) {
 		return
 	}
 	v.seen[h] = true
-	v.checkEarlier(index, "split view", c, index)
+	v.checkEarlier(index, "split view", v.lift(c, run), index)
+}
+
+// lift gives what a checkpoint of a run of the log says now that later restarts are
+// recorded.
+func (v *verification) lift(c Checkpoint, run int) Checkpoint {
+	return c.Lift(Restarts(v.roster), run, v.roster.Run(uint64(max(v.recorded, 0))))
+}
+
+// checkRestart holds a restart that was just recorded against the log before it.
+func (v *verification) checkRestart(index int64, seq uint64) {
+	all := Restarts(v.roster)
+	if n := v.roster.Run(seq); n > 0 && v.roster.Run(seq-1) < n {
+		v.checkEarlier(index, "restart", all[n-1], index)
+	}
 }
 
 // checkEarlier holds an earlier checkpoint against the first entries of this
@@ -523,6 +538,23 @@ func (v *verification) checkEarlier(index int64, what string, c Checkpoint, limi
 	if root, err := tlog.TreeHash(c.Size, &v.tree); err != nil || root != c.Root {
 		v.report.add(Tampered, index, what, "a checkpoint that the log signed at %d entries has another root: it told two stories", c.Size)
 	}
+}
+
+// checkPrevious holds the reader's earlier checkpoint against the log. Nobody knows after
+// which restart it was signed: it must fit one of them, and where entries were lost that
+// is told.
+func (v *verification) checkPrevious(p Checkpoint) {
+	restarts := Restarts(v.roster)
+	for run := len(restarts); run > 0; run-- {
+		if root, err := tlog.TreeHash(p.Size, &v.tree); p.Size <= v.report.Entries && err == nil && root == p.Root {
+			return
+		}
+		if base := restarts[run-1]; p.Size > base.Size && p.Size <= int64(min(v.roster.Restarts()[run-1].Lost, 1<<62)) {
+			v.report.add(Incomplete, -1, "previous checkpoint", "of its %d entries those from %d on were lost in restart %d of the log, which admins have signed", p.Size, base.Size, run)
+			return
+		}
+	}
+	v.checkEarlier(-1, "previous checkpoint", p, v.report.Entries)
 }
 
 // finish checks what only the whole export can tell.
@@ -600,6 +632,6 @@ func (v *verification) finishCheckpoint(note []byte) {
 			r.add(BadInput, -1, "previous checkpoint", "%v", err)
 			return
 		}
-		v.checkEarlier(-1, "previous checkpoint", p, r.Entries)
+		v.checkPrevious(p)
 	}
 }

@@ -156,7 +156,7 @@ func (f *File) compare(ctx context.Context, log Log, note []byte, run int, their
 		return fmt.Errorf("checkpointfile: %s: %w", f.dir, err)
 	}
 	// What the log was let fall behind counts no more.
-	older, newer := lift(ours, log.Restarts, run, s.Run), lift(theirs, log.Restarts, s.Run, run)
+	older, newer := ours.Lift(log.Restarts, run, s.Run), theirs.Lift(log.Restarts, s.Run, run)
 	if older.Size > newer.Size {
 		older, newer = newer, older
 	}
@@ -177,17 +177,6 @@ func (f *File) compare(ctx context.Context, log Log, note []byte, run int, their
 		return f.alarm(note, ours, theirs, s, fmt.Sprintf("nobody can prove that the larger one extends the smaller: %v", err))
 	}
 	return nil
-}
-
-// lift gives what a checkpoint of a run still says in a later one: at most the state
-// from which the log was let go on.
-func lift(c audit.Checkpoint, restarts []audit.Checkpoint, from, to int) audit.Checkpoint {
-	for i := max(from, 0); i < min(to, len(restarts)); i++ {
-		if c.Size > restarts[i].Size {
-			c = restarts[i]
-		}
-	}
-	return c
 }
 
 // advance makes a checkpoint that was compared with the newest one the newest, if it

@@ -236,6 +236,10 @@ func (r audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.H
 	return only(r.p, "audit.set-chain", func() error { return r.Audit.SetChain(name, signer, seq, last) })
 }
 
+func (r audit) SkipChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	return only(r.p, "audit.skip-chain", func() error { return r.Audit.SkipChain(name, signer, seq, last) })
+}
+
 type recordings struct {
 	store.Recordings
 	p *Plan

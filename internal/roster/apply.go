@@ -431,7 +431,7 @@ func (r *Roster) planRestart(s statement, signers []key.Kid, b Restart) (func(),
 	if b.Size == 0 || b.Lost <= b.Size || b.Root.IsZero() {
 		return nil, fmt.Errorf("%w: a restart names the state that is left, and a larger one that was lost", ErrRefused)
 	}
-	return func() { r.restarts = append(r.restarts, b) }, nil
+	return func() { r.restarts = append(r.restarts, restart{b, s.Seq}) }, nil
 }
 
 func (r *Roster) addAdmin(a AdminDevice) error {

@@ -164,6 +164,14 @@ func (p Proposal) Follows() (Head, error) {
 	return Head{Seq: max(s.Seq, 1) - 1, Hash: s.Prev}, err
 }
 
+// Restarts reports whether the proposal is a restart of the audit log, before any check.
+func (p Proposal) Restarts() bool {
+	return slices.ContainsFunc(p.Statements, func(st []byte) bool {
+		s, err := insecureStatement(st)
+		return err == nil && s.Kind == KindRestart
+	})
+}
+
 // Signers gives the key ids that claim to have signed a statement.
 func Signers(st []byte) ([]key.Kid, error) {
 	u, err := envelope.Parse(st)

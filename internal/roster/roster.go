@@ -73,7 +73,7 @@ type Roster struct {
 
 	servers       ServerKeys
 	logKeys       []key.Public // that the audit log has ever had
-	restarts      []Restart
+	restarts      []restart
 	removal       Removal
 	considering   *[]Tally // of a clone that judges proposals; nil: signatures are demanded
 	auditors      []key.Recipient
@@ -402,8 +402,30 @@ type Removal struct {
 // Removal gives the newest one. Who has its statement has those before it.
 func (r *Roster) Removal() Removal { return r.removal }
 
+// restart is a Restart with the number of its statement.
+type restart struct {
+	Restart
+	seq uint64
+}
+
 // Restarts gives the states from which admins have let the audit log go on, in order.
-func (r *Roster) Restarts() []Restart { return slices.Clone(r.restarts) }
+func (r *Roster) Restarts() []Restart {
+	out := make([]Restart, len(r.restarts))
+	for i, s := range r.restarts {
+		out[i] = s.Restart
+	}
+	return out
+}
+
+// Run counts the restarts of the audit log up to a statement.
+func (r *Roster) Run(seq uint64) (n int) {
+	for _, s := range r.restarts {
+		if s.seq <= seq {
+			n++
+		}
+	}
+	return n
+}
 
 // Relays gives the relays (host:port) that sessions of this team may use.
 func (r *Roster) Relays() []string { return slices.Clone(r.servers.Relays) }

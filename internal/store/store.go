@@ -237,6 +237,9 @@ type AuditHeads interface {
 	Chain(name string, signer key.Kid) (seq uint64, last envelope.Hash, err error)
 	// SetChain moves a chain by one; ErrConflict if seq is not the next.
 	SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error
+	// SkipChain moves a chain to any larger number; ErrConflict if seq is not larger.
+	// It is for what a restored log has lost.
+	SkipChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error
 }
 
 // Limit gives the limit that a list works with.

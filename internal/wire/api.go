@@ -135,6 +135,24 @@ type ProposalRequest struct {
 	Statements [][]byte `json:"statements"`
 }
 
+// RestartRequest is POST /v1/restart. The DPoP header proves an admin's device; without
+// statements it only asks. Statements are those that apid's roster lacks, and at the end the
+// restart of the log.
+type RestartRequest struct {
+	TeamID     string   `json:"team_id"`
+	Statements [][]byte `json:"statements,omitempty"`
+}
+
+// RestartAnswer says how a team's log stands. SetBack: it lacks what was signed, and nothing
+// more is signed. Lost is the size of the largest checkpoint that apid remembers.
+type RestartAnswer struct {
+	SetBack    bool          `json:"set_back"`
+	Size       uint64        `json:"size"`
+	Root       envelope.Hash `json:"root"`
+	Lost       uint64        `json:"lost"`
+	RosterHead Head          `json:"roster_head"`
+}
+
 // States of an agent, as rendezvousd last knew them.
 const (
 	Online  = "online"

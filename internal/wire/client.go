@@ -253,6 +253,12 @@ func (c *Client) AppendStatements(ctx context.Context, statements ...[]byte) (He
 	return out.Head, err
 }
 
+// Restart asks how the team's log stands, or has it go on from an older state: see
+// RestartRequest.
+func (c *Client) Restart(ctx context.Context, statements ...[]byte) (RestartAnswer, error) {
+	return ask[RestartAnswer](ctx, c.do, &call{method: "POST", path: "/v1/restart", in: RestartRequest{TeamID: c.teamID, Statements: statements}, open: true})
+}
+
 // Proposals gives the changes of the roster that wait for more admins' signatures.
 func (c *Client) Proposals(ctx context.Context) ([]Proposal, error) {
 	out, err := ask[ProposalsPage](ctx, c.do, &call{method: "GET", path: "/v1/roster/proposals"})

@@ -28,7 +28,7 @@ func (a *app) auditCommand() *cobra.Command {
 			"or a gap shows. Until witnesses are named it is signed, not tamper-evident: a server could keep two\n" +
 			"logs for two readers until they compare.",
 	}
-	cmd.AddCommand(a.auditTail(), a.auditExport(), a.auditVerify(), a.auditProve())
+	cmd.AddCommand(a.auditTail(), a.auditExport(), a.auditVerify(), a.auditProve(), a.membership().Restart())
 	return cmd
 }
 

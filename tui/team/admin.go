@@ -71,6 +71,9 @@ func (a *Admin) Sign(ctx context.Context, changes func(*roster.Roster) ([]roster
 
 // publish gives statements that are signed by enough to apid and to the rendezvous.
 func (a *Admin) publish(ctx context.Context, p roster.Proposal) (*roster.Roster, error) {
+	if p.Restarts() {
+		return a.restart(ctx, p)
+	}
 	if _, err := a.Client().AppendStatements(ctx, p.Statements...); err != nil {
 		return nil, err
 	}

@@ -91,6 +91,9 @@ func (a *Admin) propose(ctx context.Context, r *roster.Roster, p roster.Proposal
 	if err := a.keep(pending); err != nil {
 		return err
 	}
+	if p.Restarts() {
+		return &ProposedError{pending} // nobody can sign in to apid's box
+	}
 	if _, err := a.Client().Propose(ctx, p.Statements...); err != nil {
 		a.Tell(sanitize.Clean("apid does not pass it on; hand it over yourself, by `tucdesk roster pending " + pending.ID.String() + " --text`: " + err.Error()))
 	}
@@ -211,7 +214,7 @@ func same(p, q roster.Proposal) bool {
 // Find gives the one proposal whose id begins with a text, or that the text is.
 func (a *Admin) Find(ctx context.Context, text string) (Pending, error) {
 	if p, err := roster.ParseProposal(text); err == nil {
-		r, err := a.newest(ctx)
+		r, err := a.under(ctx, p)
 		if err != nil {
 			return Pending{}, err
 		}
@@ -249,7 +252,7 @@ func (a *Admin) Cosign(ctx context.Context, p Pending) (r *roster.Roster, done b
 		if signed, err = signed.Sign(a.Home().Identity); err != nil {
 			return nil, false, err
 		}
-		if r, err = a.newest(ctx); err != nil {
+		if r, err = a.under(ctx, signed); err != nil {
 			return nil, false, err
 		}
 		before := p.Short()

@@ -48,12 +48,15 @@ type Comparer struct {
 	Record func(audit.Entry)
 }
 
-// Newest gives the newest checkpoint of the log that this agent has seen, for the peer;
-// nil if there is none.
-func (c *Comparer) Newest() []byte {
-	note, _, err := c.Seen.Newest()
+// Newest gives the newest checkpoint of the log that this agent has seen, to be shown beside
+// a roster; nil if there is none, or none since the restart of the log that it knows.
+func (c *Comparer) Newest(r *roster.Roster) []byte {
+	note, run, err := c.Seen.Newest()
 	if err != nil {
 		c.Logger.Error("the newest checkpoint of the audit log can't be read", "error", err)
+	}
+	if run != len(r.Restarts()) {
+		return nil
 	}
 	return note
 }
@@ -83,9 +86,9 @@ func (c *Comparer) Meet(ctx context.Context, who string, said session.Evidence) 
 			return
 		}
 	}
-	log := checkpointfile.Log{TeamFP: r.TeamFP(), Keys: r.LogKeys(), Prove: c.prove}
+	log := checkpointfile.Log{TeamFP: r.TeamFP(), Keys: r.LogKeys(), Restarts: audit.Restarts(r), Prove: c.prove}
 	c.tell(ctx, r, c.Seen.Reopen(ctx, log))
-	c.tell(ctx, r, c.Seen.Meet(ctx, log, checkpointfile.Seen{Note: said.Checkpoint, From: who}))
+	c.tell(ctx, r, c.Seen.Meet(ctx, log, checkpointfile.Seen{Note: said.Checkpoint, Run: r.Run(said.RosterSeq), From: who}))
 }
 
 // prove says of a missing proof whether apid has refused it.

@@ -22,7 +22,7 @@ import (
 
 // A Service is made of what it reads. It is safe for concurrent use.
 type Service struct {
-	Store   store.Store
+	View    func(ctx context.Context, team string, f func(store.Tx) error) error // store.Store's
 	Rosters *rosters.Cache
 }
 
@@ -39,7 +39,7 @@ func (s *Service) Routes() []door.Route {
 
 // checkpoint gives the signed checkpoint of what is committed.
 func (s *Service) checkpoint(ctx context.Context, r *door.Request) (out wire.Checkpoint, err error) {
-	err = s.Store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+	err = s.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		_, out.Checkpoint, err = tx.Audit.Checkpoint()
 		return err
 	})
@@ -56,7 +56,7 @@ func (s *Service) consistency(ctx context.Context, r *door.Request) (out wire.Co
 	if err != nil {
 		return out, err
 	}
-	err = s.Store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+	err = s.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		size, _, err := tx.Audit.Checkpoint()
 		if err != nil {
 			return err
@@ -86,7 +86,7 @@ func (s *Service) page(ctx context.Context, r *door.Request) (wire.EntriesPage, 
 		return wire.EntriesPage{}, err
 	}
 	out := wire.EntriesPage{From: from}
-	err = s.Store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+	err = s.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		size, err := tx.Audit.Size()
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (s *Service) proof(ctx context.Context, r *door.Request) (out wire.LogProof
 	if err != nil {
 		return wire.LogProof{}, err
 	}
-	err = s.Store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+	err = s.View(ctx, r.Caller.Team, func(tx store.Tx) error {
 		size, note, err := tx.Audit.Checkpoint()
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func (s *Service) export(ctx context.Context, r *door.Request) (door.Stream, err
 	var size int64
 	var note []byte
 	on := r.Caller.Roster
-	err := s.Store.View(ctx, team, func(tx store.Tx) (err error) {
+	err := s.View(ctx, team, func(tx store.Tx) (err error) {
 		if size, note, err = tx.Audit.Checkpoint(); err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (s *Service) entries(ctx context.Context, team string, n int64) iter.Seq2[[
 	return func(yield func([]byte, error) bool) {
 		for from := int64(0); from < n; {
 			var page [][]byte
-			err := s.Store.View(ctx, team, func(tx store.Tx) (err error) {
+			err := s.View(ctx, team, func(tx store.Tx) (err error) {
 				page, err = tx.Audit.Entries(from, int(min(n-from, wire.MaxEntries)))
 				return err
 			})

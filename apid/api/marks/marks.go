@@ -35,6 +35,7 @@ type mark struct {
 	Team string    `json:"team"` // for who reads the file
 	Size int64     `json:"size"`
 	Root tlog.Hash `json:"root"`
+	Run  int       `json:"run,omitempty"` // restarts of the log that admins had signed
 }
 
 // A Book keeps the marks of all teams. It is safe for concurrent use.
@@ -74,14 +75,27 @@ func Open(file string) (*Book, error) {
 	return b, nil
 }
 
-// Check refuses, with ErrSetBack, a team's log that lacks what was signed.
-func (b *Book) Check(teamFP envelope.Hash, log audit.Storage) error {
+// Largest gives how many entries the largest checkpoint covers that was signed for a team.
+func (b *Book) Largest(teamFP envelope.Hash) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.logs[audit.Origin(teamFP)].Size
+}
+
+// Check refuses, with ErrSetBack, a team's log that lacks what was signed, but for what the
+// team's admins have let it lose: restarts are those of the roster beside it.
+func (b *Book) Check(teamFP envelope.Hash, restarts []audit.Checkpoint, log audit.Storage) error {
 	b.mu.Lock()
 	m, ok := b.logs[audit.Origin(teamFP)]
 	b.mu.Unlock()
 	if !ok {
 		return nil
 	}
+	if m.Run > len(restarts) {
+		return b.setBack(m, "its roster lacks a restart that admins have signed")
+	}
+	c := audit.Checkpoint{Origin: audit.Origin(teamFP), Size: m.Size, Root: m.Root}.Lift(restarts, m.Run, len(restarts))
+	m.Size, m.Root = c.Size, c.Root
 	size, note, err := log.Checkpoint()
 	if err != nil {
 		return err
@@ -107,24 +121,21 @@ func (b *Book) Check(teamFP envelope.Hash, log audit.Storage) error {
 }
 
 func (b *Book) setBack(m mark, how string) error {
-	next := "restart apid"
-	if b.file != "" {
-		next = "stop apid and take the team out of " + b.file
-	}
-	return fmt.Errorf("%w: team %s: %s. Restore the newest backup; if there is no newer one, %s: the log goes on from the older state, and whoever has kept a newer checkpoint can prove that it was set back",
-		ErrSetBack, m.Team, how, next)
+	return fmt.Errorf("%w: team %s: %s. Restore the newest backup; if there is no newer one, the team's admins let the log go on from the older state: tucdesk audit restart --reason WHY",
+		ErrSetBack, m.Team, how)
 }
 
-// Signed remembers a checkpoint that was signed for a team and is stored for good.
-func (b *Book) Signed(team string, checkpoint []byte) error {
+// Signed remembers a checkpoint that was signed for a team, after so many restarts of its
+// log, and is stored for good.
+func (b *Book) Signed(team string, run int, checkpoint []byte) error {
 	c, err := audit.InsecureCheckpoint(checkpoint)
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.logs[c.Origin].Size < c.Size {
-		b.logs[c.Origin], b.changed = mark{team, c.Size, c.Root}, true
+	if m := b.logs[c.Origin]; m.Run < run || m.Run == run && m.Size < c.Size {
+		b.logs[c.Origin], b.changed = mark{team, c.Size, c.Root, run}, true
 	}
 	return nil
 }

@@ -63,11 +63,11 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	acme, umbra := envelope.Hash{1}, envelope.Hash{2}
-	if err := b.Check(acme, grown(t, acme, "a")); err != nil {
+	if err := b.Check(acme, nil, grown(t, acme, "a")); err != nil {
 		t.Errorf("a log that was never signed: %v", err)
 	}
 	for _, l := range []*log{grown(t, acme, "a", "b", "c"), grown(t, acme, "a")} { // the second came late
-		if err := b.Signed("acme", l.note); err != nil {
+		if err := b.Signed("acme", 0, l.note); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,15 +91,47 @@ func TestCheck(t *testing.T) {
 		{"another of the same size", acme, grown(t, acme, "a", "b", "x"), false},
 		{"set back and grown again", acme, grown(t, acme, "a", "b", "x", "y"), false},
 	} {
-		err := b.Check(test.fp, test.log)
+		err := b.Check(test.fp, nil, test.log)
 		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSetBack) {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		if err != nil && !(strings.Contains(err.Error(), "acme") && strings.Contains(err.Error(), file)) {
+		if err != nil && !(strings.Contains(err.Error(), "acme") && strings.Contains(err.Error(), "tucdesk audit restart")) {
 			t.Errorf("%s: the error does not say what to do: %v", test.name, err)
 		}
 	}
-	if err := b.Signed("acme", []byte("no note")); err == nil {
+	// Admins let it go on from two entries: that counts for what was signed before, and
+	// for nothing after.
+	base := grown(t, acme, "a", "b")
+	cp, err := audit.InsecureCheckpoint(base.note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restarts := []audit.Checkpoint{cp}
+	for name, test := range map[string]struct {
+		log *log
+		ok  bool
+	}{
+		"let go on": {grown(t, acme, "a", "b", "r"), true}, "even shorter": {grown(t, acme, "a"), false}, "from another state": {grown(t, acme, "a", "x", "r"), false},
+	} {
+		if err := b.Check(acme, restarts, test.log); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := b.Signed("acme", 1, grown(t, acme, "a", "b", "r", "s").note); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.Largest(acme); n != 4 {
+		t.Errorf("the largest is %d", n)
+	}
+	for name, l := range map[string]*log{"set back again": grown(t, acme, "a", "b", "r"), "by the same restart": grown(t, acme, "a", "b", "t", "u", "v")} {
+		if err := b.Check(acme, restarts, l); !errors.Is(err, ErrSetBack) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := b.Check(acme, nil, grown(t, acme, "a", "b", "r", "s")); !errors.Is(err, ErrSetBack) {
+		t.Errorf("a roster without the restart: %v", err)
+	}
+	if err := b.Signed("acme", 0, []byte("no note")); err == nil {
 		t.Error("remembered what is no checkpoint")
 	}
 }

@@ -15,7 +15,9 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/tui/team"
 )
 
 // inDatabase has the attacker write into apid's database. apid, which is honest
@@ -340,7 +342,7 @@ func databaseDrills() []*drill {
 			shows:  "is older than what the server has signed",
 			check: check{
 				file: "apid/api/effect.go", in: "(*Server).commit",
-				old: "if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); err != nil {", new: "if err := s.marks.Check(t.roster.TeamFP(), tx.Audit); false && err != nil {",
+				old: "if err := s.marks.Check(t.roster.TeamFP(), audit.Restarts(t.roster), tx.Audit); err != nil {", new: "if err := s.marks.Check(t.roster.TeamFP(), audit.Restarts(t.roster), tx.Audit); false && err != nil {",
 				then: "apid goes on and refuses only devices that have signed since",
 			},
 			play: func(w *world) string {
@@ -358,9 +360,9 @@ func databaseDrills() []*drill {
 			attack: "puts the file of yesterday back, and takes away what apid keeps elsewhere of what it has signed; operators and agents go on from today",
 			shows:  "the proof does not follow the last one of this device",
 			check: check{
-				file: "apid/api/effect.go", in: "(*Server).useProof",
-				old: "if p.ActorSeq != seq+1 || p.ActorPrev != last {", new: "if false && p.ActorSeq != seq+1 {",
-				then: "the store still moves a chain by one only, and the session is refused without a reason",
+				file: "internal/audit/log.go", in: "Follow",
+				old: "case at.Seq > seq+1 && back:", new: "case at.Seq > seq+1:",
+				then: "the session goes on, and what is missing before it shows when the log is verified",
 			},
 			play: func(w *world) string {
 				alice := w.as("alice")
@@ -403,6 +405,53 @@ func databaseDrills() []*drill {
 				w.restore(old)
 				w.as("alice").fine("web-1")
 				return w.alarm("alice")
+			},
+		},
+		{
+			part: malDatabase, name: "let a set-back log go on", promise: "only the team's admins let a log go on from an older state",
+			attack: "puts the file of yesterday back, and has apid's keys sign that the rest is lost; afterwards the admin signs the same, and everybody goes on with a gap that shows",
+			shows:  "0 of 1 admins have signed",
+			check: check{
+				file: "internal/roster/apply.go", in: "(*Roster).planRestart",
+				old:  "func (r *Roster) planRestart(s statement, signers []key.Kid, b Restart) (func(), error) {\n\tif err := r.needThreshold(s, signers, key.Kid{}); err != nil {",
+				new:  "func (r *Roster) planRestart(s statement, signers []key.Kid, b Restart) (func(), error) {\n\tif err := r.needThreshold(s, signers, key.Kid{}); false {",
+				then: "apid goes on by its own word, and so does everybody who believes its roster",
+			},
+			play: func(w *world) string {
+				w.as("alice").fine("web-1")
+				old := w.snapshot()
+				w.as("alice").fine("web-1")
+				_, err := w.as("beth").Sync(w.t.Context())
+				w.must(err)
+				w.knows(filepath.Join(w.dir, "beth"), 1)
+				w.restore(old)
+				carol := w.as("carol")
+				state, err := carol.Client().Restart(w.t.Context())
+				w.must(err)
+				if !state.SetBack {
+					w.t.Error("NOT SHOWN: the log is not said to be set back")
+				}
+				body := roster.Restart{Size: state.Size, Root: state.Root, Lost: state.Lost, Reason: "nothing is missing"}
+				forged, _ := w.forgeStatement(w.head(), roster.KindRestart, body)
+				_, err = carol.Client().Restart(w.t.Context(), forged)
+				said := w.said(err)
+				if err == nil {
+					return said
+				}
+				admin := team.Admin{Control: carol.Backend, Tell: func(sanitize.Text) {}}
+				_, err = admin.Restart(w.t.Context(), "the disk is gone", func(team.Pending) (bool, error) { return true, nil })
+				w.must(err)
+				for _, name := range []string{"alice", "beth"} {
+					w.as(name).fine("web-1")
+					w.as(name).fine("web-1")
+				}
+				if len(w.alarms) > 0 {
+					w.t.Errorf("an honest restart is an alarm: %v", w.alarms)
+				}
+				if r := w.verify(w.export("dora")); r.Class() != audit.Incomplete {
+					w.t.Errorf("NOT SHOWN: the gap: %s", verdictOf(r))
+				}
+				return said
 			},
 		},
 	}

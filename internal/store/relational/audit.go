@@ -111,11 +111,20 @@ func (r audit) Chain(name string, signer key.Kid) (seq uint64, last envelope.Has
 }
 
 func (r audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	return r.moveChain("=", name, signer, seq, last)
+}
+
+func (r audit) SkipChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	return r.moveChain(">=", name, signer, seq, last)
+}
+
+// moveChain moves a chain where its next number is as the comparison says.
+func (r audit) moveChain(next, name string, signer key.Kid, seq uint64, last envelope.Hash) error {
 	if err := store.CheckChain(name, signer, seq); err != nil {
 		return err
 	}
 	n, err := r.exec(`INSERT INTO audit_chain (team_id, name, signer, seq, hash)
-		SELECT $1, $2, $3, $4, $5 WHERE $4 = 1 + coalesce((SELECT seq FROM audit_chain WHERE team_id = $1 AND name = $2 AND signer = $3), 0)
+		SELECT $1, $2, $3, $4, $5 WHERE $4 `+next+` 1 + coalesce((SELECT seq FROM audit_chain WHERE team_id = $1 AND name = $2 AND signer = $3), 0)
 		ON CONFLICT (team_id, name, signer) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`,
 		r.Team, name, signer[:], int64(seq), last[:])
 	if err == nil && n == 0 {

@@ -536,11 +536,19 @@ func (t audit) Chain(name string, signer key.Kid) (uint64, envelope.Hash, error)
 }
 
 func (t audit) SetChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	return t.moveChain(seq == t.chains[chainName{name, signer}].seq+1, name, signer, seq, last)
+}
+
+func (t audit) SkipChain(name string, signer key.Kid, seq uint64, last envelope.Hash) error {
+	return t.moveChain(seq > t.chains[chainName{name, signer}].seq, name, signer, seq, last)
+}
+
+func (t audit) moveChain(fits bool, name string, signer key.Kid, seq uint64, last envelope.Hash) error {
 	if err := t.writes(store.CheckChain(name, signer, seq)); err != nil {
 		return err
 	}
 	n := chainName{name, signer}
-	if seq != t.chains[n].seq+1 {
+	if !fits {
 		return store.ErrConflict
 	}
 	if t.chains == nil {

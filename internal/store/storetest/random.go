@@ -191,6 +191,9 @@ func drawOperation(r *rapid.T) operation {
 			}
 			return nil, tx.Audit.SetChain(state, k, seq+m, [32]byte(k))
 		}},
+		{"audit.skip-chain", func(tx store.Tx) (any, error) {
+			return nil, tx.Audit.SkipChain(state, k, m+1, [32]byte(k))
+		}},
 	}
 	return ops[rapid.IntRange(0, len(ops)-1).Draw(r, "operation")]
 }

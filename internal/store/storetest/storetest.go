@@ -254,6 +254,7 @@ func testReadOnly(t *testing.T, h Harness) {
 			"Append":        tx.Audit.Append(0, []byte("e"), nil),
 			"SetCheckpoint": tx.Audit.SetCheckpoint(1, []byte("n")),
 			"SetChain":      tx.Audit.SetChain("c", kid(1), 1, [32]byte{}),
+			"SkipChain":     tx.Audit.SkipChain("c", kid(1), 1, [32]byte{}),
 		} {
 			if !errors.Is(err, store.ErrReadOnly) {
 				t.Errorf("%s in View = %v, want ErrReadOnly", name, err)

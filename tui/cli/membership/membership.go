@@ -63,6 +63,12 @@ func (c *CLI) admin(do func(*team.Admin) error) error {
 	var proposed *team.ProposedError
 	if errors.As(err, &proposed) {
 		t := proposed.Short()
+		if proposed.Proposal.Restarts() {
+			text, terr := proposed.Proposal.Text()
+			fmt.Fprintf(c.Err, "tucdesk: %d of %d admins have signed; hand this over: another admin runs tucdesk roster sign FILE\n", t.Have, t.Need)
+			fmt.Fprintln(c.Out, text)
+			return terr
+		}
 		_, err = fmt.Fprintf(c.Out, "proposed as %s: %d of %d admins have signed\nanother admin runs: tucdesk roster sign %s\n", proposed.ID, t.Have, t.Need, short(proposed.ID))
 	}
 	return err

@@ -232,3 +232,40 @@ func (c *CLI) threshold() *cobra.Command {
 		},
 	}
 }
+
+// Restart gives the command under audit that lets the log go on after a restore.
+func (c *CLI) Restart() *cobra.Command {
+	var yes bool
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "restart --reason WHY",
+		Short: "Let the audit log go on from an older state, after a restore (admins)",
+		Long: "After a restore of an older state apid signs and grants nothing: its log lacks what it has signed. Restore the newest\n" +
+			"backup. Only if there is none, as many admins as the threshold says sign that the entries beyond it are lost. Devices and\n" +
+			"agents then go on from there, and whoever verifies the log is told of the gap. With several admins, the first gets a\n" +
+			"proposal (tucdesk roster pending ID --text does not need apid) that the others sign by `tucdesk roster sign FILE`.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if reason == "" {
+				return errors.New("a restart needs --reason: it stands in the roster for ever")
+			}
+			return c.admin(func(a *team.Admin) error {
+				r, err := a.Restart(cmd.Context(), reason, func(p team.Pending) (bool, error) {
+					c.words(c.Err, p)
+					if yes {
+						return true, nil
+					}
+					return c.ask("Are these entries lost for good?")
+				})
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(c.Out, "the log goes on (statement %d); machines and devices learn it within a minute\n", r.Head().Seq)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for everyone who reads the roster")
+	cmd.Flags().BoolVar(&yes, "yes", false, "restart without a question")
+	return cmd
+}
