@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
+	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -105,6 +107,8 @@ func (s *Server) commit(ctx context.Context, name string, f func(store.Tx) (*tea
 	case errors.Is(err, marks.ErrSetBack):
 		s.logger.Error("nothing is signed or granted for this team", "team", name, "err", err)
 		return wire.NewProblem(wire.KindUnavailable, "the audit log in this server's database is older than what the server has signed: it goes no further", "whoever runs the server restores the newest backup; if there is none, admins run tucdesk audit restart --reason WHY")
+	case errors.Is(err, rosters.ErrDamaged), errors.Is(err, audit.ErrInconsistent):
+		return fmt.Errorf("%w: team %s: %w", door.ErrDamaged, name, err)
 	case err != nil:
 		return err
 	}

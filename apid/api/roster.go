@@ -26,7 +26,10 @@ func (s *Server) roster(ctx context.Context, team string) (r *roster.Roster, err
 		r, err = s.rosters.At(tx, team)
 		return err
 	})
-	if err != nil && !errors.Is(err, rosters.ErrNoTeam) {
+	switch {
+	case errors.Is(err, rosters.ErrDamaged):
+		return nil, fmt.Errorf("%w: %w: %w", door.ErrNotNow, door.ErrDamaged, err)
+	case err != nil && !errors.Is(err, rosters.ErrNoTeam):
 		return nil, fmt.Errorf("%w: %w", door.ErrNotNow, err)
 	}
 	return r, err

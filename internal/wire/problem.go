@@ -53,6 +53,7 @@ const (
 	KindMalformed       Kind = "malformed"
 	KindTooMany         Kind = "too-many"
 	KindUnavailable     Kind = "unavailable"
+	KindDamaged         Kind = "damaged" // 500: stored rows that do not verify; no later attempt helps
 	KindInternal        Kind = "internal"
 )
 
@@ -74,6 +75,7 @@ var kinds = map[Kind]struct {
 	KindMalformed:       {http.StatusUnprocessableEntity, ErrMalformed, "Malformed"},
 	KindTooMany:         {http.StatusTooManyRequests, ErrTooMany, "Too many requests"},
 	KindUnavailable:     {http.StatusServiceUnavailable, ErrUnavailable, "Unavailable"},
+	KindDamaged:         {http.StatusInternalServerError, ErrUnavailable, "Damaged data"},
 	KindInternal:        {http.StatusInternalServerError, ErrUnavailable, "Internal error"},
 }
 

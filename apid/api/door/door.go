@@ -30,6 +30,10 @@ import (
 // and never a 401.
 var ErrNotNow = errors.New("door: the roster can't be read now")
 
+// ErrDamaged means stored rows that do not verify: somebody has changed them, or a disk
+// has. It is told, since no later attempt helps, and what is damaged stays in the log.
+var ErrDamaged = errors.New("door: stored rows do not verify")
+
 // StreamTime bounds how long a Stream may take.
 const StreamTime = 30 * time.Minute
 

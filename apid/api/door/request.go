@@ -276,6 +276,10 @@ func (d *Door) refuse(w http.ResponseWriter, err error) int {
 		}
 		level("request failed", "err", err)
 		p = wire.NewProblem(kind, "apid could not do this now", "try again; its log says why")
+		if errors.Is(err, ErrDamaged) {
+			p = wire.NewProblem(wire.KindDamaged, "rows in apid's database do not verify: they were damaged, or changed by whoever holds it; apid serves nothing that rests on them",
+				"tell whoever runs the server: apid's log names the rows, and a backup that verifies brings them back")
+		}
 	}
 	b, err := json.Marshal(p)
 	if err != nil {

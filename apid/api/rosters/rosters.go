@@ -21,6 +21,9 @@ const maxTeams = 4096
 // ErrNoTeam means that there is no team of this name.
 var ErrNoTeam = errors.New("rosters: no such team")
 
+// ErrDamaged means stored statements that are not the roster which their head names.
+var ErrDamaged = errors.New("rosters: rows do not verify")
+
 // A Cache keeps the verified roster of each team. It is safe for concurrent use;
 // its zero value is empty and ready.
 type Cache struct {
@@ -60,7 +63,7 @@ func (c *Cache) At(tx store.Tx, team string) (*roster.Roster, error) {
 			return nil, err
 		}
 		if r, err = roster.Open(genesis.Bytes); err != nil {
-			return nil, fmt.Errorf("rosters: the stored genesis of team %s: %w", team, err)
+			return nil, fmt.Errorf("%w: the stored genesis of team %s: %w", ErrDamaged, team, err)
 		}
 	}
 	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) == r.Head() {
@@ -80,11 +83,11 @@ func (c *Cache) At(tx store.Tx, team string) (*roster.Roster, error) {
 			statements[i] = page[i].Bytes
 		}
 		if r, err = r.Apply(statements...); err != nil {
-			return nil, fmt.Errorf("rosters: the stored roster of team %s: %w", team, err)
+			return nil, fmt.Errorf("%w: the stored roster of team %s: %w", ErrDamaged, team, err)
 		}
 	}
 	if (roster.Head{Seq: head.Seq, Hash: head.Hash}) != r.Head() {
-		return nil, fmt.Errorf("rosters: the stored roster of team %s does not lead to its head %d", team, head.Seq)
+		return nil, fmt.Errorf("%w: the stored roster of team %s does not lead to its head %d", ErrDamaged, team, head.Seq)
 	}
 	c.keep(team, r)
 	return r, nil
