@@ -389,7 +389,7 @@ func databaseDrills() []*drill {
 			attack: "puts the file of yesterday back, and takes away what apid keeps elsewhere of what it has signed; the next operator has seen nothing since yesterday",
 			shows:  "the audit log tells two stories",
 			check: check{
-				file: "backend/control/open.go", in: "(*Backend).shake",
+				file: "backend/control/link.go", in: "(*link).shake",
 				old: "\tb.meet(p.agent.Name, est.Peer)\n", new: "",
 				then: "the session goes on, and what was lost is known to the machine alone",
 			},
