@@ -181,6 +181,16 @@ func TestGatedShell(t *testing.T) {
 			t.Error("it did not run")
 		}
 
+		// Whatever it calls itself, it is asked for by its file's name.
+		s.type_("(exec -a ls touch sneaky); mkdir sneaked")
+		e = s.expect(0, gating.Hold)
+		if !slices.Equal(e.Argv, []string{"/usr/bin/touch", "sneaky"}) {
+			t.Errorf("%+v", e)
+		}
+		s.send(gating.Answer{ID: e.ID})
+		s.expect(e.ID, gating.Refused)
+		s.awaits("sneaked")
+
 		// Once is once: neither its approval nor its session is good for another.
 		s.type_("touch held; mkdir again")
 		e = s.expect(0, gating.Hold)
