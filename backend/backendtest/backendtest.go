@@ -67,6 +67,7 @@ var tests = []struct {
 	{"BatchAgrees", batchAgrees},
 	{"CapabilitiesSurviveDecorator", capabilitiesSurviveDecorator},
 	{"NoGoroutineLeak", noGoroutineLeak},
+	{"LinkOfAFreshTerminal", linkOfAFreshTerminal},
 	{"FaultyTransport", faultyTransport},
 }
 

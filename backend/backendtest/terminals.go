@@ -383,3 +383,17 @@ func noGoroutineLeak(t *testing.T, h *Harness) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// A terminal that can lose its link has it when it was just opened, and says so at once.
+func linkOfAFreshTerminal(t *testing.T, h *Harness) {
+	term := mustOpen(t, h.open(t), h.exec(h.Cat))
+	l, ok := backend.TerminalAs[backend.LinkTerminal](term)
+	if !ok {
+		return // it ends with its connection, or has none
+	}
+	within(t, patience, "Link", func() {
+		if now := l.Link(); now.Lost || now.Why != "" {
+			t.Errorf("a fresh terminal's link: %+v", now)
+		}
+	})
+}

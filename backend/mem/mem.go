@@ -58,6 +58,20 @@ type World struct {
 	byID      map[backend.TargetID]*Target
 	approvals []*approval   // in the order of asking
 	changed   chan struct{} // closed at the next change; nil: nobody watches
+	link      backend.Link  // of every terminal
+}
+
+// SetLink says how the connections of all terminals stand. The programs go on.
+func (w *World) SetLink(l backend.Link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.link = l
+}
+
+func (w *World) linkNow() backend.Link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.link
 }
 
 type approval struct {
@@ -224,7 +238,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if b.closed {
 		return nil, fmt.Errorf("mem: %w", backend.ErrClosed)
 	}
-	term := newTerminal(t, b.member, req, run, func(t *terminal) {
+	term := newTerminal(t, b.member, req, run, b.world.linkNow, func(t *terminal) {
 		b.mu.Lock()
 		delete(b.open, t)
 		b.mu.Unlock()

@@ -152,3 +152,27 @@ func TestDriver(t *testing.T) {
 	}
 	b.Close()
 }
+
+// A world can take the link away from its terminals, and give it back.
+func TestSetLink(t *testing.T) {
+	w, err := mem.NewWorld([]mem.Target{{Target: backend.Target{ID: "a", Name: "a"}, Verdict: backend.Verdict{Effect: backend.Allow}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := w.Backend("alice")
+	defer b.Close()
+	term, err := b.Open(t.Context(), backend.OpenRequest{Target: "a", Kind: backend.KindShell, TTY: true, Cols: 80, Rows: 24})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, ok := backend.TerminalAs[backend.LinkTerminal](term)
+	if !ok {
+		t.Fatal("a terminal of the world has no link")
+	}
+	for _, want := range []backend.Link{{Lost: true, Why: "no network"}, {}} {
+		w.SetLink(want)
+		if got := l.Link(); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}

@@ -40,6 +40,7 @@ type terminal struct {
 	main      command
 	tty       bool
 	assurance backend.Assurance
+	link      func() backend.Link
 	onEnd     func(*terminal)
 
 	stdinR            *io.PipeReader
@@ -53,11 +54,12 @@ type terminal struct {
 	exit              backend.Exit
 }
 
-func newTerminal(t *Target, member string, req backend.OpenRequest, run command, onEnd func(*terminal)) *terminal {
+func newTerminal(t *Target, member string, req backend.OpenRequest, run command, link func() backend.Link, onEnd func(*terminal)) *terminal {
 	term := &terminal{
 		main:      run,
 		tty:       req.TTY || req.Kind == backend.KindShell,
 		assurance: t.Assurance,
+		link:      link,
 		onEnd:     onEnd,
 		ended:     make(chan struct{}),
 		cols:      req.Cols,
@@ -151,6 +153,9 @@ func (t *terminal) Wait() (backend.Exit, error) {
 }
 
 func (t *terminal) Assurance() backend.Assurance { return t.assurance }
+
+// Link implements backend.LinkTerminal.
+func (t *terminal) Link() backend.Link { return t.link() }
 
 func (t *terminal) Close() error {
 	t.mu.Lock()

@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.approvalsCommand(),
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.psCommand(), a.approvalsCommand(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
