@@ -55,6 +55,18 @@ func (d *demo) networkHalf(t testing.TB, part string) int {
 	}
 }
 
+// sessionHalves finds the processes of an agent's sessions.
+func (d *demo) sessionHalves(t testing.TB, part string) (pids []int) {
+	t.Helper()
+	for _, pid := range children(t, d.pidOf(t, part)) {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.HasSuffix(string(args), "\x00part\x00agent\x00session\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // A network half that is killed ends no session, by relay or direct, and the agent
 // can be reached again soon.
 func TestKilledNetworkHalf(t *testing.T) {

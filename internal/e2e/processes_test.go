@@ -259,6 +259,19 @@ func TestKilledParts(t *testing.T) {
 		there.goesOn(t, "before")
 		d.kill9(t, "agent web-1")
 		elsewhere.goesOn(t, "after the kill of another machine's agent")
+		there.goesOn(t, "over the kill of its own, since sessions have processes")
+	})
+	t.Run("session half", func(t *testing.T) {
+		there, elsewhere := d.talk(t, "build-1"), d.talk(t, "build-1")
+		there.goesOn(t, "before")
+		elsewhere.goesOn(t, "before")
+		halves := d.sessionHalves(t, "agent build-1")
+		if len(halves) != 2 {
+			t.Fatalf("%d session halves for two sessions", len(halves))
+		}
+		if err := syscall.Kill(min(halves[0], halves[1]), syscall.SIGKILL); err != nil { // the older one's
+			t.Fatal(err)
+		}
 		ended := make(chan error, 1)
 		go func() {
 			_, err := there.terminal.Wait()
@@ -266,15 +279,14 @@ func TestKilledParts(t *testing.T) {
 		}()
 		select {
 		case err := <-ended:
-			if !errors.Is(err, backend.ErrUnavailable) || !strings.Contains(err.Error(), "web-1 does not have this session any more: its agent was started again") {
+			if !errors.Is(err, backend.ErrUnavailable) || !strings.Contains(err.Error(), "build-1 does not have this session any more") {
 				t.Errorf("the session's end does not say what has happened: %v", err)
 			}
 		case <-time.After(time.Minute):
 			l, _ := backend.TerminalAs[backend.LinkTerminal](there.terminal)
 			t.Fatalf("a minute after the kill the session does not say that it is gone: %+v", l.Link())
 		}
-		d.eventually(t, "alice", "exec", "web-1", "--", "true")
-		elsewhere.goesOn(t, "after the restart")
+		elsewhere.goesOn(t, "at last")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -108,4 +109,30 @@ func (s *Session) resumed(rs3 []byte) {
 		}
 		s.logger.Info("session resumed", "session", s.ID, "new_path", conn != nil)
 	}()
+}
+
+// forgetTime is for how long an operator may be silent in a session in which nothing
+// runs: there is nothing to come back to, and a goodbye may have been lost.
+const forgetTime = 15 * time.Second
+
+// forget ends a session in which nothing runs, and of whose operator nothing is heard.
+func (s *Session) forget(mux *channel.Mux) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-mux.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		idle := s.runs == 0
+		s.mu.Unlock()
+		if heard, lost := mux.Lost(); idle && lost && time.Since(heard) > forgetTime {
+			s.cancel(channel.ErrLost)
+			return
+		}
+	}
 }

@@ -151,6 +151,7 @@ type Session struct {
 	again  *halfOpen    // a resume between its second and third message
 	direct bool         // this connection has had its channel about paths
 	last   process.Exit
+	runs   int // programs
 	talk   talk
 }
 
@@ -304,6 +305,7 @@ func (s *Session) run(w Way, peer net.Addr, est *session.Established, life time.
 	s.way, s.mux = w, mux
 	s.mu.Unlock()
 	defer s.giveUp(nil)
+	go s.forget(mux)
 	var channels sync.WaitGroup
 	for {
 		ch, err := mux.Accept(s.ctx)

@@ -55,9 +55,13 @@ func (s *Session) serve(ch *channel.Channel) {
 		_ = ch.Answer(answerOf(err))
 		return
 	}
+	s.mu.Lock()
+	s.runs++
+	s.mu.Unlock()
 	exit, reason := s.execute(ch, t, user)
 	s.mu.Lock()
 	s.last = exit
+	s.runs--
 	s.mu.Unlock()
 	if err := s.keeper.Outcome(t.Task, exit, reason); err != nil {
 		s.cancel(err)
