@@ -171,7 +171,7 @@ func TestAgentTakesNothingFromShells(t *testing.T) {
 	allowed := []string{
 		"Description", "Documentation", "Wants", "After", "StartLimitIntervalSec", "WantedBy",
 		"Type", "ExecStart", "StateDirectory", "StateDirectoryMode", "Restart", "RestartSec", "RestartPreventExitStatus",
-		"TimeoutStopSec", "KillMode", "OOMPolicy", "TasksMax", "IgnoreSIGPIPE",
+		"TimeoutStopSec", "KillMode", "Delegate", "OOMPolicy", "TasksMax", "IgnoreSIGPIPE",
 	}
 	for _, k := range keysOf(unit(t, "tucdesk-agent.service")) {
 		if !slices.Contains(allowed, k) {
