@@ -101,6 +101,9 @@ func startOf(s live.Start) startMessage {
 }
 
 func (m startMessage) start() (s live.Start, err error) {
+	if len(m.Files) > 1 && len(m.Loads) == 0 {
+		return s, link.ErrProtocol
+	}
 	s = live.Start{Requested: string(m.Requested), Argv: texts(m.Argv), Loads: texts(m.Loads), Cwd: string(m.Cwd)}
 	for _, kv := range m.Env {
 		s.Env = append(s.Env, [2]string{string(kv[0]), string(kv[1])})
@@ -191,7 +194,7 @@ func (h *inmate) Report(t live.Task, s live.Start, r live.Ruling, o gating.State
 	start := startOf(s)
 	if start.size() > maxStart {
 		// The words are too many for an entry anyway.
-		start.Argv, start.Loads, start.Env = start.Argv[:min(1, len(start.Argv))], nil, [][2][]byte{}
+		start.Argv, start.Loads, start.Env, start.Files = start.Argv[:min(1, len(start.Argv))], [][]byte{}, [][2][]byte{}, []fileMessage{}
 		if start.size() > maxStart {
 			start = startOf(live.Start{Cwd: s.Cwd})
 		}

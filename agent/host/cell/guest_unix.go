@@ -222,6 +222,8 @@ func (h *Half) more(ctx context.Context, r link.Request) (link.Reply, error) {
 		return link.With(r, func(m appendCall) (any, error) { return nil, h.append(m) })
 	case opSegment:
 		return link.With(r, func(m segmentCall) (any, error) {
+			h.writing.Lock()
+			defer h.writing.Unlock()
 			s := h.recording()
 			if s == nil {
 				return nil, link.ErrProtocol
@@ -233,6 +235,8 @@ func (h *Half) more(ctx context.Context, r link.Request) (link.Reply, error) {
 		if err := link.Decode(r.Body, nil); err != nil {
 			return link.Reply{}, err
 		}
+		h.writing.Lock()
+		defer h.writing.Unlock()
 		h.mu.Lock()
 		s := h.sink
 		h.sink = nil
@@ -345,6 +349,8 @@ type appender interface {
 }
 
 func (h *Half) append(m appendCall) error {
+	h.writing.Lock()
+	defer h.writing.Unlock()
 	s, ok := h.recording().(appender)
 	if !ok || m.At > recording.MaxSegment {
 		return link.ErrProtocol

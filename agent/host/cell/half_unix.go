@@ -66,6 +66,8 @@ type Half struct {
 	secret []byte   // nil in one that was adopted
 	gone   func()   // called once, when nothing is left of it
 
+	writing sync.Mutex // a recording's calls come one at a time
+
 	mu       sync.Mutex
 	k        *link.Conn // nil while it is not there
 	kill     func()     // its process; nil while that is not known
@@ -178,6 +180,8 @@ func (h *Half) finish() {
 		a.Close()
 	}
 	if sink != nil {
+		h.writing.Lock()
+		defer h.writing.Unlock()
 		if err := sink.Close(); err != nil {
 			h.c.Logger.Error("a recording stays in the spool until the next start", "session", h.facts.ID, "error", err)
 		}

@@ -66,7 +66,7 @@ func Main() error {
 
 // run serves one session. redirect takes where the log goes from a keeper that is new.
 func run(conn *net.UnixConn, logger *slog.Logger, term <-chan os.Signal, redirect func(*os.File)) error {
-	h := &inmate{logger: logger, redirect: redirect, begun: make(chan struct{}), back: make(chan struct{}), left: make(chan struct{}), judging: make(chan struct{}, maxJudged)}
+	h := newInmate(logger, redirect)
 	lost := make(chan error, 1)
 	go func() { lost <- h.stay(conn) }()
 	select {
@@ -115,6 +115,13 @@ type inmate struct {
 }
 
 var _ live.Keeper = (*inmate)(nil)
+
+func newInmate(logger *slog.Logger, redirect func(*os.File)) *inmate {
+	return &inmate{
+		logger: logger, redirect: redirect, begun: make(chan struct{}), back: make(chan struct{}), left: make(chan struct{}),
+		judging: make(chan struct{}, maxJudged),
+	}
+}
 
 // stay serves a keeper, and the next ones; its error is why there is none any more.
 func (h *inmate) stay(conn *net.UnixConn) error {
