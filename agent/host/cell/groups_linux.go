@@ -104,6 +104,25 @@ func (g *Groups) make(id token.ID) (*os.File, error) {
 	return os.Open(g.path(id))
 }
 
+// endOwn ends whatever runs in the group of this process's session, and so this process:
+// nobody else is there to do it. Without a group it does nothing.
+func endOwn() {
+	mount, err := cgroup2()
+	if err != nil {
+		return
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if ok && strings.HasPrefix(filepath.Base(own), groupPrefix) {
+			os.WriteFile(filepath.Join(mount, own, "cgroup.kill"), []byte("1"), 0)
+		}
+	}
+}
+
 // into makes a program start in a group.
 func into(a *syscall.SysProcAttr, group *os.File) {
 	if group != nil {

@@ -81,6 +81,9 @@ func run(conn *net.UnixConn, logger *slog.Logger, term <-chan os.Signal, redirec
 				g.Close()
 			}
 			h.end()
+			if lost == nil {
+				endOwn()
+			}
 			return nil
 		case <-term:
 			h.session.Cut(errTerm)
