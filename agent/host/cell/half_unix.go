@@ -288,7 +288,11 @@ func (h *Half) Move(ctx context.Context, w Way, peer netip.AddrPort) error {
 	kept.Peer = peer
 	h.mu.Lock()
 	k, n, given := h.k, h.nway+1, h.next
-	h.next = w
+	if h.way == nil { // closed before, or with an earlier keeper
+		h.way, h.nway = w, n
+	} else {
+		h.next = w
+	}
 	h.mu.Unlock()
 	if given != nil {
 		given.Close() // of a resume that has come to nothing
@@ -309,7 +313,7 @@ func (h *Half) closed(n uint64) (w Way) {
 	case n == h.nway && h.next != nil:
 		w, h.way, h.next, h.nway = h.way, h.next, nil, h.nway+1
 	case n == h.nway:
-		w = h.way
+		w, h.way = h.way, nil
 	case n == h.nway+1:
 		w, h.next = h.next, nil
 	}

@@ -346,7 +346,11 @@ func (h *inmate) again(r link.Request) (link.Reply, error) {
 			return link.Reply{}, err
 		}
 		h.mu.Lock()
-		h.next = w
+		if h.way == nil {
+			h.way = w
+		} else {
+			h.next = w
+		}
 		h.mu.Unlock()
 		return link.Reply{}, h.session.Move(w, m.Path.Peer)
 	}
@@ -361,7 +365,7 @@ func (h *inmate) moved(w *way) {
 	switch {
 	case w == h.next:
 		h.next = nil
-	case w == h.way && h.next != nil:
+	case w == h.way:
 		h.way, h.next = h.next, nil
 	}
 }
