@@ -232,6 +232,7 @@ func TestUpgradeFromWithin(t *testing.T) {
 	}
 	// Nothing is left: no process, nothing in the ledger, and the log and the
 	// recordings are whole.
+	b.Close()
 	await(t, "the end of the sessions' processes", func() bool { return len(sessionHalves(t, dir)) == 0 })
 	await(t, "nothing to be remembered of sessions", func() bool {
 		left, err := filepath.Glob(filepath.Join(dir, "ledger", "running-*"))
