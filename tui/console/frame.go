@@ -36,8 +36,7 @@ func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 	case m.place == atApprovals:
 		m.queue.Draw(c, area, now)
 	case t != nil:
-		cursor = t.draw(c, area, now)
-		t.starts.Draw(c, area, now, m.opts.Prefix)
+		cursor = m.drawTab(c, t, now)
 	}
 	m.drawToast(c)
 	for i, d := range m.dialogs {

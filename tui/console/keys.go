@@ -180,8 +180,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 			t.pane.Scroll(-t.pane.Status().Back)
 			return nil
 		}
-		_, rows := m.paneSize()
-		t.pane.Scroll(-moved(act, rows, t.pane.Status().History))
+		t.pane.Scroll(-moved(act, m.areaOf(t).Dy(), t.pane.Status().History))
 		return nil
 	}
 	switch {
@@ -202,8 +201,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		if t.state == tabRunning {
 			t.scroll = true
 			if key == "pgup" {
-				_, rows := m.paneSize()
-				t.pane.Scroll(rows)
+				t.pane.Scroll(m.areaOf(t).Dy())
 			}
 		}
 	case keymap.ActCloseTab:
@@ -217,6 +215,9 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 			m.say(m.st.Faint, "no program start waits to be confirmed", sanitize.Text{})
 		}
 	default:
+		if cmd, ok := m.splitKey(t, act); ok {
+			return cmd
+		}
 		return m.everywhere(act, k)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 )
@@ -106,7 +107,9 @@ type model struct {
 	tabs       []*tab
 	lastTab    int // id of the newest
 	dialogs    []dialog.Dialog
-	prefixed   bool // the prefix was pressed
+	prefixed   bool           // the prefix was pressed
+	splits     []*layout.Tree // of the ids of tabs; a tab is in one at most
+	zoomed     bool           // splits show one pane only
 
 	toast      []canvas.Span
 	toastUntil time.Time
@@ -175,11 +178,11 @@ func (m *model) Update(msg tea.Msg) tea.Cmd {
 // frame looks at what panes have to say.
 func (m *model) frame() tea.Cmd {
 	var cmd tea.Cmd
-	for i, t := range m.tabs {
+	for _, t := range m.tabs {
 		if t.pane == nil {
 			continue
 		}
-		shown := m.place == atTabs+place(i)
+		shown := m.onScreen(t)
 		ended := t.pane.Status().Ended
 		if t.pane.TakeDirty() && (shown || ended) {
 			m.dirty = true
@@ -300,16 +303,8 @@ func (m *model) resize(cols, rows int) {
 		return
 	}
 	m.cols, m.rows = cols, rows
-	w, h := m.paneSize()
-	for _, t := range m.tabs {
-		if t.pane != nil {
-			t.pane.Resize(w, h)
-		}
-	}
+	m.arrange()
 }
-
-// paneSize is the screen without the tab bar and the status line.
-func (m *model) paneSize() (cols, rows int) { return max(1, m.cols), max(1, m.rows-2) }
 
 // current is the tab on the screen.
 func (m *model) current() *tab {
@@ -331,15 +326,7 @@ func (m *model) find(id int) *tab {
 func (m *model) goTo(p place) {
 	m.place = max(atAgents, min(p, atTabs+place(len(m.tabs))-1))
 	m.prefixed = false
-	for i, t := range m.tabs {
-		shown := m.place == atTabs+place(i)
-		if shown {
-			t.bell = false
-		}
-		if t.pane != nil {
-			t.pane.Show(shown)
-		}
-	}
+	m.arrange()
 }
 
 func (m *model) push(d dialog.Dialog) { m.dialogs = append(m.dialogs, d) }

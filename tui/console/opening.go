@@ -45,6 +45,7 @@ func (m *model) newTab(req backend.OpenRequest, name sanitize.Text, state tabSta
 // closeTab takes a tab off the screen and ends what it does.
 func (m *model) closeTab(t *tab) {
 	t.close()
+	beside := m.unsplit(t.id)
 	at := slices.Index(m.tabs, t)
 	if at < 0 {
 		return
@@ -57,6 +58,9 @@ func (m *model) closeTab(t *tab) {
 		here--
 	case here == p && at == len(m.tabs):
 		here = atAgents
+	}
+	if m.place == atTabs+place(at) && beside != nil {
+		here = atTabs + place(slices.Index(m.tabs, beside))
 	}
 	m.goTo(here)
 }
@@ -81,7 +85,8 @@ func (m *model) open(req backend.OpenRequest, name sanitize.Text) tea.Cmd {
 // openTab opens t's request; the size is that of now.
 func (m *model) openTab(t *tab) tea.Cmd {
 	t.state = tabOpening
-	cols, rows := m.paneSize()
+	area := m.areaOf(t)
+	cols, rows := area.Dx(), area.Dy()
 	t.req.Cols, t.req.Rows = uint16(min(cols, 1<<15)), uint16(min(rows, 1<<15))
 	t.req.Term, t.req.TTY = "xterm-256color", true
 	id, ctx, req := t.id, t.ctx, t.req
@@ -107,12 +112,13 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 	}
 	if msg.err == nil {
 		t.state = tabRunning
-		cols, rows := m.paneSize()
+		area := m.areaOf(t)
+		cols, rows := area.Dx(), area.Dy()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Predict(m.opts.Echo)
-		t.pane.Show(t == m.current())
+		t.pane.Show(m.onScreen(t))
 		t.starts = starts.Follow(msg.term, t.pane.Touch)
-		if cols < hintFrom {
+		if m.cols < hintFrom {
 			m.say(m.st.Faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
 		}
 		if int(t.req.Cols) != cols || int(t.req.Rows) != rows {
@@ -132,8 +138,9 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 	}
 	// Policy answered: ask in place, and drop the tab.
 	wasHere := t == m.current()
+	split := m.treeOf(t) != nil
 	m.closeTab(t)
-	if wasHere {
+	if wasHere && !split {
 		m.goTo(atAgents)
 	}
 	m.push(m.verdictDialog(t.req, t.name, v))

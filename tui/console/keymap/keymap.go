@@ -41,6 +41,17 @@ const (
 	ActScroll
 	ActAgain
 	ActYes
+	ActSplitRight
+	ActSplitBelow
+	ActZoom
+	ActFocusLeft
+	ActFocusRight
+	ActFocusUp
+	ActFocusDown
+	ActGrowLeft
+	ActGrowRight
+	ActGrowUp
+	ActGrowDown
 )
 
 // A Binding is one action, its keys, and how help names it. Keys are in
@@ -101,6 +112,17 @@ var (
 	TerminalKeys = Map{"Terminals", slices.Concat(helpKey, []Binding{
 		{ActScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
 		{ActCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
+		{ActSplitRight, []string{"|", "s"}, "a shell on this target, to the right", "split"},
+		{ActSplitBelow, []string{"-"}, "a shell on this target, below", ""},
+		{ActZoom, []string{"z"}, "all of the screen for one pane, and back", ""},
+		{ActFocusLeft, []string{"left"}, "to the pane at the left", ""},
+		{ActFocusRight, []string{"right"}, "to the pane at the right", ""},
+		{ActFocusUp, []string{"up"}, "to the pane above", ""},
+		{ActFocusDown, []string{"down"}, "to the pane below", ""},
+		{ActGrowLeft, []string{"H"}, "move the edge of the pane to the left", ""},
+		{ActGrowRight, []string{"L"}, "move the edge of the pane to the right", ""},
+		{ActGrowUp, []string{"K"}, "move the edge of the pane up", ""},
+		{ActGrowDown, []string{"J"}, "move the edge of the pane down", ""},
 		{ActDetails, []string{"i"}, "what protects this terminal", ""},
 		{ActAgain, []string{"r", "enter"}, "open again, once it ended", ""},
 		{ActYes, []string{"y"}, "confirm the program start that waits", ""},
