@@ -284,6 +284,9 @@ func TestAskRefusals(t *testing.T) {
 		"long wait":        func(a *Ask) { a.AskUntil = a.Created + int64(MaxAskFor/time.Second) + 1 },
 		"no wait":          func(a *Ask) { a.AskUntil = a.Created },
 		"unseen stdin":     func(a *Ask) { a.Command.Stdin = token.StdinStream },
+		"plan of one":      func(a *Ask) { a.Plan = Plan{Hash: envelope.Sum(nil), Size: 1} },
+		"plan of nothing":  func(a *Ask) { a.Plan = Plan{Size: 2} },
+		"huge plan":        func(a *Ask) { a.Plan = Plan{Hash: envelope.Sum(nil), Size: MaxPlan + 1} },
 		"no salt":          func(a *Ask) { a.Command.Salt = token.ID{} },
 	} {
 		a := goodAsk()

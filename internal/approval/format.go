@@ -49,6 +49,7 @@ type Ask struct {
 	Created    int64         `cbor:"created"`   // unix seconds
 	AskUntil   int64         `cbor:"ask_until"` // unix seconds; for the decision
 	Nonce      token.ID      `cbor:"nonce"`
+	Plan       Plan          `cbor:"plan"` // what it was asked together with
 }
 
 // Context implements token.Body.
@@ -72,6 +73,8 @@ func (a Ask) Check(signer key.Kid) error {
 		return malformed("ask: reason has more than %d bytes or is not UTF-8", MaxReason)
 	case a.Created <= 0 || a.AskUntil <= a.Created || a.AskUntil-a.Created > int64(MaxAskFor/time.Second):
 		return malformed("ask: ask_until must be at most %v after created", MaxAskFor)
+	case !a.Plan.IsZero() && (a.Plan.Hash.IsZero() || a.Plan.Size < 2 || a.Plan.Size > MaxPlan):
+		return malformed("ask: a plan has a hash and 2 to %d machines", MaxPlan)
 	}
 	return checkRun(a.Kind, a.As, a.Command)
 }
