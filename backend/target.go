@@ -1,6 +1,10 @@
 package backend
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // A TargetID names a target within one backend. It is stable, unique, not
 // empty, and opaque to everybody else.
@@ -56,9 +60,24 @@ type OpenRequest struct {
 	Cols, Rows uint16
 	Term       string // such as xterm-256color
 
+	// What follows is of a KindExec, and not every backend can do it: one that
+	// can't refuses the request with an error that wraps errors.ErrUnsupported.
+	Cwd   string      // absolute; empty: the user's home
+	Env   [][2]string // name and value, over the user's own environment
+	Stdin string      // "none", "sha256:" and 64 hexadecimal digits of exactly what is sent; empty: whatever is sent
+
 	Reason    string     // why, in the member's words; for Ask and the audit log
 	Confirmed bool       // the member confirmed a Confirm verdict
 	Approval  ApprovalID // the granted approval that Open is to use
+}
+
+// Extra answers an error that wraps errors.ErrUnsupported where the request has
+// what not every backend can do.
+func (r OpenRequest) Extra() error {
+	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" {
+		return fmt.Errorf("a working directory, variables or a bound input: %w", errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // An Exit is how a program ended.
@@ -121,6 +140,11 @@ type Approval struct {
 	WhyNot    string // why CanDecide is false
 	Approved  int    // how many approved so far
 	Quorum    int    // how many must
+
+	Approvers []string // people who may decide; empty: not known
+	Unread    string   // a program whose content is not in Argv, so that who approves has not seen it
+	Plan      string   // names those that were asked for together; empty: it stands alone
+	PlanSize  int      // how many these are
 }
 
 // A Decision is a person's answer to an Approval.

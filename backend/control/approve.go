@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	pcommand "github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -64,32 +65,100 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 
 // ask files what a plan asks for.
 func (b *Backend) ask(ctx context.Context, p *plan) (backend.ApprovalID, error) {
+	a, approvers, err := b.prepare(p)
+	if err != nil {
+		return "", err
+	}
+	return b.file(ctx, a, approvers)
+}
+
+// AskTogether files the requests as one plan: who approves decides all of them or
+// none, and reads which machines they are. The ids are in the order of the
+// requests. When one can't be filed, those before it are taken back.
+func (b *Backend) AskTogether(ctx context.Context, reqs []backend.OpenRequest) ([]backend.ApprovalID, error) {
+	if len(reqs) == 1 {
+		id, err := b.Ask(ctx, reqs[0])
+		return []backend.ApprovalID{id}, err
+	}
+	if b.isClosed() {
+		return nil, backend.ErrClosed
+	}
+	r, err := b.syncNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asks, approvers, parts := make([]*ask, len(reqs)), make([][]roster.Device, len(reqs)), make([]approval.Part, len(reqs))
+	for i, req := range reqs {
+		me, agent, err := b.parties(r, req.Target)
+		if err != nil {
+			return nil, err
+		}
+		v, err := b.judge(r, me, agent, req)
+		if err != nil {
+			return nil, err
+		}
+		p := &plan{req: req, roster: r, me: me, agent: agent, verdict: v, session: token.NewID(), command: command(req, true)}
+		if asks[i], approvers[i], err = b.prepare(p); err != nil {
+			return nil, fmt.Errorf("%s: %w", agent.Name, err)
+		}
+		parts[i] = asks[i].body.Part()
+	}
+	together, err := approval.PlanOf(parts)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]backend.ApprovalID, 0, len(asks))
+	for i, a := range asks {
+		a.body.Plan = together
+		id, err := b.file(ctx, a, approvers[i])
+		if err != nil {
+			undo, stop := context.WithTimeout(context.WithoutCancel(ctx), answerIn)
+			defer stop()
+			for _, id := range ids {
+				if cerr := b.Cancel(undo, id); cerr != nil {
+					b.logger.Warn("a request of a plan that came to nothing could not be taken back", "approval", id, "error", cerr)
+				}
+			}
+			return nil, fmt.Errorf("%s: %w", reqs[i].Target, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// prepare makes the ask of a held request, and says who may approve it.
+func (b *Backend) prepare(p *plan) (*ask, []roster.Device, error) {
 	req, r, me, a, v := p.req, p.roster, p.me, p.agent, p.verdict
 	if v.Effect == policy.Deny {
-		return "", shown(v).Err()
+		return nil, nil, shown(v).Err()
 	}
 	if v.Effect != policy.Hold {
-		return "", fmt.Errorf("control: policy does not hold this request (%s); open it", v.Effect)
+		return nil, nil, fmt.Errorf("control: policy does not hold this request (%s); open it", v.Effect)
 	}
 	now := b.now()
 	approvers := r.Approvers(v, me.MemberID, now)
 	if len(approvers) == 0 {
-		return "", fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, joinWords(v.Obligations.Approvers))
+		return nil, nil, fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, joinWords(v.Obligations.Approvers))
 	}
 	if err := p.command.Check(); err != nil {
-		return "", err
+		return nil, nil, err
 	}
-	body := approval.Ask{
+	return &ask{req: req, plan: p, body: approval.Ask{
 		ID: token.NewID(), TeamFP: r.TeamFP(), SessionID: p.session, Agent: a.Kid, AgentName: a.Name, Operator: me.Kid,
 		Kind: string(req.Kind), As: req.As, Command: p.command, Tier: v.Tier, Rule: v.Rule,
 		PolicyHash: r.PolicyHash(), RosterHead: token.Head(r.Head()), Reason: req.Reason,
 		Created: now.Unix(), AskUntil: now.Add(v.Obligations.AskFor).Unix(), Nonce: token.NewID(),
-	}
+	}}, approvers, nil
+}
+
+// file signs an ask, seals it to those who may read it, and tells apid of it.
+func (b *Backend) file(ctx context.Context, a *ask, approvers []roster.Device) (backend.ApprovalID, error) {
+	body, p := a.body, a.plan
 	signed, err := approval.SignAsk(b.home.Identity, body)
 	if err != nil {
 		return "", err
 	}
-	readers := slices.Concat(recipients(approvers), r.Auditors(), []key.Recipient{me.Recipient})
+	readers := slices.Concat(recipients(approvers), p.roster.Auditors(), []key.Recipient{p.me.Recipient})
 	sealed, err := key.Seal(signed, readers...)
 	if err != nil {
 		return "", err
@@ -100,7 +169,7 @@ func (b *Backend) ask(ctx context.Context, p *plan) (backend.ApprovalID, error) 
 	}
 	err = b.prove(ctx, p, token.ActAsk, func(ctx context.Context, proof []byte) (wire.Actor, error) {
 		ap, err := b.api.Ask(ctx, wire.AskRequest{
-			ID: body.ID, Proof: proof, Tier: v.Tier, Rule: v.Rule, AskHash: hash, AskUntil: body.AskUntil, Sealed: sealed,
+			ID: body.ID, Proof: proof, Tier: body.Tier, Rule: body.Rule, AskHash: hash, AskUntil: body.AskUntil, Sealed: sealed,
 		})
 		if err != nil || ap.Actor == nil {
 			return wire.Actor{}, err
@@ -116,7 +185,7 @@ func (b *Backend) ask(ctx context.Context, p *plan) (backend.ApprovalID, error) 
 	if len(b.asks) >= maxAsks {
 		return "", errors.New("control: too many requests of this console wait for approval; close some")
 	}
-	b.asks[id] = &ask{body: body, req: req, plan: p}
+	b.asks[id] = a
 	return id, nil
 }
 
@@ -260,13 +329,16 @@ func (b *Backend) take(req backend.OpenRequest) (*granted, error) {
 	return &granted{ask: a.body, approvals: a.approvals}, nil
 }
 
-// Cancel takes back an ask of this process.
+// Cancel takes back an own ask, whichever process of this member made it.
 func (b *Backend) Cancel(ctx context.Context, id backend.ApprovalID) error {
 	b.mu.Lock()
 	a, ok := b.asks[id]
 	b.mu.Unlock()
 	if !ok {
-		return fmt.Errorf("%w: no open approval %s of this console", backend.ErrNotFound, id)
+		var err error
+		if a, err = b.recall(ctx, id); err != nil {
+			return err
+		}
 	}
 	b.forget(id)
 	return translate(b.prove(ctx, a.plan, token.ActCancel, func(ctx context.Context, proof []byte) (wire.Actor, error) {
@@ -276,6 +348,37 @@ func (b *Backend) Cancel(ctx context.Context, id backend.ApprovalID) error {
 		}
 		return *ap.Actor, nil
 	}))
+}
+
+// recall reads an own ask that another process has made.
+func (b *Backend) recall(ctx context.Context, id backend.ApprovalID) (*ask, error) {
+	tid, err := token.ParseID(string(id))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
+	}
+	r, err := b.syncNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ap, err := b.api.Approval(ctx, tid, 0)
+	if err != nil {
+		return nil, translate(err)
+	}
+	c, err := b.open1(r, ap)
+	if err != nil {
+		return nil, err
+	}
+	if !c.mine {
+		return nil, fmt.Errorf("%w: it is another person's request; `tucdesk approvals deny` refuses it", backend.ErrDenied)
+	}
+	me, err := b.me(r)
+	if err != nil {
+		return nil, err
+	}
+	req := backend.OpenRequest{Target: backend.TargetID(c.agent.Name), Kind: backend.Kind(c.ask.Kind), Argv: c.ask.Command.Argv, As: c.ask.As}
+	return &ask{body: c.ask, req: req, plan: &plan{
+		req: req, roster: r, me: me, agent: c.agent, verdict: c.verdict, session: c.ask.SessionID, command: c.ask.Command,
+	}}, nil
 }
 
 // Pending yields what waits, oldest first. Each is decoded from the bytes that
@@ -338,12 +441,43 @@ func (b *Backend) show(r *roster.Roster, ap wire.Approval) backend.Approval {
 	for _, kv := range c.ask.Command.Env {
 		out.Env = append(out.Env, kv[0]+"="+kv[1])
 	}
+	out.Unread = pcommand.Unread(c.ask.Command.Argv)
+	if !c.ask.Plan.IsZero() {
+		out.Plan, out.PlanSize = c.ask.Plan.Hash.String(), int(c.ask.Plan.Size)
+	}
+	out.Approvers = b.emails(r, c)
+	b.remember(ap.ID, ap.AskHash)
 	out.Mine = c.mine
 	out.CanDecide, out.WhyNot = c.why == "", c.why
 	if out.Quorum < c.verdict.Obligations.Quorum {
 		out.Quorum = c.verdict.Obligations.Quorum
 	}
 	return out
+}
+
+// emails gives the people who may decide an ask now.
+func (b *Backend) emails(r *roster.Roster, c *considered) []string {
+	var out []string
+	for _, d := range r.Approvers(c.verdict, c.operator.MemberID, b.now()) {
+		if !slices.Contains(out, d.Email) {
+			out = append(out, d.Email)
+		}
+	}
+	return out
+}
+
+// maxShown bounds the approvals of which it is remembered what was shown.
+const maxShown = 4096
+
+// remember notes what this process has shown under an approval's id: Decide signs
+// nothing else, even where operator and apid put another text there meanwhile.
+func (b *Backend) remember(id token.ID, ask envelope.Hash) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shown == nil || len(b.shown) >= maxShown {
+		b.shown = map[token.ID]envelope.Hash{} // who decides now must look again
+	}
+	b.shown[id] = ask
 }
 
 func state(s string) backend.ApprovalState {
@@ -429,40 +563,97 @@ func (b *Backend) open1(r *roster.Roster, ap wire.Approval) (*considered, error)
 }
 
 // Decide signs this device's decision. What is signed is made from the operator's
-// own signed bytes, opened and verified again here.
+// own signed bytes, opened and verified again here; they are those that Pending
+// has shown.
 func (b *Backend) Decide(ctx context.Context, id backend.ApprovalID, d backend.Decision) error {
-	tid, err := token.ParseID(string(id))
-	if err != nil {
-		return fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
-	}
-	if !d.Approve {
-		if err := approval.Reason(d.Reason); err != nil {
-			return fmt.Errorf("a refusal needs a reason for the person who asked: %w", err)
-		}
-	}
-	r, err := b.syncNow(ctx)
+	r, err := b.beforeDecision(ctx, d)
 	if err != nil {
 		return err
 	}
+	c, err := b.consider(ctx, r, id)
+	if err != nil {
+		return err
+	}
+	return b.decide(ctx, r, c, d)
+}
+
+// DecideTogether decides a whole plan. It signs nothing unless the approvals are
+// exactly the plan's, each as Pending has shown it, and this device may decide
+// every one. decided counts those that took the decision: fewer than all, beside
+// the error, when one could not be delivered.
+func (b *Backend) DecideTogether(ctx context.Context, ids []backend.ApprovalID, d backend.Decision) (decided int, err error) {
+	r, err := b.beforeDecision(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	all, asks := make([]*considered, len(ids)), make([]approval.VerifiedAsk, len(ids))
+	for i, id := range ids {
+		if all[i], err = b.consider(ctx, r, id); err != nil {
+			return 0, err
+		}
+		asks[i] = all[i].verified
+	}
+	if err := approval.Whole(asks); err != nil && d.Approve { // what is not whole can only be refused
+		return 0, fmt.Errorf("%w: %w", backend.ErrDenied, err)
+	}
+	for i, c := range all {
+		err := b.decide(ctx, r, c, d)
+		if !d.Approve && errors.Is(err, backend.ErrDecided) {
+			continue // the first refusal made the operator take the others back
+		}
+		if err != nil {
+			return i, fmt.Errorf("%s: %w", c.agent.Name, err)
+		}
+	}
+	return len(all), nil
+}
+
+// beforeDecision checks a decision's form and gives the newest roster.
+func (b *Backend) beforeDecision(ctx context.Context, d backend.Decision) (*roster.Roster, error) {
+	if !d.Approve {
+		if err := approval.Reason(d.Reason); err != nil {
+			return nil, fmt.Errorf("a refusal needs a reason for the person who asked: %w", err)
+		}
+	}
+	return b.syncNow(ctx)
+}
+
+// consider opens what waits under an id, if it is what was shown and this device
+// may decide it.
+func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID) (*considered, error) {
+	tid, err := token.ParseID(string(id))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
+	}
 	ap, err := b.api.Approval(ctx, tid, 0)
 	if err != nil {
-		return translate(err)
+		return nil, translate(err)
 	}
 	if ap.State != wire.Pending {
-		return fmt.Errorf("%w: it is %s", backend.ErrDecided, ap.State)
+		return nil, fmt.Errorf("%w: it is %s", backend.ErrDecided, ap.State)
 	}
 	c, err := b.open1(r, ap)
 	if err != nil {
-		return fmt.Errorf("%w: %w", backend.ErrDenied, err)
+		return nil, fmt.Errorf("%w: %w", backend.ErrDenied, err)
 	}
 	if c.why != "" {
-		return fmt.Errorf("%w: %s", backend.ErrDenied, c.why)
+		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, c.why)
 	}
+	b.mu.Lock()
+	seen, ok := b.shown[tid]
+	b.mu.Unlock()
+	if !ok || seen != c.verified.Hash() {
+		return nil, fmt.Errorf("%w: what is asked for is not what was shown here; read it again before you decide", backend.ErrDenied)
+	}
+	return c, nil
+}
+
+func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *considered, d backend.Decision) error {
 	out, err := b.decision(r, c, d)
 	if err != nil {
 		return err
 	}
-	if _, err := b.api.Decide(ctx, tid, out); err != nil {
+	if _, err := b.api.Decide(ctx, c.ask.ID, out); err != nil {
 		switch {
 		case errors.Is(err, wire.ErrUsed), errors.Is(err, wire.ErrExpired), errors.Is(err, wire.ErrConflict):
 			return fmt.Errorf("%w: %w", backend.ErrDecided, err)

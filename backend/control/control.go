@@ -23,11 +23,13 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -111,6 +113,7 @@ type Backend struct {
 	logAt     time.Time // when apid was last asked for the audit log's checkpoint
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
+	shown     map[token.ID]envelope.Hash // the asks that Pending has shown
 
 	confirming  sync.Mutex
 	confirmed   profile.Confirmed // of the newest removal
@@ -392,7 +395,9 @@ func (b *Backend) judge(r *roster.Roster, me roster.Device, a roster.Agent, req 
 	if req.Kind == backend.KindExec && len(req.Argv) == 0 {
 		return policy.Verdict{}, errors.New("no command: name the program to run, after `--`")
 	}
-	return policy.Evaluate(r.Request(me, a, policy.Kind(req.Kind), req.As, req.Argv, b.now()), r.Snapshot()), nil
+	q := r.Request(me, a, policy.Kind(req.Kind), req.As, req.Argv, b.now())
+	q.Cwd = req.Cwd
+	return policy.Evaluate(q, r.Snapshot()), nil
 }
 
 // shown translates a verdict for the seam.

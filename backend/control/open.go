@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,18 +101,18 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 
 // command gives the Command of a request, with a fresh salt.
 func command(req backend.OpenRequest, held bool) token.Command {
-	c := token.Command{V: token.Version, Argv: slices.Clone(req.Argv), Salt: token.NewID(), Stdin: token.StdinStream}
+	c := token.Command{V: token.Version, Argv: slices.Clone(req.Argv), Cwd: req.Cwd, Salt: token.NewID(), Stdin: cmp.Or(req.Stdin, token.StdinStream)}
 	if c.Argv == nil {
 		c.Argv = []string{}
 	}
-	c.Env = [][2]string{}
+	c.Env = append([][2]string{}, req.Env...)
 	switch {
 	case req.Kind == backend.KindShell || req.TTY:
 		c.Stdin = token.StdinTTY
-		if req.Term != "" {
+		if req.Term != "" && !slices.ContainsFunc(c.Env, func(kv [2]string) bool { return kv[0] == "TERM" }) {
 			c.Env = append(c.Env, [2]string{"TERM", req.Term})
 		}
-	case held:
+	case held && c.Stdin == token.StdinStream:
 		c.Stdin = token.StdinNone // what an approver did not see must not steer what it approved
 	}
 	return c

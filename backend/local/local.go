@@ -91,6 +91,9 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	default:
 		return nil, fmt.Errorf("local: a %.20q request can't have %d arguments", string(req.Kind), len(req.Argv))
 	}
+	if err := req.Extra(); err != nil {
+		return nil, fmt.Errorf("local: %w", err)
+	}
 	if req.As != "" {
 		return nil, fmt.Errorf("local: %w", &backend.DeniedError{Verdict: backend.Verdict{
 			Reason: "terminals of this machine run as yourself; use sudo inside one",

@@ -181,6 +181,9 @@ func (b *Backend) find(ctx context.Context, req backend.OpenRequest) (*Target, e
 	default:
 		return nil, fmt.Errorf("mem: a %.20q request can't have %d arguments", string(req.Kind), len(req.Argv))
 	}
+	if err := req.Extra(); err != nil {
+		return nil, fmt.Errorf("mem: %w", err)
+	}
 	return t, nil
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,13 +21,9 @@ func (a *app) agentsCommand() *cobra.Command {
 		Short: "List the team's machines, with what policy would answer",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			want := map[string]string{}
-			for _, t := range tags {
-				k, v, ok := strings.Cut(t, "=")
-				if !ok {
-					return fmt.Errorf("--tag %s: write it as key=value", sanitize.Clean(t))
-				}
-				want[k] = v
+			want, err := tagged(tags)
+			if err != nil {
+				return err
 			}
 			b, err := a.control()
 			if err != nil {
@@ -54,15 +49,12 @@ func (a *app) agentsCommand() *cobra.Command {
 			}
 			rows := []row{}
 			var reqs []backend.OpenRequest
-		targets:
 			for t, err := range b.Targets(cmd.Context()) {
 				if err != nil {
 					return err
 				}
-				for k, v := range want {
-					if t.Tags[k] != v {
-						continue targets
-					}
+				if !hasTags(t, want) {
+					continue
 				}
 				rows = append(rows, row{Name: t.Name, Tags: t.Tags, State: t.State.String()})
 				reqs = append(reqs, backend.OpenRequest{Target: t.ID, Kind: backend.KindShell})

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -19,7 +22,7 @@ func (a *app) approvalsCommand() *cobra.Command {
 		Long: "What waits for approval. What is shown is decoded from the bytes that the operator signed, and an\n" +
 			"approval signs exactly these. Nobody decides an own request.",
 	}
-	cmd.AddCommand(a.approvalsList(), a.approvalsShow(), a.approvalsDecide(true), a.approvalsDecide(false))
+	cmd.AddCommand(a.approvalsList(), a.approvalsShow(), a.approvalsDecide(true), a.approvalsDecide(false), a.approvalsCancel())
 	return cmd
 }
 
@@ -45,6 +48,10 @@ type jsonApproval struct {
 	Mine      bool      `json:"mine"`
 	CanDecide bool      `json:"can_decide"`
 	WhyNot    string    `json:"why_not,omitempty"`
+	Approvers []string  `json:"approvers,omitempty"`
+	Unread    string    `json:"content_not_covered,omitempty"`
+	Plan      string    `json:"plan,omitempty"`
+	PlanSize  int       `json:"plan_size,omitempty"`
 }
 
 func toJSON(p backend.Approval) jsonApproval {
@@ -52,6 +59,7 @@ func toJSON(p backend.Approval) jsonApproval {
 		ID: string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
 		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Reason: p.Reason, Asked: p.Asked, AskUntil: p.AskUntil,
 		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot,
+		Approvers: p.Approvers, Unread: p.Unread, Plan: p.Plan, PlanSize: p.PlanSize,
 	}
 }
 
@@ -78,11 +86,19 @@ func (a *app) approvalsList() *cobra.Command {
 			defer b.Close()
 			rows := []jsonApproval{}
 			t := newTable(a.stdout, "ID", "WHO", "WHERE", "LEFT", "YOU", "WHAT")
+			shown := map[string]bool{}
 			for p, err := range b.Pending(cmd.Context()) {
 				if err != nil {
 					return err
 				}
 				rows = append(rows, toJSON(p))
+				if p.Plan != "" {
+					if shown[p.Plan] {
+						continue // one line for a plan
+					}
+					shown[p.Plan] = true
+					p.Target = fmt.Sprintf("%s and %d more", p.Target, p.PlanSize-1)
+				}
 				you := "may decide"
 				switch {
 				case p.Mine:
@@ -107,24 +123,82 @@ func (a *app) approvalsList() *cobra.Command {
 	return cmd
 }
 
-// find gives the waiting approval with this id, or with the one id that begins so.
-func find(ctx context.Context, b backend.Approver, id string) (backend.Approval, error) {
-	var found []backend.Approval
+// wholeIn is how long a plan may take to arrive: its requests are filed one by one.
+const wholeIn = 10 * time.Second
+
+// find gives the waiting approval with this id, or with the one id that begins so;
+// with it all others that were asked for together with it, which it waits for a
+// little.
+func find(ctx context.Context, b backend.Approver, id string) ([]backend.Approval, error) {
+	for began := time.Now(); ; {
+		found, err := look(ctx, b, id)
+		if err != nil || len(found) >= found[0].PlanSize || time.Since(began) > wholeIn {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// look is find, once.
+func look(ctx context.Context, b backend.Approver, id string) ([]backend.Approval, error) {
+	var all, found []backend.Approval
 	for p, err := range b.Pending(ctx) {
 		if err != nil {
-			return backend.Approval{}, err
+			return nil, err
 		}
+		all = append(all, p)
 		if id != "" && strings.HasPrefix(string(p.ID), id) {
 			found = append(found, p)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return backend.Approval{}, fmt.Errorf("%w: no approval %s waits; `tucdesk approvals list` shows what does", backend.ErrNotFound, sanitize.Clean(id))
-	case 1:
-		return found[0], nil
+	switch {
+	case len(found) == 0:
+		return nil, fmt.Errorf("%w: no approval %s waits; `tucdesk approvals list` shows what does", backend.ErrNotFound, sanitize.Clean(id))
+	case len(found) > 1:
+		return nil, fmt.Errorf("%d approvals begin with %s; give more of the id", len(found), sanitize.Clean(id))
+	case found[0].Plan == "":
+		return found, nil
 	}
-	return backend.Approval{}, fmt.Errorf("%d approvals begin with %s; give more of the id", len(found), sanitize.Clean(id))
+	plan := found[0].Plan
+	return slices.DeleteFunc(all, func(p backend.Approval) bool { return p.Plan != plan }), nil
+}
+
+// printAll shows approvals that were asked for together: what they have in common
+// once, where it is the same on all machines.
+func (a *app) printAll(ps []backend.Approval) {
+	if len(ps) == 1 && ps[0].Plan == "" {
+		a.print(ps[0])
+		return
+	}
+	same := true
+	for _, p := range ps {
+		q := ps[0]
+		same = same && slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As &&
+			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Kind == q.Kind &&
+			p.Quorum == q.Quorum && p.Approved == q.Approved && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
+	}
+	fmt.Fprintf(a.stdout, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
+	if len(ps) != ps[0].PlanSize {
+		fmt.Fprintf(a.stdout, "only %d of its requests are here (yet): it can't be approved\n", len(ps))
+	}
+	if !same {
+		for _, p := range ps {
+			fmt.Fprintln(a.stdout)
+			a.print(p)
+		}
+		return
+	}
+	one := ps[0]
+	names := make([]string, len(ps))
+	for i, p := range ps {
+		names[i] = p.Target
+	}
+	one.Target = strings.Join(names, ", ")
+	a.print(one)
 }
 
 // print shows an approval whole. Nothing is cut: who signs must have seen the end.
@@ -152,9 +226,13 @@ func (a *app) print(p backend.Approval) {
 		line("env", sanitize.Clean(e))
 	}
 	line("stdin", sanitize.Clean(p.Stdin))
+	if p.Unread != "" {
+		line("content", sanitize.Clean("NOT covered: what "+p.Unread+" runs is not in these words; who approves has not seen it"))
+	}
 	line("tier", sanitize.Clean(p.Tier))
 	line("reason", sanitize.Clean(p.Reason))
 	line("approved", sanitize.Clean(fmt.Sprintf("%d of %d", p.Approved, p.Quorum)))
+	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))
 	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), until(p.AskUntil, time.Now()))))
 	line("you", sanitize.Clean(p.WhyNot))
 }
@@ -169,15 +247,22 @@ func (a *app) approvalsShow() *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			p, err := find(cmd.Context(), b, args[0])
+			ps, err := find(cmd.Context(), b, args[0])
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(a.stdout, toJSON(p))
+			if !asJSON {
+				a.printAll(ps)
+				return nil
 			}
-			a.print(p)
-			return nil
+			if ps[0].Plan == "" {
+				return writeJSON(a.stdout, toJSON(ps[0]))
+			}
+			rows := []jsonApproval{}
+			for _, p := range ps {
+				rows = append(rows, toJSON(p))
+			}
+			return writeJSON(a.stdout, rows)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -204,25 +289,28 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			p, err := find(cmd.Context(), b, args[0])
+			ps, err := find(cmd.Context(), b, args[0])
 			if err != nil {
 				return err
 			}
-			a.print(p)
+			a.printAll(ps)
 			if approve && !yes {
 				if !a.isTerminal() {
 					return errors.New("approving needs a terminal to read the request in, or --yes")
 				}
 				// For high risk a single key is too little: the target's name
 				// is typed.
-				word := p.Target
-				fmt.Fprintf(a.stderr, "sign this? type the target's name (%s): ", sanitize.Clean(word))
+				word, what := ps[0].Target, "the target's name"
+				if len(ps) > 1 {
+					word, what = strconv.Itoa(len(ps)), "the number of machines"
+				}
+				fmt.Fprintf(a.stderr, "sign this? type %s (%s): ", what, sanitize.Clean(word))
 				var answer string
 				if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != word {
-					return errors.New("not approved: the target's name was not typed")
+					return fmt.Errorf("not approved: %s was not typed", what)
 				}
 			}
-			if err := b.Decide(cmd.Context(), p.ID, backend.Decision{Approve: approve, Reason: reason}); err != nil {
+			if err := decideAll(cmd.Context(), b, ps, backend.Decision{Approve: approve, Reason: reason}); err != nil {
 				return err
 			}
 			if approve {
@@ -239,4 +327,44 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, for the person who asked")
 	}
 	return cmd
+}
+
+// decideAll decides one approval, or a plan as a whole.
+func decideAll(ctx context.Context, b *control.Backend, ps []backend.Approval, d backend.Decision) error {
+	if len(ps) == 1 && ps[0].Plan == "" {
+		return b.Decide(ctx, ps[0].ID, d)
+	}
+	ids := make([]backend.ApprovalID, len(ps))
+	for i, p := range ps {
+		ids[i] = p.ID
+	}
+	n, err := b.DecideTogether(ctx, ids, d)
+	if err != nil && n > 0 {
+		return fmt.Errorf("%d of %d machines were decided, then: %w", n, len(ps), err)
+	}
+	return err
+}
+
+func (a *app) approvalsCancel() *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel ID", Short: "Take back a request of yours, wherever it was made", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := a.control()
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			ps, err := find(cmd.Context(), b, args[0])
+			if err != nil {
+				return err
+			}
+			for _, p := range ps {
+				if err := b.Cancel(cmd.Context(), p.ID); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintln(a.stdout, "taken back")
+			return nil
+		},
+	}
 }

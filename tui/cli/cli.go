@@ -28,6 +28,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
 )
@@ -145,6 +146,8 @@ func kind(err error) (string, int) {
 		return "not-found", exitNotFound
 	case errors.Is(err, backend.ErrUnavailable), errors.Is(err, wire.ErrUnavailable):
 		return "unavailable", exitFailed
+	case errors.Is(err, fleet.ErrTimeout):
+		return "timeout", exitFailed
 	case errors.Is(err, recording.ErrTampered):
 		return "tampered", exitFailed
 	}

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 )
 
 // openIn bounds the opening of a terminal.
@@ -41,36 +45,86 @@ func (f *requestFlags) register(cmd *cobra.Command) {
 func (a *app) execCommand() *cobra.Command {
 	var (
 		f       requestFlags
+		run     runFlags
+		fan     fanFlags
 		tty     bool
 		noStdin bool
 	)
 	cmd := &cobra.Command{
-		Use:   "exec TARGET -- COMMAND [ARGUMENT…]",
-		Short: "Run one command on a machine",
+		Use:   "exec TARGET|--tag KEY=VALUE -- COMMAND [ARGUMENT…]",
+		Short: "Run one command on a machine, or on all machines with a tag",
 		Long: "Run one command on a machine: its arguments go there as they are, through no shell.\n" +
 			"Its output, exit code and signal come back. When policy holds the command, exec asks for\n" +
-			"approval and waits; a held command gets no standard input.",
-		Example: "  tucdesk exec web-1 -- uname -a\n  tucdesk exec web-1 --reason 'disk full' -- rm -r /var/cache/app",
+			"approval and waits; a held command gets no standard input but --stdin-file.\n\n" +
+			"With --tag the command runs on every machine with that tag. First the plan is shown: each machine and\n" +
+			"what policy answers for it. Nothing runs unless it may run on all of them, or --skip leaves the others\n" +
+			"out. What is held is approved once, for exactly these machines; the approval must be used within the\n" +
+			"policy's time, so choose --parallel for it. Equal answers are printed once. Exit codes: 0 when the command ended with\n" +
+			"0 everywhere, 123 when it ran everywhere and ended otherwise somewhere, 125 when it did not run on every\n" +
+			"machine, 126 and 124 when the plan was denied or not approved in time.",
+		Example: "  tucdesk exec web-1 -- uname -a\n  tucdesk exec web-1 --reason 'disk full' -- rm -r /var/cache/app\n" +
+			"  tucdesk exec --tag env=prod --parallel 4 --stop-after-failures 10% -- systemctl reload nginx",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
+			switch {
+			case len(fan.tags) > 0 && len(args) > 0 && cmd.ArgsLenAtDash() > 0:
+				return errors.New("name one TARGET, or --tag, not both")
+			case len(fan.tags) == 0 && len(args) < 2, len(args) == 0:
 				return errors.New("name a target and a command: tucdesk exec TARGET -- COMMAND")
+			case len(fan.tags) > 0 && tty:
+				return errors.New("one terminal can't be on many machines: leave --tty or --tag out")
+			case len(fan.tags) == 0 && (fan.asJSON || fan.dry):
+				return errors.New("--json and --plan are about many machines: name them with --tag")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := backend.OpenRequest{
-				Target: backend.TargetID(args[0]), Kind: backend.KindExec, Argv: args[1:], As: f.as, Reason: f.reason,
-				Confirmed: f.yes, TTY: tty,
+			req := backend.OpenRequest{Kind: backend.KindExec, Argv: args, As: f.as, Reason: f.reason, Confirmed: f.yes, TTY: tty}
+			if len(fan.tags) > 0 {
+				return a.runFleet(cmd.Context(), req, f, run, fan)
 			}
-			return a.runTerminal(cmd.Context(), req, f, noStdin)
+			req.Target, req.Argv = backend.TargetID(args[0]), args[1:]
+			return a.runOne(cmd.Context(), req, f, run, noStdin)
 		},
 		ValidArgsFunction: a.completeTarget,
 	}
 	cmd.Flags().SetInterspersed(true)
 	f.register(cmd)
+	run.register(cmd)
+	fan.register(cmd)
+	cmd.RegisterFlagCompletionFunc("tag", a.completeTag)
 	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "give the command a terminal")
 	cmd.Flags().BoolVarP(&noStdin, "no-stdin", "n", false, "do not read standard input")
 	return cmd
+}
+
+// runOne runs a command on one machine.
+func (a *app) runOne(ctx context.Context, req backend.OpenRequest, f requestFlags, run runFlags, noStdin bool) error {
+	bound, err := run.fill(&req)
+	if err != nil {
+		return err
+	}
+	if noStdin && req.Stdin == "" && !req.TTY {
+		req.Stdin = "none"
+	}
+	return a.runTerminal(ctx, req, f, input{none: noStdin, bound: bound}, run.timeout)
+}
+
+// completeTag completes tags of the roster on disk.
+func (a *app) completeTag(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	b, err := a.control()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer b.Close()
+	tags := map[string]bool{}
+	for _, m := range b.Home().Roster().Agents() {
+		for k, v := range m.Tags {
+			if tag := k + "=" + v; strings.HasPrefix(tag, prefix) {
+				tags[tag] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(tags)), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) connectCommand() *cobra.Command {
@@ -85,7 +139,7 @@ func (a *app) connectCommand() *cobra.Command {
 			req := backend.OpenRequest{
 				Target: backend.TargetID(args[0]), Kind: backend.KindShell, As: f.as, Reason: f.reason, Confirmed: f.yes, TTY: true,
 			}
-			return a.runTerminal(cmd.Context(), req, f, false)
+			return a.runTerminal(cmd.Context(), req, f, input{}, 0)
 		},
 		ValidArgsFunction: a.completeTarget,
 	}
@@ -93,9 +147,15 @@ func (a *app) connectCommand() *cobra.Command {
 	return cmd
 }
 
+// An input is what a program reads: standard input, if it is neither of these.
+type input struct {
+	none  bool
+	bound []byte // exactly this; nil: not bound
+}
+
 // runTerminal opens a terminal, asks and confirms where policy wants it, and
 // carries bytes until the program ends.
-func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f requestFlags, noStdin bool) error {
+func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f requestFlags, in input, limit time.Duration) error {
 	if req.TTY {
 		if !a.isTerminal() {
 			return errors.New("standard input and output are no terminal; use `tucdesk exec` for scripts")
@@ -121,9 +181,22 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 		return err
 	}
 	defer t.Close()
-	stop := tellLink(a.stderr, t, req.Target, req.TTY)
-	exit, err := a.carry(t, req.TTY, noStdin || req.Approval != "")
-	stop()
+	if limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, limit, fleet.ErrTimeout)
+		defer stop()
+		defer fleet.End(ctx, t)()
+	}
+	fed := *a
+	if in.bound != nil {
+		fed.stdin = bytes.NewReader(in.bound)
+	}
+	told := tellLink(a.stderr, t, req.Target, req.TTY)
+	exit, err := fed.carry(t, req.TTY, in.none)
+	told()
+	if errors.Is(context.Cause(ctx), fleet.ErrTimeout) {
+		return fleet.ErrTimeout
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,470 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/fleet"
+)
+
+// maxInput bounds an input that is bound by its hash; agents take no more.
+const maxInput = 1 << 20
+
+// runFlags say how a command of exec runs.
+type runFlags struct {
+	cwd, input string
+	env        []string
+	timeout    time.Duration
+}
+
+func (f *runFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.cwd, "cwd", "", "folder on the machine to run in (default: the user's home)")
+	cmd.Flags().StringArrayVar(&f.env, "env", nil, "variable as NAME=value; approvers see it; what could change more than looks needs an approval")
+	cmd.Flags().StringVar(&f.input, "stdin-file", "", "send exactly this file as standard input; its SHA-256 is part of the request, so that held commands can have it")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "end the command after this time")
+}
+
+// fill puts the flags into a request, and gives the input that is bound to it.
+func (f *runFlags) fill(req *backend.OpenRequest) ([]byte, error) {
+	req.Cwd = f.cwd
+	for _, kv := range f.env {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return nil, fmt.Errorf("--env %s: write it as NAME=value", sanitize.Clean(kv))
+		}
+		req.Env = append(req.Env, [2]string{k, v})
+	}
+	if f.timeout < 0 {
+		return nil, errors.New("--timeout is a time to come, such as 30s")
+	}
+	if f.input == "" {
+		return nil, nil
+	}
+	if req.TTY {
+		return nil, errors.New("a terminal's input can't be a file: leave --tty or --stdin-file out")
+	}
+	file, err := os.Open(f.input)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxInput+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxInput {
+		return nil, fmt.Errorf("--stdin-file has more than %d bytes; copy it to the machine and name it there", maxInput)
+	}
+	sum := sha256.Sum256(b)
+	req.Stdin = "sha256:" + hex.EncodeToString(sum[:])
+	return b, nil
+}
+
+// fanFlags say on which machines a command runs, and how.
+type fanFlags struct {
+	tags     []string
+	parallel int
+	stop     string
+	output   int
+	skip     bool
+	dry      bool
+	asJSON   bool
+}
+
+func (f *fanFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.tags, "tag", nil, "run on every machine with this tag, as key=value, instead of one TARGET; may be repeated")
+	cmd.Flags().IntVar(&f.parallel, "parallel", 8, "with --tag: machines at a time")
+	cmd.Flags().StringVar(&f.stop, "stop-after-failures", "", "with --tag: begin on no further machine after so many failures, as 3 or 20%")
+	cmd.Flags().IntVar(&f.output, "max-output", 1<<20, "with --tag: bytes kept of each stream of each machine")
+	cmd.Flags().BoolVar(&f.skip, "skip", false, "with --tag: leave out machines that policy denies or that are offline")
+	cmd.Flags().BoolVar(&f.dry, "plan", false, "with --tag: show the plan and run nothing")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "with --tag: print the results as JSON")
+}
+
+// tagged reads --tag flags.
+func tagged(tags []string) (map[string]string, error) {
+	want := map[string]string{}
+	for _, t := range tags {
+		k, v, ok := strings.Cut(t, "=")
+		if !ok {
+			return nil, fmt.Errorf("--tag %s: write it as key=value", sanitize.Clean(t))
+		}
+		want[k] = v
+	}
+	return want, nil
+}
+
+func hasTags(t backend.Target, want map[string]string) bool {
+	for k, v := range want {
+		if t.Tags[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// runFleet runs one command on many machines.
+func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFlags, run runFlags, fan fanFlags) error {
+	want, err := tagged(fan.tags)
+	if err != nil {
+		return err
+	}
+	stop, err := fleet.ParseLimit(fan.stop)
+	if err != nil {
+		return err
+	}
+	input, err := run.fill(&req)
+	if err != nil {
+		return err
+	}
+	if req.Stdin == "" {
+		req.Stdin = "none" // one standard input can't be everybody's
+	}
+	way, err := control.ParsePath(f.path)
+	if err != nil {
+		return err
+	}
+	b, err := a.control()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	b.UsePath(way)
+	plan, err := planOf(ctx, b, want, req)
+	if err != nil {
+		return err
+	}
+	a.showPlan(plan, req)
+	if fan.dry {
+		if fan.asJSON {
+			return writeJSON(a.stdout, planJSON(plan))
+		}
+		return nil
+	}
+	plan, left, err := plan.Runnable(fan.skip)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(a.stderr, "tucdesk: %d machine(s) are left out\n", len(left))
+	}
+	if err := a.confirmPlan(plan, req, f.yes); err != nil {
+		return err
+	}
+	for i := range plan {
+		plan[i].Request.Confirmed = true
+	}
+	if err := a.approvePlan(ctx, b, plan, f.noWait); err != nil {
+		return err
+	}
+	progress := a.newProgress(plan)
+	results, err := fleet.Run{
+		Opener: b, Parallel: fan.parallel, Stop: stop, Timeout: run.timeout, Open: openIn, Output: fan.output, Input: input,
+		Changed: progress.changed,
+	}.Do(ctx, plan)
+	if err != nil {
+		return err
+	}
+	progress.end()
+	if fan.asJSON {
+		err = writeJSON(a.stdout, resultsJSON(results))
+	} else {
+		err = a.showResults(results)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: %s\n", fleet.Count(results))
+	if code := fleet.ExitCode(results); code != 0 {
+		return &exitError{code}
+	}
+	return nil
+}
+
+// planOf finds the machines with these tags, and what policy answers for each.
+func planOf(ctx context.Context, b *control.Backend, want map[string]string, req backend.OpenRequest) (fleet.Plan, error) {
+	if _, err := b.Sync(ctx); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+		return nil, err
+	}
+	var plan fleet.Plan
+	var reqs []backend.OpenRequest
+	for t, err := range b.Targets(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if !hasTags(t, want) {
+			continue
+		}
+		req.Target = t.ID
+		plan, reqs = append(plan, fleet.Machine{Name: t.Name, State: t.State, Request: req}), append(reqs, req)
+	}
+	verdicts, err := b.EvaluateBatch(ctx, reqs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range plan {
+		plan[i].Verdict = verdicts[i]
+	}
+	return plan, nil
+}
+
+// showPlan prints the plan, before anything else happens.
+func (a *app) showPlan(plan fleet.Plan, req backend.OpenRequest) {
+	fmt.Fprintf(a.stderr, "plan: %s\n", sanitize.Argv(req.Argv))
+	t := newTable(a.stderr, "NAME", "STATE", "VERDICT", "WHY")
+	for _, m := range plan {
+		t.row(sanitize.Clean(m.Name), sanitize.Clean(m.State.String()), sanitize.Clean(m.Verdict.Effect.String()), sanitize.Clean(m.Verdict.Reason))
+	}
+	t.flush()
+}
+
+// confirmPlan asks the person at the terminal. A script says --yes.
+func (a *app) confirmPlan(plan fleet.Plan, req backend.OpenRequest, yes bool) error {
+	if yes {
+		return nil
+	}
+	v := backend.Verdict{Effect: backend.Confirm, Reason: fmt.Sprintf("one command on %d machines is confirmed first", len(plan))}
+	if at := plan.With(backend.Confirm); len(at) > 0 {
+		v = plan[at[0]].Verdict
+	}
+	if !a.isTerminal() {
+		v.Reason += "; confirm with --yes"
+		return v.Err()
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: run this on %d machine(s)? type yes: ", len(plan))
+	var answer string
+	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != "yes" {
+		v.Reason += "; not confirmed"
+		return v.Err()
+	}
+	return nil
+}
+
+// approvePlan asks for one decision about all machines that are held, and waits.
+func (a *app) approvePlan(ctx context.Context, b *control.Backend, plan fleet.Plan, noWait bool) error {
+	held := plan.With(backend.Hold)
+	if len(held) == 0 {
+		return nil
+	}
+	v := plan[held[0]].Verdict
+	if noWait {
+		return v.Err()
+	}
+	reqs := make([]backend.OpenRequest, len(held))
+	for i, at := range held {
+		reqs[i] = plan[at].Request
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: asking for approval of %d machine(s) at once\n", len(held))
+	ids, err := b.AskTogether(ctx, reqs)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", ids[0], sanitize.Clean(v.Approvers))
+	for i, id := range ids {
+		if err := b.Await(ctx, id); err != nil {
+			// A plan runs whole or not at all: what is not used is taken back.
+			undo, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer stop()
+			for _, other := range ids {
+				if cerr := b.Cancel(undo, other); cerr != nil && undo.Err() != nil {
+					return fmt.Errorf("%w; and a request could not be taken back: %w", err, cerr)
+				}
+			}
+			if ctx.Err() != nil {
+				return errors.New("interrupted; the requests were taken back")
+			}
+			return fmt.Errorf("nothing was run: %w", err)
+		}
+		plan[held[i]].Request.Approval = id
+	}
+	fmt.Fprintln(a.stderr, "tucdesk: approved")
+	return nil
+}
+
+// showResults prints what machines answered, once for all that answered the same.
+func (a *app) showResults(results []fleet.Result) error {
+	out := bufio.NewWriter(a.stdout)
+	for _, g := range fleet.Groups(results) {
+		fmt.Fprintf(out, "== %s (%s)\n", sanitize.Clean(strings.Join(g.Names, ", ")), outcome(g.Result))
+		for _, stream := range []struct {
+			mark string
+			text []byte
+		}{{"", g.Result.Stdout}, {"! ", g.Result.Stderr}} {
+			text := strings.TrimSuffix(string(stream.text), "\n")
+			if text == "" {
+				continue
+			}
+			for line := range strings.Lines(text) {
+				fmt.Fprintf(out, "%s%s\n", stream.mark, sanitize.Clean(strings.TrimRight(line, "\r\n")))
+			}
+		}
+		if g.Result.Cut {
+			fmt.Fprintln(out, "(more output was not kept; --max-output keeps more)")
+		}
+	}
+	return out.Flush()
+}
+
+// outcome says in a few words what became of a machine.
+func outcome(r fleet.Result) sanitize.Text {
+	switch r.Phase {
+	case fleet.Skipped:
+		return sanitize.Literal("not begun")
+	case fleet.Done:
+		text := fmt.Sprintf("exit %d", r.Exit.Code)
+		if r.Exit.Signal != "" {
+			text += ", signal " + r.Exit.Signal
+		}
+		if r.Exit.Reason != "" {
+			text += ", ended: " + r.Exit.Reason
+		}
+		return sanitize.Clean(text)
+	case fleet.Failed:
+		return sanitize.Clean(r.Err.Error())
+	}
+	return sanitize.Clean(string(r.Phase))
+}
+
+type jsonMachine struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Effect string `json:"effect"`
+	Rule   string `json:"rule,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Reason string `json:"reason"`
+}
+
+func planJSON(plan fleet.Plan) []jsonMachine {
+	out := []jsonMachine{}
+	for _, m := range plan {
+		v := m.Verdict
+		out = append(out, jsonMachine{m.Name, m.State.String(), v.Effect.String(), v.Rule, v.Line, v.Reason})
+	}
+	return out
+}
+
+// jsonResult is a machine's result as scripts see it. Output that is not UTF-8 is
+// base64, in a field of its own.
+type jsonResult struct {
+	Name      string     `json:"name"`
+	Phase     string     `json:"phase"`
+	Exit      *int       `json:"exit,omitempty"`
+	Signal    string     `json:"signal,omitempty"`
+	Error     string     `json:"error,omitempty"`
+	Stdout    string     `json:"stdout,omitempty"`
+	Stderr    string     `json:"stderr,omitempty"`
+	StdoutRaw []byte     `json:"stdout_base64,omitempty"`
+	StderrRaw []byte     `json:"stderr_base64,omitempty"`
+	Cut       bool       `json:"cut,omitempty"`
+	Began     *time.Time `json:"began,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"`
+}
+
+func resultsJSON(results []fleet.Result) []jsonResult {
+	out := []jsonResult{}
+	for _, r := range results {
+		j := jsonResult{Name: r.Name, Phase: string(r.Phase), Signal: r.Exit.Signal, Cut: r.Cut}
+		if r.Phase == fleet.Done {
+			j.Exit = &r.Exit.Code
+		}
+		if r.Err != nil {
+			j.Error = r.Err.Error()
+		}
+		if !r.Began.IsZero() {
+			j.Began, j.Ended = &r.Began, &r.Ended
+		}
+		for _, s := range []struct {
+			b    []byte
+			text *string
+			raw  *[]byte
+		}{{r.Stdout, &j.Stdout, &j.StdoutRaw}, {r.Stderr, &j.Stderr, &j.StderrRaw}} {
+			if utf8.Valid(s.b) {
+				*s.text = string(s.b)
+			} else {
+				*s.raw = s.b
+			}
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// A progress shows a run on stderr: a table that is drawn anew on a terminal, a
+// line for each end elsewhere.
+type progress struct {
+	w       io.Writer
+	live    bool
+	rows    int
+	results []fleet.Result
+	drawn   int // lines of the table that stand on the screen
+}
+
+func (a *app) newProgress(plan fleet.Plan) *progress {
+	p := &progress{w: a.stderr, results: make([]fleet.Result, len(plan))}
+	for i, m := range plan {
+		p.results[i] = fleet.Result{Name: m.Name, Phase: fleet.Waiting}
+	}
+	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		if _, rows, err := term.GetSize(int(f.Fd())); err == nil && rows > 4 {
+			p.live, p.rows = true, min(rows-3, 20)
+		}
+	}
+	return p
+}
+
+func (p *progress) changed(at int, r fleet.Result) {
+	p.results[at] = r
+	if !p.live {
+		if r.Phase != fleet.Running {
+			fmt.Fprintf(p.w, "%s: %s\n", sanitize.Clean(r.Name), outcome(r))
+		}
+		return
+	}
+	p.draw()
+}
+
+// draw shows the tally, and the machines on which something happens or went wrong.
+func (p *progress) draw() {
+	var b strings.Builder
+	if p.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", p.drawn)
+	}
+	p.drawn = 1
+	fmt.Fprintf(&b, "\r\x1b[J%s\n", fleet.Count(p.results))
+	for _, r := range p.results {
+		if p.drawn >= p.rows {
+			break
+		}
+		if r.Phase == fleet.Running || r.Failed() {
+			line := fmt.Sprintf("  %s: %s", sanitize.Clean(r.Name), outcome(r))
+			if len(line) > 78 {
+				line = strings.ToValidUTF8(line[:75], "") + "..."
+			}
+			fmt.Fprintln(&b, line)
+			p.drawn++
+		}
+	}
+	io.WriteString(p.w, b.String())
+}
+
+// end takes the table away: what is printed next says it all.
+func (p *progress) end() {
+	if p.live && p.drawn > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\r\x1b[J", p.drawn)
+	}
+}
