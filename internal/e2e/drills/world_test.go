@@ -529,6 +529,11 @@ func (o operator) await(id backend.ApprovalID) error {
 func (o operator) decide(id backend.ApprovalID) error {
 	ctx, cancel := o.w.context()
 	defer cancel()
+	for _, err := range o.Pending(ctx) { // nobody decides what they have not seen
+		if err != nil {
+			return err
+		}
+	}
 	return o.Decide(ctx, id, backend.Decision{Approve: true})
 }
 
