@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/review"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
-	pcommand "github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -52,15 +52,21 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 	if err != nil {
 		return "", err
 	}
+	p, err := b.held(r, req)
+	if err != nil {
+		return "", err
+	}
+	return b.ask(ctx, p)
+}
+
+// held is what a held request asks for.
+func (b *Backend) held(r *roster.Roster, req backend.OpenRequest) (*plan, error) {
 	me, a, err := b.parties(r, req.Target)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	v, err := b.judge(r, me, a, req)
-	if err != nil {
-		return "", err
-	}
-	return b.ask(ctx, &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)})
+	return &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)}, err
 }
 
 // ask files what a plan asks for.
@@ -89,17 +95,12 @@ func (b *Backend) AskTogether(ctx context.Context, reqs []backend.OpenRequest) (
 	}
 	asks, approvers, parts := make([]*ask, len(reqs)), make([][]roster.Device, len(reqs)), make([]approval.Part, len(reqs))
 	for i, req := range reqs {
-		me, agent, err := b.parties(r, req.Target)
+		p, err := b.held(r, req)
 		if err != nil {
 			return nil, err
 		}
-		v, err := b.judge(r, me, agent, req)
-		if err != nil {
-			return nil, err
-		}
-		p := &plan{req: req, roster: r, me: me, agent: agent, verdict: v, session: token.NewID(), command: command(req, true)}
 		if asks[i], approvers[i], err = b.prepare(p); err != nil {
-			return nil, fmt.Errorf("%s: %w", agent.Name, err)
+			return nil, fmt.Errorf("%s: %w", req.Target, err)
 		}
 		parts[i] = asks[i].body.Part()
 	}
@@ -364,20 +365,20 @@ func (b *Backend) recall(ctx context.Context, id backend.ApprovalID) (*ask, erro
 	if err != nil {
 		return nil, translate(err)
 	}
-	c, err := b.open1(r, ap)
+	c, err := b.review(r, ap)
 	if err != nil {
 		return nil, err
 	}
-	if !c.mine {
+	if !c.Mine {
 		return nil, fmt.Errorf("%w: it is another person's request; `tucdesk approvals deny` refuses it", backend.ErrDenied)
 	}
 	me, err := b.me(r)
 	if err != nil {
 		return nil, err
 	}
-	req := backend.OpenRequest{Target: backend.TargetID(c.agent.Name), Kind: backend.Kind(c.ask.Kind), Argv: c.ask.Command.Argv, As: c.ask.As}
-	return &ask{body: c.ask, req: req, plan: &plan{
-		req: req, roster: r, me: me, agent: c.agent, verdict: c.verdict, session: c.ask.SessionID, command: c.ask.Command,
+	req := backend.OpenRequest{Target: backend.TargetID(c.Agent.Name), Kind: backend.Kind(c.Ask.Kind), Argv: c.Ask.Command.Argv, As: c.Ask.As}
+	return &ask{body: c.Ask, req: req, plan: &plan{
+		req: req, roster: r, me: me, agent: c.Agent, verdict: c.Verdict, session: c.Ask.SessionID, command: c.Ask.Command,
 	}}, nil
 }
 
@@ -419,50 +420,14 @@ func (b *Backend) Pending(ctx context.Context) iter.Seq2[backend.Approval, error
 
 // show makes an approval to look at.
 func (b *Backend) show(r *roster.Roster, ap wire.Approval) backend.Approval {
-	out := backend.Approval{
-		ID: backend.ApprovalID(ap.ID.String()), Kind: ap.Kind, As: ap.As, Tier: ap.Tier,
-		Asked: time.Unix(ap.Created, 0), AskUntil: time.Unix(ap.AskUntil, 0), State: state(ap.State),
-		Approved: ap.Approved, Quorum: ap.Quorum,
-		Operator: ap.Operator.Short(), Target: ap.Target.Short(),
-	}
-	if d, ok := r.EverDevice(ap.Operator); ok {
-		out.Operator = d.Email
-	}
-	if a, ok := r.EverAgent(ap.Target); ok {
-		out.Target = a.Name
-	}
-	c, err := b.open1(r, ap)
+	out := review.Outline(r, ap)
+	c, err := b.review(r, ap)
 	if err != nil {
 		out.WhyNot = err.Error()
 		return out
 	}
-	out.Argv, out.Cwd, out.Stdin, out.Reason = c.ask.Command.Argv, c.ask.Command.Cwd, c.ask.Command.Stdin, c.ask.Reason
-	out.Tier = c.verdict.Tier
-	for _, kv := range c.ask.Command.Env {
-		out.Env = append(out.Env, kv[0]+"="+kv[1])
-	}
-	out.Unread = pcommand.Unread(c.ask.Command.Argv)
-	if !c.ask.Plan.IsZero() {
-		out.Plan, out.PlanSize = c.ask.Plan.Hash.String(), int(c.ask.Plan.Size)
-	}
-	out.Approvers = b.emails(r, c)
 	b.remember(ap.ID, ap.AskHash)
-	out.Mine = c.mine
-	out.CanDecide, out.WhyNot = c.why == "", c.why
-	if out.Quorum < c.verdict.Obligations.Quorum {
-		out.Quorum = c.verdict.Obligations.Quorum
-	}
-	return out
-}
-
-// emails gives the people who may decide an ask now.
-func (b *Backend) emails(r *roster.Roster, c *considered) []string {
-	var out []string
-	for _, d := range r.Approvers(c.verdict, c.operator.MemberID, b.now()) {
-		if !slices.Contains(out, d.Email) {
-			out = append(out, d.Email)
-		}
-	}
+	c.Show(&out)
 	return out
 }
 
@@ -480,86 +445,17 @@ func (b *Backend) remember(id token.ID, ask envelope.Hash) {
 	b.shown[id] = ask
 }
 
-func state(s string) backend.ApprovalState {
-	switch s {
-	case wire.Pending:
-		return backend.ApprovalWaiting
-	case wire.Approved:
-		return backend.ApprovalApproved
-	case wire.Denied, wire.Cancelled:
-		return backend.ApprovalDenied
-	case wire.Used:
-		return backend.ApprovalUsed
-	}
-	return backend.ApprovalExpired
-}
-
-// A considered ask is one that this device has opened, verified and judged.
-type considered struct {
-	verified approval.VerifiedAsk
-	ask      approval.Ask
-	operator roster.Device
-	agent    roster.Agent
-	verdict  policy.Verdict
-	mine     bool
-	why      string // why this device may not decide; empty if it may
-}
-
-// open1 opens and verifies one sealed ask, and judges who may decide by the
-// signed policy, on this device.
-func (b *Backend) open1(r *roster.Roster, ap wire.Approval) (*considered, error) {
-	plain, err := b.home.Unsealer.Open(ap.Sealed, maxAsk)
-	if err != nil {
-		return nil, errors.New("sealed to others: this device may not read the command")
-	}
-	u, err := approval.ParseAsk(plain)
-	if err != nil {
-		return nil, fmt.Errorf("not a request as TucDesk makes them: %w", err)
-	}
-	now := b.now()
-	va, err := u.Verify(func(k key.Kid) (key.Public, bool) {
-		d, err := r.Device(k, now)
-		return d.Public, err == nil
-	}, r.TeamFP(), now)
-	if err != nil {
-		return nil, fmt.Errorf("the request does not verify: %w", err)
-	}
-	a := va.Body()
-	if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {
-		return nil, errors.New("apid shows this request under another name than its operator signed: do not decide, tell an admin")
-	}
-	c := &considered{verified: va, ask: a}
-	if c.operator, err = r.Device(a.Operator, now); err != nil {
-		return nil, err
-	}
-	if c.agent, err = r.Agent(a.Agent, now); err != nil {
-		return nil, err
-	}
-	argv := a.Command.Argv
-	if len(argv) == 0 {
-		argv = nil
-	}
-	req := r.Request(c.operator, c.agent, policy.Kind(a.Kind), a.As, argv, now)
-	req.Cwd = a.Command.Cwd
-	c.verdict = policy.Evaluate(req, r.Snapshot())
+// review opens and judges what apid shows of an approval.
+func (b *Backend) review(r *roster.Roster, ap wire.Approval) (*review.Review, error) {
 	me, err := b.me(r)
 	if err != nil {
 		return nil, err
 	}
-	c.mine = me.MemberID == c.operator.MemberID
-	switch {
-	case c.mine:
-		c.why = "nobody decides an own request"
-	case c.verdict.Effect != policy.Hold:
-		c.why = fmt.Sprintf("policy does not hold this any more (%s)", c.verdict.Effect)
-	case a.PolicyHash != r.PolicyHash():
-		c.why = "policy has changed since it was asked; it must be asked again"
-	case !slices.ContainsFunc(r.Approvers(c.verdict, c.operator.MemberID, now), func(d roster.Device) bool { return d.Kid == me.Kid }):
-		c.why = "you are not one of " + joinWords(c.verdict.Obligations.Approvers)
-	case now.Unix() >= a.AskUntil:
-		c.why = "its time is over"
+	plain, err := b.home.Unsealer.Open(ap.Sealed, maxAsk)
+	if err != nil {
+		return nil, review.ErrSealed
 	}
-	return c, nil
+	return review.Open(plain, ap, r, me, b.now())
 }
 
 // Decide signs this device's decision. What is signed is made from the operator's
@@ -586,12 +482,12 @@ func (b *Backend) DecideTogether(ctx context.Context, ids []backend.ApprovalID, 
 	if err != nil {
 		return 0, err
 	}
-	all, asks := make([]*considered, len(ids)), make([]approval.VerifiedAsk, len(ids))
+	all, asks := make([]*review.Review, len(ids)), make([]approval.VerifiedAsk, len(ids))
 	for i, id := range ids {
 		if all[i], err = b.consider(ctx, r, id); err != nil {
 			return 0, err
 		}
-		asks[i] = all[i].verified
+		asks[i] = all[i].Verified
 	}
 	if err := approval.Whole(asks); err != nil && d.Approve { // what is not whole can only be refused
 		return 0, fmt.Errorf("%w: %w", backend.ErrDenied, err)
@@ -602,7 +498,7 @@ func (b *Backend) DecideTogether(ctx context.Context, ids []backend.ApprovalID, 
 			continue // the first refusal made the operator take the others back
 		}
 		if err != nil {
-			return i, fmt.Errorf("%s: %w", c.agent.Name, err)
+			return i, fmt.Errorf("%s: %w", c.Agent.Name, err)
 		}
 	}
 	return len(all), nil
@@ -620,7 +516,7 @@ func (b *Backend) beforeDecision(ctx context.Context, d backend.Decision) (*rost
 
 // consider opens what waits under an id, if it is what was shown and this device
 // may decide it.
-func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID) (*considered, error) {
+func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID) (*review.Review, error) {
 	tid, err := token.ParseID(string(id))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
@@ -632,28 +528,28 @@ func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.App
 	if ap.State != wire.Pending {
 		return nil, fmt.Errorf("%w: it is %s", backend.ErrDecided, ap.State)
 	}
-	c, err := b.open1(r, ap)
+	c, err := b.review(r, ap)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrDenied, err)
 	}
-	if c.why != "" {
-		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, c.why)
+	if c.Why != "" {
+		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, c.Why)
 	}
 	b.mu.Lock()
 	seen, ok := b.shown[tid]
 	b.mu.Unlock()
-	if !ok || seen != c.verified.Hash() {
+	if !ok || seen != c.Verified.Hash() {
 		return nil, fmt.Errorf("%w: what is asked for is not what was shown here; read it again before you decide", backend.ErrDenied)
 	}
 	return c, nil
 }
 
-func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *considered, d backend.Decision) error {
+func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *review.Review, d backend.Decision) error {
 	out, err := b.decision(r, c, d)
 	if err != nil {
 		return err
 	}
-	if _, err := b.api.Decide(ctx, c.ask.ID, out); err != nil {
+	if _, err := b.api.Decide(ctx, c.Ask.ID, out); err != nil {
 		switch {
 		case errors.Is(err, wire.ErrUsed), errors.Is(err, wire.ErrExpired), errors.Is(err, wire.ErrConflict):
 			return fmt.Errorf("%w: %w", backend.ErrDecided, err)
@@ -664,23 +560,23 @@ func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *considered, d
 }
 
 // decision makes the public decision and its sealed half.
-func (b *Backend) decision(r *roster.Roster, c *considered, d backend.Decision) (wire.SealedDecision, error) {
+func (b *Backend) decision(r *roster.Roster, c *review.Review, d backend.Decision) (wire.SealedDecision, error) {
 	now := b.now()
 	body := approval.Decision{
-		ID: c.ask.ID, AskHash: c.verified.Hash(), Approver: b.home.Identity.Kid(), Approve: d.Approve, Decided: now.Unix(),
+		ID: c.Ask.ID, AskHash: c.Verified.Hash(), Approver: b.home.Identity.Kid(), Approve: d.Approve, Decided: now.Unix(),
 	}
-	content, readers := []byte(d.Reason), append(r.Auditors(), c.operator.Recipient)
+	content, readers := []byte(d.Reason), append(r.Auditors(), c.Operator.Recipient)
 	if d.Approve {
 		useUntil := now
-		if c.verdict.Obligations.Quorum > 1 {
-			useUntil = time.Unix(c.ask.AskUntil, 0) // the first approval must outlive the wait for the last
+		if c.Verdict.Obligations.Quorum > 1 {
+			useUntil = time.Unix(c.Ask.AskUntil, 0) // the first approval must outlive the wait for the last
 		}
-		a := c.verified.Approve(body.Approver, token.Head(r.Head()), now, useUntil.Add(c.verdict.Obligations.UseFor))
+		a := c.Verified.Approve(body.Approver, token.Head(r.Head()), now, useUntil.Add(c.Verdict.Obligations.UseFor))
 		signed, err := approval.SignApproval(b.home.Identity, a)
 		if err != nil {
 			return wire.SealedDecision{}, err
 		}
-		content, readers, body.UseUntil = signed, append(readers, c.agent.Recipient), a.UseUntil
+		content, readers, body.UseUntil = signed, append(readers, c.Agent.Recipient), a.UseUntil
 	}
 	sealed, err := key.Seal(content, readers...)
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/tui/cli/approvals"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
@@ -89,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.psCommand(), a.approvalsCommand(),
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.psCommand(), a.approvals().Command(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
 	)
@@ -100,6 +101,11 @@ func (a *app) root() *cobra.Command {
 // membership gives what makes the commands that found, join and change teams.
 func (a *app) membership() *membership.CLI {
 	return &membership.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Dir: profile.DefaultDir}
+}
+
+// approvals gives what makes the commands about what waits for approval.
+func (a *app) approvals() *approvals.CLI {
+	return &approvals.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Person: a.isTerminal}
 }
 
 // policies gives what makes the commands about the policy.

@@ -4,7 +4,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
@@ -28,13 +27,4 @@ func tagList(tags map[string]string) string {
 	}
 	slices.Sort(kv)
 	return strings.Join(kv, " ")
-}
-
-// until says how far away a time is, in one short word.
-func until(t, now time.Time) string {
-	d := t.Sub(now).Round(time.Second)
-	if d <= 0 {
-		return "over"
-	}
-	return d.String()
 }

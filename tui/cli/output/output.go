@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
@@ -47,3 +48,12 @@ func (t *Table) Row(cells ...sanitize.Text) {
 
 // Flush prints the table.
 func (t *Table) Flush() error { return t.w.Flush() }
+
+// Until says how far away a time is, in one short word.
+func Until(t, now time.Time) string {
+	d := t.Sub(now).Round(time.Second)
+	if d <= 0 {
+		return "over"
+	}
+	return d.String()
+}

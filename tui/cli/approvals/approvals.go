@@ -1,9 +1,18 @@
-package cli
+// Package approvals is the part of the command line about what waits for approval:
+// list it, read it, decide it, take it back.
+//
+// Invariants: what is shown is decoded from the bytes that the operator signed, and is
+// never cut; a plan is decided as a whole; what came from a network passes
+// internal/sanitize.
+//
+// It must not import a service.
+package approvals
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,15 +23,25 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
-func (a *app) approvalsCommand() *cobra.Command {
+// A CLI makes commands with what it has. All fields are required.
+type CLI struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Open     func() (*control.Backend, error) // the team of this home
+	Person   func() bool                      // somebody reads and types at a terminal
+}
+
+// Command gives the command with all that is below it.
+func (c *CLI) Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "approvals", Short: "What waits for approval", Args: cobra.NoArgs,
 		Long: "What waits for approval. What is shown is decoded from the bytes that the operator signed, and an\n" +
 			"approval signs exactly these. Nobody decides an own request.",
 	}
-	cmd.AddCommand(a.approvalsList(), a.approvalsShow(), a.approvalsDecide(true), a.approvalsDecide(false), a.approvalsCancel())
+	cmd.AddCommand(c.list(), c.show(), c.decide(true), c.decide(false), c.cancel())
 	return cmd
 }
 
@@ -74,18 +93,18 @@ func what(p backend.Approval) sanitize.Text {
 	return sanitize.Argv(p.Argv)
 }
 
-func (a *app) approvalsList() *cobra.Command {
+func (c *CLI) list() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List what waits for approval, oldest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b, err := a.control()
+			b, err := c.Open()
 			if err != nil {
 				return err
 			}
 			defer b.Close()
 			rows := []jsonApproval{}
-			t := newTable(a.stdout, "ID", "WHO", "WHERE", "LEFT", "YOU", "WHAT")
+			t := output.NewTable(c.Out, "ID", "WHO", "WHERE", "LEFT", "YOU", "WHAT")
 			shown := map[string]bool{}
 			for p, err := range b.Pending(cmd.Context()) {
 				if err != nil {
@@ -106,17 +125,17 @@ func (a *app) approvalsList() *cobra.Command {
 				case !p.CanDecide:
 					you = "may not"
 				}
-				t.row(sanitize.Clean(string(p.ID)), sanitize.Clean(p.Operator), sanitize.Clean(p.Target),
-					sanitize.Clean(until(p.AskUntil, time.Now())), sanitize.Literal(you), what(p))
+				t.Row(sanitize.Clean(string(p.ID)), sanitize.Clean(p.Operator), sanitize.Clean(p.Target),
+					sanitize.Clean(output.Until(p.AskUntil, time.Now())), sanitize.Literal(you), what(p))
 			}
 			if asJSON {
-				return writeJSON(a.stdout, rows)
+				return output.JSON(c.Out, rows)
 			}
 			if len(rows) == 0 {
-				fmt.Fprintln(a.stderr, "nothing waits for approval")
+				fmt.Fprintln(c.Err, "nothing waits for approval")
 				return nil
 			}
-			return t.flush()
+			return t.Flush()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -169,9 +188,9 @@ func look(ctx context.Context, b backend.Approver, id string) ([]backend.Approva
 
 // printAll shows approvals that were asked for together: what they have in common
 // once, where it is the same on all machines.
-func (a *app) printAll(ps []backend.Approval) {
+func (c *CLI) printAll(ps []backend.Approval) {
 	if len(ps) == 1 && ps[0].Plan == "" {
-		a.print(ps[0])
+		c.print(ps[0])
 		return
 	}
 	same := true
@@ -181,14 +200,14 @@ func (a *app) printAll(ps []backend.Approval) {
 			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Kind == q.Kind &&
 			p.Quorum == q.Quorum && p.Approved == q.Approved && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
 	}
-	fmt.Fprintf(a.stdout, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
+	fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
 	if len(ps) != ps[0].PlanSize {
-		fmt.Fprintf(a.stdout, "only %d of its requests are here (yet): it can't be approved\n", len(ps))
+		fmt.Fprintf(c.Out, "only %d of its requests are here (yet): it can't be approved\n", len(ps))
 	}
 	if !same {
 		for _, p := range ps {
-			fmt.Fprintln(a.stdout)
-			a.print(p)
+			fmt.Fprintln(c.Out)
+			c.print(p)
 		}
 		return
 	}
@@ -198,14 +217,14 @@ func (a *app) printAll(ps []backend.Approval) {
 		names[i] = p.Target
 	}
 	one.Target = strings.Join(names, ", ")
-	a.print(one)
+	c.print(one)
 }
 
 // print shows an approval whole. Nothing is cut: who signs must have seen the end.
-func (a *app) print(p backend.Approval) {
+func (c *CLI) print(p backend.Approval) {
 	line := func(k string, v sanitize.Text) {
 		if !v.IsZero() {
-			fmt.Fprintf(a.stdout, "%-10s %s\n", k, v)
+			fmt.Fprintf(c.Out, "%-10s %s\n", k, v)
 		}
 	}
 	line("approval", sanitize.Clean(string(p.ID)))
@@ -233,16 +252,16 @@ func (a *app) print(p backend.Approval) {
 	line("reason", sanitize.Clean(p.Reason))
 	line("approved", sanitize.Clean(fmt.Sprintf("%d of %d", p.Approved, p.Quorum)))
 	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))
-	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), until(p.AskUntil, time.Now()))))
+	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), output.Until(p.AskUntil, time.Now()))))
 	line("you", sanitize.Clean(p.WhyNot))
 }
 
-func (a *app) approvalsShow() *cobra.Command {
+func (c *CLI) show() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show one approval whole", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := a.control()
+			b, err := c.Open()
 			if err != nil {
 				return err
 			}
@@ -252,24 +271,24 @@ func (a *app) approvalsShow() *cobra.Command {
 				return err
 			}
 			if !asJSON {
-				a.printAll(ps)
+				c.printAll(ps)
 				return nil
 			}
 			if ps[0].Plan == "" {
-				return writeJSON(a.stdout, toJSON(ps[0]))
+				return output.JSON(c.Out, toJSON(ps[0]))
 			}
 			rows := []jsonApproval{}
 			for _, p := range ps {
 				rows = append(rows, toJSON(p))
 			}
-			return writeJSON(a.stdout, rows)
+			return output.JSON(c.Out, rows)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func (a *app) approvalsDecide(approve bool) *cobra.Command {
+func (c *CLI) decide(approve bool) *cobra.Command {
 	var (
 		reason string
 		yes    bool
@@ -284,7 +303,7 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 			if !approve && reason == "" {
 				return errors.New("a refusal needs --reason: the person who asked must learn why")
 			}
-			b, err := a.control()
+			b, err := c.Open()
 			if err != nil {
 				return err
 			}
@@ -293,9 +312,9 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.printAll(ps)
+			c.printAll(ps)
 			if approve && !yes {
-				if !a.isTerminal() {
+				if !c.Person() {
 					return errors.New("approving needs a terminal to read the request in, or --yes")
 				}
 				// For high risk a single key is too little: the target's name
@@ -304,9 +323,9 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 				if len(ps) > 1 {
 					word, what = strconv.Itoa(len(ps)), "the number of machines"
 				}
-				fmt.Fprintf(a.stderr, "sign this? type %s (%s): ", what, sanitize.Clean(word))
+				fmt.Fprintf(c.Err, "sign this? type %s (%s): ", what, sanitize.Clean(word))
 				var answer string
-				if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != word {
+				if _, err := fmt.Fscanln(c.In, &answer); err != nil || answer != word {
 					return fmt.Errorf("not approved: %s was not typed", what)
 				}
 			}
@@ -314,9 +333,9 @@ func (a *app) approvalsDecide(approve bool) *cobra.Command {
 				return err
 			}
 			if approve {
-				fmt.Fprintln(a.stdout, "approved")
+				fmt.Fprintln(c.Out, "approved")
 			} else {
-				fmt.Fprintln(a.stdout, "denied")
+				fmt.Fprintln(c.Out, "denied")
 			}
 			return nil
 		},
@@ -345,11 +364,11 @@ func decideAll(ctx context.Context, b *control.Backend, ps []backend.Approval, d
 	return err
 }
 
-func (a *app) approvalsCancel() *cobra.Command {
+func (c *CLI) cancel() *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "Take back a request of yours, wherever it was made", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := a.control()
+			b, err := c.Open()
 			if err != nil {
 				return err
 			}
@@ -363,7 +382,7 @@ func (a *app) approvalsCancel() *cobra.Command {
 					return err
 				}
 			}
-			fmt.Fprintln(a.stdout, "taken back")
+			fmt.Fprintln(c.Out, "taken back")
 			return nil
 		},
 	}

@@ -1,0 +1,143 @@
+// Package review is what an approver's device makes of a held request: its sealed
+// bytes, opened, verified, and judged by the signed policy. What is shown, and what
+// is signed, comes from here.
+//
+// Invariants:
+//   - apid's word counts for nothing but where a request stands: who asks, where and
+//     what comes from the operator's own signature;
+//   - who may decide is judged here, by the roster that this device has verified;
+//   - what does not verify can be shown as just that, and never be decided.
+//
+// The package is pure. It must not import net, os or backend/control.
+package review
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/wire"
+)
+
+// ErrSealed means a request that this device can't open.
+var ErrSealed = errors.New("sealed to others: this device may not read the command")
+
+// A Review is a request that this device has opened, verified and judged.
+type Review struct {
+	Verified  approval.VerifiedAsk
+	Ask       approval.Ask
+	Operator  roster.Device
+	Agent     roster.Agent
+	Verdict   policy.Verdict
+	Approvers []roster.Device // who may decide now
+	Mine      bool            // asked by the member whose device this is
+	Why       string          // why this device may not decide; empty if it may
+}
+
+// Open reviews the opened bytes of what apid shows as ap, on the device me.
+func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, now time.Time) (*Review, error) {
+	u, err := approval.ParseAsk(plain)
+	if err != nil {
+		return nil, fmt.Errorf("not a request as TucDesk makes them: %w", err)
+	}
+	va, err := u.Verify(func(k key.Kid) (key.Public, bool) {
+		d, err := r.Device(k, now)
+		return d.Public, err == nil
+	}, r.TeamFP(), now)
+	if err != nil {
+		return nil, fmt.Errorf("the request does not verify: %w", err)
+	}
+	a := va.Body()
+	if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {
+		return nil, errors.New("apid shows this request under another name than its operator signed: do not decide, tell an admin")
+	}
+	c := &Review{Verified: va, Ask: a}
+	if c.Operator, err = r.Device(a.Operator, now); err != nil {
+		return nil, err
+	}
+	if c.Agent, err = r.Agent(a.Agent, now); err != nil {
+		return nil, err
+	}
+	argv := a.Command.Argv
+	if len(argv) == 0 {
+		argv = nil
+	}
+	req := r.Request(c.Operator, c.Agent, policy.Kind(a.Kind), a.As, argv, now)
+	req.Cwd = a.Command.Cwd
+	c.Verdict = policy.Evaluate(req, r.Snapshot())
+	c.Approvers = r.Approvers(c.Verdict, c.Operator.MemberID, now)
+	c.Mine = me.MemberID == c.Operator.MemberID
+	switch {
+	case c.Mine:
+		c.Why = "nobody decides an own request"
+	case c.Verdict.Effect != policy.Hold:
+		c.Why = fmt.Sprintf("policy does not hold this any more (%s)", c.Verdict.Effect)
+	case a.PolicyHash != r.PolicyHash():
+		c.Why = "policy has changed since it was asked; it must be asked again"
+	case !slices.ContainsFunc(c.Approvers, func(d roster.Device) bool { return d.Kid == me.Kid }):
+		c.Why = "you are not one of " + strings.Join(c.Verdict.Obligations.Approvers, " or ")
+	case now.Unix() >= a.AskUntil:
+		c.Why = "its time is over"
+	}
+	return c, nil
+}
+
+// Outline is what is known of an approval before it is opened: apid's word, with the
+// roster's names.
+func Outline(r *roster.Roster, ap wire.Approval) backend.Approval {
+	out := backend.Approval{
+		ID: backend.ApprovalID(ap.ID.String()), Kind: ap.Kind, As: ap.As, Tier: ap.Tier,
+		Asked: time.Unix(ap.Created, 0), AskUntil: time.Unix(ap.AskUntil, 0), State: state(ap.State),
+		Approved: ap.Approved, Quorum: ap.Quorum,
+		Operator: ap.Operator.Short(), Target: ap.Target.Short(),
+	}
+	if d, ok := r.EverDevice(ap.Operator); ok {
+		out.Operator = d.Email
+	}
+	if a, ok := r.EverAgent(ap.Target); ok {
+		out.Target = a.Name
+	}
+	return out
+}
+
+// Show puts what the operator has signed into an outline.
+func (c *Review) Show(out *backend.Approval) {
+	cmd := c.Ask.Command
+	out.Argv, out.Cwd, out.Stdin, out.Reason = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason
+	out.Tier, out.Unread = c.Verdict.Tier, command.Unread(cmd.Argv)
+	for _, kv := range cmd.Env {
+		out.Env = append(out.Env, kv[0]+"="+kv[1])
+	}
+	if !c.Ask.Plan.IsZero() {
+		out.Plan, out.PlanSize = c.Ask.Plan.Hash.String(), int(c.Ask.Plan.Size)
+	}
+	for _, d := range c.Approvers {
+		if !slices.Contains(out.Approvers, d.Email) {
+			out.Approvers = append(out.Approvers, d.Email)
+		}
+	}
+	out.Mine, out.CanDecide, out.WhyNot = c.Mine, c.Why == "", c.Why
+	out.Quorum = max(out.Quorum, c.Verdict.Obligations.Quorum)
+}
+
+func state(s string) backend.ApprovalState {
+	switch s {
+	case wire.Pending:
+		return backend.ApprovalWaiting
+	case wire.Approved:
+		return backend.ApprovalApproved
+	case wire.Denied, wire.Cancelled:
+		return backend.ApprovalDenied
+	case wire.Used:
+		return backend.ApprovalUsed
+	}
+	return backend.ApprovalExpired
+}
