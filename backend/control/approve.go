@@ -239,7 +239,7 @@ func (b *Backend) Await(ctx context.Context, id backend.ApprovalID) error {
 		b.forget(id)
 		switch ap.State {
 		case wire.Denied:
-			return fmt.Errorf("%w: %s", backend.ErrDenied, b.denial(ap))
+			return fmt.Errorf("%w: %s", backend.ErrDenied, review.Denial(b.home.Roster(), ap, b.home.Unsealer))
 		case wire.Expired:
 			return fmt.Errorf("%w: nobody decided in time; ask again", backend.ErrExpired)
 		}
@@ -284,29 +284,6 @@ func (b *Backend) collect(a *ask, ap wire.Approval) error {
 	defer b.mu.Unlock()
 	a.approvals = got
 	return nil
-}
-
-// denial gives the reason of whoever denied, as it was sealed to us.
-func (b *Backend) denial(ap wire.Approval) string {
-	for _, d := range ap.Decisions {
-		u, err := approval.ParseDecision(d.Decision)
-		if err != nil {
-			continue
-		}
-		v, err := u.Verify(b.home.Roster().Key)
-		if err != nil || v.Body().Approve || v.Body().ID != ap.ID {
-			continue
-		}
-		who := "an approver"
-		if dev, ok := b.home.Roster().EverDevice(v.Body().Approver); ok {
-			who = dev.Email
-		}
-		if why, err := b.home.Unsealer.Open(d.Sealed, approval.MaxReason); err == nil {
-			return who + " said no: " + string(why)
-		}
-		return who + " said no"
-	}
-	return "the request was denied"
 }
 
 // take hands out an approved ask, once, for the request that it was made for.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/doctor"
 )
 
@@ -21,7 +22,7 @@ func (a *app) agentsCommand() *cobra.Command {
 		Short: "List the team's machines, with what policy would answer",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			want, err := tagged(tags)
+			want, err := fleet.ParseTags(tags)
 			if err != nil {
 				return err
 			}
@@ -53,7 +54,7 @@ func (a *app) agentsCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if !hasTags(t, want) {
+				if !want.On(t) {
 					continue
 				}
 				rows = append(rows, row{Name: t.Name, Tags: t.Tags, State: t.State.String()})

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -55,17 +53,9 @@ func (f *runFlags) fill(req *backend.OpenRequest) ([]byte, error) {
 	if req.TTY {
 		return nil, errors.New("a terminal's input can't be a file: leave --tty or --stdin-file out")
 	}
-	file, err := os.Open(f.input)
+	b, err := readFile(f.input, maxInput)
 	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxInput+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxInput {
-		return nil, fmt.Errorf("--stdin-file has more than %d bytes; copy it to the machine and name it there", maxInput)
+		return nil, fmt.Errorf("--stdin-file: %w; what is larger is copied to the machine and named there", err)
 	}
 	sum := sha256.Sum256(b)
 	req.Stdin = "sha256:" + hex.EncodeToString(sum[:])
@@ -93,31 +83,9 @@ func (f *fanFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "with --tag: print the results as JSON")
 }
 
-// tagged reads --tag flags.
-func tagged(tags []string) (map[string]string, error) {
-	want := map[string]string{}
-	for _, t := range tags {
-		k, v, ok := strings.Cut(t, "=")
-		if !ok {
-			return nil, fmt.Errorf("--tag %s: write it as key=value", sanitize.Clean(t))
-		}
-		want[k] = v
-	}
-	return want, nil
-}
-
-func hasTags(t backend.Target, want map[string]string) bool {
-	for k, v := range want {
-		if t.Tags[k] != v {
-			return false
-		}
-	}
-	return true
-}
-
 // runFleet runs one command on many machines.
 func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFlags, run runFlags, fan fanFlags) error {
-	want, err := tagged(fan.tags)
+	want, err := fleet.ParseTags(fan.tags)
 	if err != nil {
 		return err
 	}
@@ -142,11 +110,14 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 	}
 	defer b.Close()
 	b.UsePath(way)
-	plan, err := planOf(ctx, b, want, req)
+	plan, err := fleet.PlanOf(ctx, b, want, req)
 	if err != nil {
 		return err
 	}
-	a.showPlan(plan, req)
+	fmt.Fprintf(a.stderr, "plan: %s\n", sanitize.Argv(req.Argv))
+	if err := plan.Show(a.stderr); err != nil {
+		return err
+	}
 	if fan.dry {
 		if fan.asJSON {
 			return writeJSON(a.stdout, plan.JSON())
@@ -191,43 +162,6 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 		return &exitError{code}
 	}
 	return nil
-}
-
-// planOf finds the machines with these tags, and what policy answers for each.
-func planOf(ctx context.Context, b *control.Backend, want map[string]string, req backend.OpenRequest) (fleet.Plan, error) {
-	if _, err := b.Sync(ctx); err != nil && !errors.Is(err, backend.ErrUnavailable) {
-		return nil, err
-	}
-	var plan fleet.Plan
-	var reqs []backend.OpenRequest
-	for t, err := range b.Targets(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if !hasTags(t, want) {
-			continue
-		}
-		req.Target = t.ID
-		plan, reqs = append(plan, fleet.Machine{Name: t.Name, State: t.State, Request: req}), append(reqs, req)
-	}
-	verdicts, err := b.EvaluateBatch(ctx, reqs)
-	if err != nil {
-		return nil, err
-	}
-	for i := range plan {
-		plan[i].Verdict = verdicts[i]
-	}
-	return plan, nil
-}
-
-// showPlan prints the plan, before anything else happens.
-func (a *app) showPlan(plan fleet.Plan, req backend.OpenRequest) {
-	fmt.Fprintf(a.stderr, "plan: %s\n", sanitize.Argv(req.Argv))
-	t := newTable(a.stderr, "NAME", "STATE", "VERDICT", "WHY")
-	for _, m := range plan {
-		t.row(sanitize.Clean(m.Name), sanitize.Clean(m.State.String()), sanitize.Clean(m.Verdict.Effect.String()), sanitize.Clean(m.Verdict.Reason))
-	}
-	t.flush()
 }
 
 // confirmPlan asks the person at the terminal. A script says --yes.

@@ -141,3 +141,26 @@ func state(s string) backend.ApprovalState {
 	}
 	return backend.ApprovalExpired
 }
+
+// Denial gives the reason of whoever denied, as it was sealed to us.
+func Denial(r *roster.Roster, ap wire.Approval, us key.Unsealer) string {
+	for _, d := range ap.Decisions {
+		u, err := approval.ParseDecision(d.Decision)
+		if err != nil {
+			continue
+		}
+		v, err := u.Verify(r.Key)
+		if err != nil || v.Body().Approve || v.Body().ID != ap.ID {
+			continue
+		}
+		who := "an approver"
+		if dev, ok := r.EverDevice(v.Body().Approver); ok {
+			who = dev.Email
+		}
+		if why, err := us.Open(d.Sealed, approval.MaxReason); err == nil {
+			return who + " said no: " + string(why)
+		}
+		return who + " said no"
+	}
+	return "the request was denied"
+}
