@@ -160,7 +160,8 @@ func (e *Engine) guess(t *vt.Terminal, r rune, size int, now time.Time) bool {
 	if len(e.guesses) >= maxGuesses {
 		return false
 	}
-	x, reach, wide := e.base, 0, false
+	var x, reach int
+	wide := false
 	if n := len(e.guesses); n > 0 {
 		x = e.guesses[n-1].after
 		for _, g := range e.guesses {
