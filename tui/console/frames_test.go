@@ -87,6 +87,7 @@ func TestFrames(t *testing.T) {
 		{"ask", alice, func(h *harness) { h.keys("down", "enter") }},
 		{"waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter") }},
 		{"yours-waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter", "v") }},
+		{"copy", alice, func(h *harness) { h.keys("enter"); h.typing("help"); h.keys("enter", DefaultPrefix, "c", "k", "V") }},
 		{"failed", func() backend.Backend { return unreachable{alice()} }, func(h *harness) { h.keys("enter") }},
 		{"exec", alice, func(h *harness) { h.keys("x"); h.typing("echo 'a  b' | wc") }},
 		{"terminal", alice, func(h *harness) { h.keys("enter"); h.typing("echo hello"); h.keys("enter") }},

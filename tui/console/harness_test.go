@@ -31,7 +31,8 @@ type harness struct {
 	mu    sync.Mutex
 	queue []tea.Msg
 	quit  bool
-	rang  int // bells
+	rang  int    // bells, and whatever else is written beside frames
+	raw   string // the last of it
 }
 
 // inBubble starts the console over b at a size, runs f, and ends it.
@@ -112,6 +113,7 @@ func (h *harness) send(msg tea.Msg) {
 		h.quit = true
 	case tea.RawMsg:
 		h.rang++
+		h.raw = fmt.Sprint(msg.Msg)
 	default:
 		h.start(h.m.Update(msg))
 		// What was read is what was drawn.

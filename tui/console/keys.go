@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -15,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/argv"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/copymode"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
@@ -204,6 +207,15 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 				t.pane.Scroll(m.areaOf(t).Dy())
 			}
 		}
+	case keymap.ActCopyMode:
+		if t.state == tabRunning {
+			lines, top := t.pane.Lines()
+			at := top
+			if _, y, shown := t.pane.Cursor(); shown {
+				at += y
+			}
+			m.push(copymode.New(lines, top, at))
+		}
 	case keymap.ActCloseTab:
 		m.closeTab(t)
 	case keymap.ActDetails:
@@ -285,6 +297,9 @@ func (m *model) do(what any) tea.Cmd {
 	switch what := what.(type) {
 	case dialog.DoDialog:
 		m.push(what.Next)
+	case copymode.DoCopy:
+		m.say(m.st.Ok, fmt.Sprintf("given to your terminal's clipboard: %d characters", utf8.RuneCountInString(what.Text)), sanitize.Text{})
+		return tea.Raw(ansi.SetSystemClipboard(what.Text))
 	case dialog.DoQuit:
 		return tea.Quit
 	case dialog.DoOpen:

@@ -79,6 +79,22 @@ func TestSplitsWhereThereIsLittleRoom(t *testing.T) {
 	})
 }
 
+// TestCopy copies a line, and lets the outer terminal have nothing but that.
+func TestCopy(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter")
+		h.typing("echo wanted")
+		h.after("c")
+		h.keys("V", "y")
+		if want := "\x1b]52;c;YWxpY2VAY2FjaGUtMSQgZWNobyB3YW50ZWQ=\a"; h.raw != want {
+			t.Errorf("written %q, want %q", h.raw, want)
+		}
+		h.see("given to your terminal's clipboard: 26 characters")
+		h.typing("!")
+		h.see("echo wanted!")
+	})
+}
+
 // TestSplitOfACommand does not run the command again.
 func TestSplitOfACommand(t *testing.T) {
 	inBubble(t, alice, 80, 24, func(h *harness) {

@@ -41,6 +41,16 @@ const (
 	ActScroll
 	ActAgain
 	ActYes
+	ActCopyMode
+	ActSelect
+	ActSelectLine
+	ActCopy
+	ActNextFound
+	ActPrevFound
+	ActLeft
+	ActRight
+	ActLineStart
+	ActLineEnd
 	ActSplitRight
 	ActSplitBelow
 	ActZoom
@@ -111,6 +121,7 @@ var (
 	// none runs they need no prefix.
 	TerminalKeys = Map{"Terminals", slices.Concat(helpKey, []Binding{
 		{ActScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
+		{ActCopyMode, []string{"c"}, "search what was shown, and copy of it", "copy"},
 		{ActCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
 		{ActSplitRight, []string{"|", "s"}, "a shell on this target, to the right", "split"},
 		{ActSplitBelow, []string{"-"}, "a shell on this target, below", ""},
@@ -133,6 +144,20 @@ var (
 		{ActBack, []string{"esc", "q"}, "back to the program", "back"},
 	}, moveKeys)}
 
+	CopyKeys = Map{"Searching and copying", slices.Concat([]Binding{
+		{ActFilter, []string{"/"}, "search back: a regular expression", "search"},
+		{ActNextFound, []string{"n"}, "to the next match", ""},
+		{ActPrevFound, []string{"N"}, "to the match before", ""},
+		{ActSelect, []string{"space", "v"}, "select from here on", "select"},
+		{ActSelectLine, []string{"V"}, "select this line", ""},
+		{ActCopy, []string{"enter", "y"}, "copy to your clipboard (OSC 52)", "copy"},
+		{ActBack, []string{"esc", "q"}, "drop the selection, or back", "back"},
+		{ActLeft, []string{"left", "h"}, "left", ""},
+		{ActRight, []string{"right", "l"}, "right", ""},
+		{ActLineStart, []string{"0"}, "to the begin of the line", ""},
+		{ActLineEnd, []string{"$"}, "to the end of the line", ""},
+	}, moveKeys)}
+
 	RequestKeys = Map{"A request", slices.Concat([]Binding{
 		{ActApprove, []string{"a"}, "approve, once it was read to its end", "approve"},
 		{ActDeny, []string{"d"}, "deny, with a reason", "deny"},
@@ -145,7 +170,7 @@ var (
 )
 
 // All is every map that help shows.
-var All = []*Map{&AgentKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys}
+var All = []*Map{&AgentKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys}
 
 func without(bs []Binding, a Action) []Binding {
 	var out []Binding

@@ -271,6 +271,28 @@ func (p *Pane) Predict(when predict.When) {
 	p.guard(func(*vt.Terminal) { p.guesses = predict.Engine{When: when} })
 }
 
+// A Line is a line that the terminal has shown.
+type Line struct {
+	Text    string
+	Wrapped bool // it goes on in the next one
+}
+
+// Lines returns what can be scrolled back, and the screen, from the oldest; and
+// the line at the top of the view.
+func (p *Pane) Lines() (lines []Line, top int) {
+	p.guard(func(emu *vt.Terminal) {
+		n := emu.ScrollbackLen()
+		var buf []byte
+		for y := -n; y < p.rows; y++ {
+			var wrapped bool
+			buf, wrapped = emu.Text(buf[:0], y)
+			lines = append(lines, Line{string(buf), wrapped})
+		}
+		top = n - p.back
+	})
+	return lines, top
+}
+
 // Send queues input as it is.
 func (p *Pane) Send(b []byte) {
 	rtt := p.term.Assurance().RTT
