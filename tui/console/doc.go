@@ -5,8 +5,8 @@
 // Its parts: console.go runs it; model.go is the one Bubble Tea model and its
 // messages; keys.go sends keys where they belong, listing.go asks the backend
 // for lists and verdicts, opening.go opens, asks and decides, splits.go
-// puts terminals side by side (their places are package layout's), and frame.go
-// paints. What it shows are packages below: agents and approvals are views, plain
+// puts terminals side by side (their places are package layout's), pasting.go
+// asks before it pastes, and frame.go paints. What it shows are packages below: agents and approvals are views, plain
 // structs that draw themselves into a canvas of cells, and pane is a terminal;
 // dialog lies above a view and sees keys first, and copymode is one; keymap is the keys as
 // data, from which the footer and the help come; phrase has the words.

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"testing"
 
+	tea "charm.land/bubbletea/v2"
+
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/mem"
 )
@@ -88,6 +90,11 @@ func TestFrames(t *testing.T) {
 		{"waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter") }},
 		{"yours-waiting", alice, func(h *harness) { h.keys("down", "enter"); h.typing("disk is full"); h.keys("enter", "v") }},
 		{"copy", alice, func(h *harness) { h.keys("enter"); h.typing("help"); h.keys("enter", DefaultPrefix, "c", "k", "V") }},
+		{"paste", alice, func(h *harness) {
+			h.keys("enter")
+			h.send(tea.PasteMsg{Content: "cd /var\nrm -rf \u202e*\n"})
+			h.settle()
+		}},
 		{"failed", func() backend.Backend { return unreachable{alice()} }, func(h *harness) { h.keys("enter") }},
 		{"exec", alice, func(h *harness) { h.keys("x"); h.typing("echo 'a  b' | wc") }},
 		{"terminal", alice, func(h *harness) { h.keys("enter"); h.typing("echo hello"); h.keys("enter") }},

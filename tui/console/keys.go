@@ -53,6 +53,10 @@ func (m *model) paste(text string) {
 		m.agents.Query.Insert(text)
 		m.agents.ApplyFilter()
 	case t != nil && t.needsPrefix():
+		if why := whyAsk(text, t.pane.Bracketed()); why != "" {
+			m.push(pasteDialog(t, text, why))
+			return
+		}
 		t.scroll = false
 		t.pane.Paste(text)
 	}
@@ -297,6 +301,11 @@ func (m *model) do(what any) tea.Cmd {
 	switch what := what.(type) {
 	case dialog.DoDialog:
 		m.push(what.Next)
+	case doPaste:
+		if t := m.find(what.tab); t != nil && t.needsPrefix() {
+			t.scroll = false
+			t.pane.Paste(what.text)
+		}
 	case copymode.DoCopy:
 		m.say(m.st.Ok, fmt.Sprintf("given to your terminal's clipboard: %d characters", utf8.RuneCountInString(what.Text)), sanitize.Text{})
 		return tea.Raw(ansi.SetSystemClipboard(what.Text))

@@ -250,6 +250,48 @@ func TestPaste(t *testing.T) {
 	})
 }
 
+// TestPasteIsReadFirst pastes what would run several commands.
+func TestPasteIsReadFirst(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter")
+		h.send(tea.PasteMsg{Content: "echo one\r\necho t\u202ewo\x1b]52;c;AA\x07"})
+		h.settle()
+		h.see("Paste this?", "echo one", "control characters", "Type yes")
+		h.miss("alice@cache-1$ echo one")
+		h.keys("enter")
+		h.see("type yes, or esc")
+		h.keys("esc")
+		h.miss("echo one")
+		h.send(tea.PasteMsg{Content: "echo one\necho two\n" + strings.Repeat("x", pasteShown)})
+		h.settle()
+		h.see("It has 3 lines", "more: up, down")
+		h.keys("esc")
+		h.send(tea.PasteMsg{Content: "echo one\necho two\n"})
+		h.settle()
+		h.see("It has 2 lines")
+		h.typing("yes")
+		h.keys("enter")
+		h.see("alice@cache-1$ echo two")
+	})
+}
+
+func TestWhichPastesAsk(t *testing.T) {
+	many := strings.Repeat("line\n", pasteLines)
+	for _, tc := range []struct {
+		text      string
+		bracketed bool
+		asks      bool
+	}{
+		{"", false, false}, {"one line", false, false}, {"one line\r\n", false, false}, {"a\tb\n\n", false, false},
+		{"two\nlines", false, true}, {"two\rlines", false, true}, {"two\nlines", true, false},
+		{many, true, false}, {many + "more", true, true}, {"a\x1b[201~b", true, true}, {"a\x03", false, true}, {"a\u009b", true, true},
+	} {
+		if why := whyAsk(tc.text, tc.bracketed); (why != "") != tc.asks {
+			t.Errorf("%q, bracketed %v: %q", tc.text, tc.bracketed, why)
+		}
+	}
+}
+
 func TestQuitAsksWhereProgramsRun(t *testing.T) {
 	inBubble(t, alice, 80, 24, func(h *harness) {
 		h.keys("enter", "ctrl+]", "q")

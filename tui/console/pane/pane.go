@@ -355,13 +355,19 @@ func (p *Pane) Sequence(k uv.Key, came []byte) {
 	p.Send(b)
 }
 
+// Bracketed says whether the program can tell a paste from typing.
+func (p *Pane) Bracketed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.emu.Modes().BracketedPaste
+}
+
 // Paste queues pasted text: bracketed where the program asked for it.
 func (p *Pane) Paste(text string) {
 	p.mu.Lock()
-	bracketed := p.emu.Modes().BracketedPaste
 	p.guesses.Unknown()
 	p.mu.Unlock()
-	p.Send(encodePaste(text, bracketed))
+	p.Send(encodePaste(text, p.Bracketed()))
 }
 
 // Close ends the terminal and the pane's goroutines. The screen stays.
