@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
+	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
@@ -39,6 +40,8 @@ type settings struct {
 	RendezvousURL string   `yaml:"rendezvous_url" doc:"the rendezvous server"`
 	RendezvousKey string   `yaml:"rendezvous_key" doc:"its public key (tdp1…), for admins to sign; while it is rotated the next one after a comma"`
 	RendezvousPin []string `yaml:"rendezvous_pins" doc:"SHA-256 (64 hexadecimal digits) of the rendezvous server's public TLS keys, where its certificate is of a site's own authority"`
+	WebhookURL    string   `yaml:"webhook_url" doc:"address that is told of each request that waits for approval (who, where, how risky; never the command); Slack and compatible ones show it; empty: none"`
+	WebhookFile   string   `yaml:"webhook_secret_file" doc:"file with the secret under which messages to it are signed, at least 16 bytes"`
 	Founding      string   `yaml:"founding" doc:"who may found a team here: closed, first (one team and no more) or open"`
 
 	certs.Settings `yaml:",inline"`
@@ -112,6 +115,9 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	}
 	if cfg.TLS, err = s.Settings.Config(env.Logger); err != nil {
 		return nil, err
+	}
+	if cfg.Webhook, err = webhook.Open(s.WebhookURL, s.WebhookFile, env.Logger); err != nil {
+		return nil, refuse("webhook_url", err)
 	}
 	if err := cfg.check(); err != nil {
 		return nil, err

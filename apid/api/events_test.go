@@ -3,10 +3,15 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -192,4 +197,42 @@ func TestEventsClient(t *testing.T) {
 	acme.append(t, roster.KindRevoke, roster.Revoke{Kid: acme.bob.id.Kid(), Reason: "lost"})
 	err = acme.bob.client.Events(t.Context(), func(e wire.Event) { t.Errorf("told of %+v", e) })
 	wantProblem(t, err, wire.KindUnauthenticated)
+}
+
+// A webhook hears of an ask once, by the names of the roster, and of nothing else.
+func TestWebhook(t *testing.T) {
+	s := newServer(t)
+	acme := newCrew(t, s, "acme")
+	got := make(chan string, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got <- string(b)
+	}))
+	defer srv.Close()
+	var err error
+	if s.cfg.Webhook, err = webhook.New(srv.URL, []byte("0123456789abcdef"), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	go s.cfg.Webhook.Run(t.Context())
+	for range 2 { // the second is told only after all of the first was
+		asked, err := acme.alice.ask(acme.prod.Kid(), token.NewID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := <-got
+		for _, want := range []string{asked.ID.String(), `"target":"`, `"tier":"high"`} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s is not in %s", want, body)
+			}
+		}
+		if strings.Contains(body, "sealed") {
+			t.Errorf("it says what is sealed: %s", body)
+		}
+		if _, err := acme.bob.decide(asked, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(got) > 0 {
+		t.Errorf("told too often: %s", <-got)
+	}
 }

@@ -31,6 +31,9 @@ func (s *Server) tell(name string, t *team) {
 	}
 	for _, a := range t.asks {
 		s.waiters.Changed(a.Record.ID)
+		if a.IsNew() {
+			s.cfg.Webhook.Tell(a.Notice(name, t.roster))
+		}
 		kept := a.Outline()
 		list = append(list, events.Event{
 			Event: wire.Event{Kind: wire.EventApproval, ID: a.Record.ID, State: string(a.Record.State)},

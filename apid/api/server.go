@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
+	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -57,9 +58,10 @@ type Config struct {
 	RendezvousPins []envelope.Hash // of its TLS keys; empty: the system's authorities
 	Presence       presence.Source // nil: asks RendezvousURL
 
-	Store      store.Store // its owner closes it
-	Recordings blob.Store  // for the sealed segments of recordings; nil: none are taken
-	Marks      *marks.Book // what was signed, beside the store; its owner has opened it. nil: in memory only
+	Store      store.Store   // its owner closes it
+	Recordings blob.Store    // for the sealed segments of recordings; nil: none are taken
+	Marks      *marks.Book   // what was signed, beside the store; its owner has opened it. nil: in memory only
+	Webhook    *webhook.Hook // is told of what waits for approval; nil: nobody is
 	Founding   Founding
 	Now        func() time.Time // nil: time.Now
 	Logger     *slog.Logger     // nil: discards
@@ -212,6 +214,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	work, stopWork := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() { s.sweep(work) })
+	background.Go(func() { s.cfg.Webhook.Run(work) })
 	watch := presence.Watch{Teams: s.events.Teams, Page: s.agentStates, Changed: s.events.PublishAgents}
 	background.Go(func() { watch.Run(work) })
 	srv := &http.Server{

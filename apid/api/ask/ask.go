@@ -7,7 +7,7 @@
 //   - no command, only its commitment;
 //   - who neither asked, nor may decide, nor audits, is told nothing of it.
 //
-// The package must not import net/http.
+// The package must not import net/http by itself.
 package ask
 
 import (
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -181,4 +182,24 @@ func Problem(err error) error {
 		return door.Denied(text, "tucdesk approvals show tells who may decide")
 	}
 	return door.Malformed(text, "")
+}
+
+// IsNew reports whether the ask has just been made: it waits, and nobody has decided.
+func (a *Ask) IsNew() bool {
+	return a.Record.State == approval.Pending && len(a.Record.Decisions) == 0
+}
+
+// Notice is what a webhook may say of the ask: names of the roster, and how risky it is.
+func (a *Ask) Notice(team string, on *roster.Roster) webhook.Notice {
+	n := webhook.Notice{
+		ID: a.Record.ID.String(), Team: team, Target: a.Target.Short(), Operator: a.Record.Operator.Short(), Tier: a.Tier,
+		AskUntil: time.Unix(a.Record.AskUntil, 0),
+	}
+	if m, ok := on.EverAgent(a.Target); ok {
+		n.Target = m.Name
+	}
+	if d, ok := on.EverDevice(a.Record.Operator); ok {
+		n.Operator = d.Email
+	}
+	return n
 }
