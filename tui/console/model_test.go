@@ -652,3 +652,20 @@ func TestHintedApprovalShowsAtOnce(t *testing.T) {
 		h.see("somebody asks for your approval")
 	})
 }
+
+// TestLostLink: while the link is lost the pane says so, since when and until when,
+// and what it says goes away with the link's return. No input is lost.
+func TestLostLink(t *testing.T) {
+	w := mem.Demo()
+	inBubble(t, func() backend.Backend { return w.Backend("alice") }, 80, 24, func(h *harness) {
+		h.keys("enter") // cache-1
+		h.settle()
+		now := time.Now()
+		w.SetLink(backend.Link{Lost: true, Since: now.Add(-12 * time.Second), Until: now.Add(9 * time.Minute), Why: "no answer\x1b[2J from the relay"})
+		h.sleep(2 * time.Second)
+		h.see("the link is lost", "frozen", "0:14", "8:58", "What you type is kept", "from the relay")
+		w.SetLink(backend.Link{})
+		h.sleep(2 * time.Second)
+		h.miss("the link is lost", "frozen")
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
@@ -62,6 +63,8 @@ func (t *tab) title() []sanitize.Text {
 		out = append(out, sanitize.Literal(" ?"))
 	case t.bell:
 		out = append(out, sanitize.Literal(" !"))
+	case t.state == tabRunning && t.pane.Link().Lost:
+		out = append(out, sanitize.Literal(" frozen"))
 	case t.state == tabWaiting || t.state == tabAsking || t.state == tabOpening:
 		out = append(out, sanitize.Literal(" ~"))
 	case t.state == tabFailed:
@@ -85,6 +88,9 @@ func (t *tab) close() {
 func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	if t.state == tabRunning {
 		t.pane.Draw(c, area)
+		if link := t.pane.Link(); link.Lost && !t.pane.Status().Ended {
+			drawLost(c, area, link, now)
+		}
 		if x, y, shown := t.pane.Cursor(); shown && x < area.Dx() && y < area.Dy() {
 			return tea.NewCursor(area.Min.X+x, area.Min.Y+y)
 		}
@@ -120,6 +126,30 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Curs
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
 	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
 	return nil
+}
+
+// drawLost lays a banner over a terminal that is frozen: since when, what is being
+// done about it, and for how long.
+func drawLost(c *canvas.Canvas, area uv.Rectangle, link backend.Link, now time.Time) {
+	text := "Nothing was heard of it for " + phrase.Duration(max(0, now.Sub(link.Since))) + ". It is tried again and again, and goes on by itself."
+	if !link.Until.IsZero() {
+		text += " The machine keeps it for " + phrase.Left(now, link.Until) + "."
+	}
+	paras := []canvas.Para{
+		{Text: sanitize.Literal("What you type is kept, and arrives then."), Style: c.Styles.Plain},
+	}
+	paras = append([]canvas.Para{{Text: sanitize.Clean(text), Style: c.Styles.Plain}}, paras...)
+	if link.Why != "" {
+		paras = append(paras, canvas.Para{Label: "Last try", Text: phrase.Clean(link.Why), Style: c.Styles.Faint})
+	}
+	cols := min(dialog.Cols, area.Dx())
+	rows := canvas.Layout(paras, max(1, cols-4))
+	height := min(len(rows)+2, area.Dy())
+	if cols < 8 || height < 3 {
+		return
+	}
+	box := uv.Rect(area.Min.X+(area.Dx()-cols)/2, area.Min.Y, cols, height)
+	c.Rows(c.Box(box, sanitize.Literal("the link is lost, the terminal is frozen")), rows, 0)
 }
 
 // details is what protects the terminal, in full.

@@ -255,6 +255,14 @@ func (p *Pane) Status() Status {
 	}
 }
 
+// Link says how the connection to the target stands.
+func (p *Pane) Link() backend.Link {
+	if l, ok := backend.TerminalAs[backend.LinkTerminal](p.term); ok {
+		return l.Link()
+	}
+	return backend.Link{}
+}
+
 // Assurance returns what is known to protect the terminal.
 func (p *Pane) Assurance() backend.Assurance { return p.term.Assurance() }
 
