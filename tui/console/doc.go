@@ -6,10 +6,10 @@
 // messages; keys.go sends keys where they belong, listing.go asks the backend
 // for lists and verdicts, opening.go opens, asks and decides, splits.go
 // puts terminals side by side (their places are package layout's), pasting.go
-// asks before it pastes, and frame.go paints. What it shows are packages below: agents and approvals are views, plain
+// asks before it pastes, actions.go finds actions by name, and frame.go paints. What it shows are packages below: agents and approvals are views, plain
 // structs that draw themselves into a canvas of cells, and pane is a terminal;
-// dialog lies above a view and sees keys first, and copymode is one; keymap is the keys as
-// data, from which the footer and the help come; phrase has the words.
+// dialog lies above a view and sees keys first, and copymode and palette are some; keymap is
+// the keys as data, from which the footer, the help and the palette come; phrase has the words.
 //
 // Invariants:
 //

@@ -147,7 +147,7 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	t := m.current()
 	switch {
 	case m.place == atAgents && m.agents.Typing:
-		c.Spans(0, y, m.cols, canvas.Lit(c.Styles.Bold, "enter"), canvas.Lit(c.Styles.Faint, " to the list  "), canvas.Lit(c.Styles.Bold, "esc"), canvas.Lit(c.Styles.Faint, " drop  words, and env:prod for tags"))
+		c.Spans(0, y, m.cols, append(keymap.FilterKeys.Footer(c), canvas.Lit(c.Styles.Faint, "  words, and env:prod for tags"))...)
 	case m.place == atAgents:
 		c.Spans(0, y, m.cols, keymap.AgentKeys.Footer(c)...)
 	case m.place == atApprovals:
@@ -159,6 +159,9 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	default:
 		c.Blank(uv.Rect(0, y, m.cols, 1), c.Styles.Status)
 		hint := " " + m.opts.Prefix + " ? keys "
+		if m.cols >= actionsFrom {
+			hint = " " + m.opts.Prefix + " then ? keys, : actions "
+		}
 		room := m.cols
 		if m.cols >= hintFrom {
 			room -= len(hint)

@@ -122,6 +122,15 @@ func TestFrames(t *testing.T) {
 		{"request-end", seen("bob"), func(h *harness) { h.keys("v", "down", "enter", "end") }},
 		{"approve-typed", seen("bob"), func(h *harness) { h.keys("v", "down", "enter", "end", "a"); h.typing("web"); h.keys("enter") }},
 		{"deny", seen("bob"), func(h *harness) { h.keys("v", "enter", "d", "enter") }},
+		{"palette", seen("alice"), func(h *harness) { h.keys("ctrl+p", "down") }},
+		{"palette-typed", alice, func(h *harness) { h.keys(":"); h.typing("appr") }},
+		{"palette-no-match", alice, func(h *harness) { h.keys("ctrl+p"); h.typing("zzqx") }},
+		{"palette-terminal", alice, func(h *harness) { h.keys("enter", "ctrl+]", "ctrl+p"); h.typing("split") }},
+		{"palette-hostile", hostileTabs, func(h *harness) {
+			h.keys("enter", "ctrl+]", "a", "down", "enter", "ctrl+]", "a", "ctrl+p")
+			h.typing("go to")
+		}},
+		{"palette-hostile-target", hostileTabs, func(h *harness) { h.keys("ctrl+p", "down"); h.typing("login") }},
 		{"help", alice, func(h *harness) { h.keys("?") }},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
@@ -138,7 +147,7 @@ func TestFrames(t *testing.T) {
 // TestAnySize draws every view at sizes that nobody asked for.
 func TestAnySize(t *testing.T) {
 	inBubble(t, seen("bob"), 80, 24, func(h *harness) {
-		for _, keys := range [][]string{{}, {"/", "w"}, {"enter", "esc", "i"}, {"esc", "v"}, {"enter"}, {"d"}, {"esc", "esc", "esc", "?"}} {
+		for _, keys := range [][]string{{}, {"/", "w"}, {"enter", "esc", "i"}, {"esc", "v"}, {"enter"}, {"d"}, {"esc", "esc", "esc", "?"}, {"esc", ":"}, {"z", "z"}} {
 			h.keys(keys...)
 			for _, size := range [][2]int{{0, 0}, {1, 1}, {2, 1}, {1, 2}, {3, 3}, {5, 4}, {10, 5}, {300, 2}, {12, 80}, {0, 24}, {80, 0}, {-1, -1}, {80, 24}} {
 				h.m.resize(size[0], size[1])

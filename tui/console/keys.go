@@ -74,41 +74,43 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	}
 	switch {
 	case m.place == atAgents && m.agents.Typing:
-		m.filterKey(k)
-		return nil
+		return m.filterKey(k)
 	case m.place == atAgents:
-		return m.agentKey(k)
+		return m.agentDo(keymap.AgentKeys.Lookup(k.String()), k)
 	case m.place == atApprovals:
-		return m.approvalKey(k)
+		return m.approvalDo(keymap.ApprovalKeys.Lookup(k.String()), k)
 	}
 	return m.tabKey(k)
 }
 
-func (m *model) filterKey(k tea.KeyPressMsg) {
+func (m *model) filterKey(k tea.KeyPressMsg) tea.Cmd {
 	a := &m.agents
-	switch k.String() {
-	case "enter":
+	switch act := keymap.FilterKeys.Lookup(k.String()); act {
+	case keymap.ActOpen:
 		a.Typing = false
-	case "esc", "ctrl+c":
+	case keymap.ActPalette:
+		a.Typing = false
+		return m.everywhere(act, k)
+	case keymap.ActBack:
 		a.Typing = false
 		a.Query.Set("")
 		a.ApplyFilter()
-	case "down":
-		a.Move(1)
-	case "up":
-		a.Move(-1)
+	case keymap.ActDown, keymap.ActUp:
+		a.Move(moved(act, a.Height, len(a.Rows)))
 	default:
 		if a.Query.Key(k) {
 			a.Cursor = 0
 			a.ApplyFilter()
 		}
 	}
+	return nil
 }
 
-func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
+// agentDo does an action of the list of targets. A key that is none may be a digit.
+func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	a := &m.agents
 	t, ok := a.Current()
-	switch act := keymap.AgentKeys.Lookup(k.String()); act {
+	switch act {
 	case keymap.ActOpen:
 		if ok {
 			return m.open(agents.Shell(t.ID), phrase.Brief(t.Name))
@@ -139,9 +141,9 @@ func (m *model) agentKey(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-func (m *model) approvalKey(k tea.KeyPressMsg) tea.Cmd {
+func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	q := &m.queue
-	switch act := keymap.ApprovalKeys.Lookup(k.String()); act {
+	switch act {
 	case keymap.ActShow:
 		if a, ok := q.Current(); ok {
 			m.push(&approvals.Request{Seen: a})
@@ -181,13 +183,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 	t := m.current()
 	key := k.String()
 	if t.scroll && !m.prefixed && key != m.opts.Prefix {
-		act := keymap.ScrollKeys.Lookup(key)
-		if act == keymap.ActBack {
-			t.scroll = false
-			t.pane.Scroll(-t.pane.Status().Back)
-			return nil
-		}
-		t.pane.Scroll(-moved(act, m.areaOf(t).Dy(), t.pane.Status().History))
+		m.scrollDo(t, keymap.ScrollKeys.Lookup(key))
 		return nil
 	}
 	switch {
@@ -203,11 +199,16 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	m.prefixed = false
-	switch act := keymap.TerminalKeys.Lookup(key); act {
+	return m.tabDo(t, keymap.TerminalKeys.Lookup(key), k)
+}
+
+// tabDo does an action of the terminal on the screen.
+func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
+	switch act {
 	case keymap.ActScroll:
 		if t.state == tabRunning {
 			t.scroll = true
-			if key == "pgup" {
+			if k.String() == "pgup" {
 				t.pane.Scroll(m.areaOf(t).Dy())
 			}
 		}
@@ -239,12 +240,24 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
+// scrollDo does an action of a terminal that is scrolled back.
+func (m *model) scrollDo(t *tab, act keymap.Action) {
+	if act == keymap.ActBack {
+		t.scroll = false
+		t.pane.Scroll(-t.pane.Status().Back)
+		return
+	}
+	t.pane.Scroll(-moved(act, m.areaOf(t).Dy(), t.pane.Status().History))
+}
+
 // everywhere handles what every place has.
 func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	places := place(len(m.tabs)) + atTabs
 	switch act {
 	case keymap.ActHelp:
 		m.push(&dialog.Notice{Title: sanitize.Literal("Keys"), Body: func(st *canvas.Styles) []canvas.Para { return keymap.Help(st, m.opts.Prefix) }})
+	case keymap.ActPalette:
+		m.push(m.palette())
 	case keymap.ActQuit:
 		return m.quit()
 	case keymap.ActAgents:
@@ -305,6 +318,12 @@ func (m *model) do(what any) tea.Cmd {
 		if t := m.find(what.tab); t != nil && t.needsPrefix() {
 			t.scroll = false
 			t.pane.Paste(what.text)
+		}
+	case doAction:
+		return m.run(what)
+	case doShow:
+		if t := m.find(what.tab); t != nil {
+			m.show(t)
 		}
 	case copymode.DoCopy:
 		m.say(m.st.Ok, fmt.Sprintf("given to your terminal's clipboard: %d characters", utf8.RuneCountInString(what.Text)), sanitize.Text{})

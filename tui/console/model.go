@@ -39,6 +39,8 @@ const (
 	// hintFrom is the width, in cells, from which on a terminal's status
 	// line has room to name the prefix.
 	hintFrom = 70
+	// actionsFrom is the width from which on it names two keys.
+	actionsFrom = 100
 )
 
 var errTooMany = errors.New("the backend lists more than the console can hold")
@@ -106,6 +108,7 @@ type model struct {
 	queue      approvals.View
 	tabs       []*tab
 	lastTab    int // id of the newest
+	shownTab   int // id of the one that was on the screen last
 	dialogs    []dialog.Dialog
 	prefixed   bool           // the prefix was pressed
 	splits     []*layout.Tree // of the ids of tabs; a tab is in one at most
@@ -326,6 +329,9 @@ func (m *model) find(id int) *tab {
 func (m *model) goTo(p place) {
 	m.place = max(atAgents, min(p, atTabs+place(len(m.tabs))-1))
 	m.prefixed = false
+	if t := m.current(); t != nil {
+		m.shownTab = t.id
+	}
 	m.arrange()
 }
 

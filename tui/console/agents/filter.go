@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/fuzzy"
 )
 
 // An Index finds targets among 100,000 while one types. A query is words
@@ -121,7 +122,7 @@ func (ix *Index) Filter(query string) []int32 {
 // rank says how well one target matches a word.
 func (ix *Index) rank(t *word, row int32) (int32, bool) {
 	if !t.tag {
-		if s := fuzzy(ix.names[row], t.text); s > 0 {
+		if s := fuzzy.Rank(ix.names[row], t.text); s > 0 {
 			return s, true
 		}
 	}
@@ -132,44 +133,6 @@ func (ix *Index) rank(t *word, row int32) (int32, bool) {
 	}
 	return 0, false
 }
-
-// fuzzy returns 0 where the letters of pattern are not in name in this order.
-// A whole part ranks above letters apart, its beginning above its middle.
-func fuzzy(name, pattern string) int32 {
-	if at := strings.Index(name, pattern); at >= 0 {
-		s := int32(60)
-		switch {
-		case len(name) == len(pattern):
-			s += 40
-		case at == 0:
-			s += 20
-		case boundary(name[at-1]):
-			s += 10
-		}
-		return s
-	}
-	score, last := int32(10), -2
-	i := 0
-	for j := 0; j < len(pattern); j++ {
-		c := pattern[j]
-		for i < len(name) && name[i] != c {
-			i++
-		}
-		if i == len(name) {
-			return 0
-		}
-		if i == last+1 {
-			score += 3
-		} else if i == 0 || boundary(name[i-1]) {
-			score += 2
-		}
-		last = i
-		i++
-	}
-	return min(score, 59)
-}
-
-func boundary(c byte) bool { return c == '-' || c == '.' || c == '_' || c == '/' || c == ' ' }
 
 // byScore sorts rows by score, highest first, and keeps the order of equals.
 // Scores are small, so it counts.

@@ -1,4 +1,5 @@
-// Package keymap is the console's keys as data, from which footer and help come.
+// Package keymap is the console's keys as data, from which footer, help and the
+// palette of actions come.
 // What an action does is the model's business.
 package keymap
 
@@ -62,6 +63,7 @@ const (
 	ActGrowRight
 	ActGrowUp
 	ActGrowDown
+	ActPalette
 )
 
 // A Binding is one action, its keys, and how help names it. Keys are in
@@ -90,7 +92,10 @@ var (
 		{ActTop, []string{"home", "g"}, "first row", ""},
 		{ActBottom, []string{"end", "G"}, "last row", ""},
 	}
-	helpKey        = []Binding{{ActHelp, []string{"?"}, "all keys", "keys"}}
+	helpKeys = []Binding{
+		{ActHelp, []string{"?"}, "all keys", "keys"},
+		{ActPalette, []string{"ctrl+p", ":"}, "find an action by its name, and run it", "actions"},
+	}
 	everywhereKeys = []Binding{
 		{ActAgents, []string{"a"}, "the list of targets", ""},
 		{ActApprovals, []string{"v"}, "the queue of approvals", "approvals"},
@@ -98,9 +103,9 @@ var (
 		{ActPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
 	}
 
-	AgentKeys = Map{"Targets", slices.Concat(helpKey, []Binding{
+	AgentKeys = Map{"Targets", slices.Concat(helpKeys, []Binding{
 		{ActOpen, []string{"enter"}, "open a login shell", "shell"},
-		{ActExec, []string{"x"}, "run one command", "exec"},
+		{ActExec, []string{"x"}, "run one command, without a shell", "exec"},
 		{ActFilter, []string{"/"}, "filter: words, and env:prod for tags", "filter"},
 		{ActDetails, []string{"i", "space"}, "details: verdict, rule and line", "why"},
 		{ActBack, []string{"esc"}, "drop the filter", ""},
@@ -108,7 +113,7 @@ var (
 		{ActQuit, []string{"q", "ctrl+c"}, "quit", "quit"},
 	}, everywhereKeys, moveKeys)}
 
-	ApprovalKeys = Map{"Approvals", slices.Concat(helpKey, []Binding{
+	ApprovalKeys = Map{"Approvals", slices.Concat(helpKeys, []Binding{
 		{ActShow, []string{"enter", "space"}, "show the whole request, to decide it", "show"},
 		{ActRefresh, []string{"r"}, "ask for the queue again", ""},
 		{ActBack, []string{"esc"}, "back to the targets", "targets"},
@@ -119,13 +124,13 @@ var (
 
 	// TerminalKeys follow the prefix where a program runs; in a tab where
 	// none runs they need no prefix.
-	TerminalKeys = Map{"Terminals", slices.Concat(helpKey, []Binding{
+	TerminalKeys = Map{"Terminals", slices.Concat(helpKeys, []Binding{
 		{ActScroll, []string{"[", "pgup"}, "scroll back", "scroll"},
 		{ActCopyMode, []string{"c"}, "search what was shown, and copy of it", "copy"},
 		{ActCloseTab, []string{"x"}, "close the tab, ending its program", "close"},
-		{ActSplitRight, []string{"|", "s"}, "a shell on this target, to the right", "split"},
-		{ActSplitBelow, []string{"-"}, "a shell on this target, below", ""},
-		{ActZoom, []string{"z"}, "all of the screen for one pane, and back", ""},
+		{ActSplitRight, []string{"|", "s"}, "split: a shell on this target, to the right", "split"},
+		{ActSplitBelow, []string{"-"}, "split: a shell on this target, below", ""},
+		{ActZoom, []string{"z"}, "zoom: all of the screen for one pane, and back", ""},
 		{ActFocusLeft, []string{"left"}, "to the pane at the left", ""},
 		{ActFocusRight, []string{"right"}, "to the pane at the right", ""},
 		{ActFocusUp, []string{"up"}, "to the pane above", ""},
@@ -143,6 +148,24 @@ var (
 	ScrollKeys = Map{"Scrolling back", slices.Concat([]Binding{
 		{ActBack, []string{"esc", "q"}, "back to the program", "back"},
 	}, moveKeys)}
+
+	// FilterKeys and PaletteKeys leave letters to the line that is typed.
+	FilterKeys = Map{"Typing a filter", []Binding{
+		{ActOpen, []string{"enter"}, "to the list, filtered", "list"},
+		{ActBack, []string{"esc", "ctrl+c"}, "drop the filter that is typed", "drop"},
+		{ActPalette, []string{"ctrl+p"}, "find an action by its name, and run it", "actions"},
+		{ActDown, []string{"down"}, "next row", ""},
+		{ActUp, []string{"up"}, "previous row", ""},
+	}}
+
+	PaletteKeys = Map{"Finding an action", []Binding{
+		{ActOpen, []string{"enter"}, "run the action", "run"},
+		{ActBack, []string{"esc", "ctrl+c", "ctrl+p"}, "back", "back"},
+		{ActDown, []string{"down"}, "next action", "next"},
+		{ActUp, []string{"up"}, "previous action", ""},
+		{ActPageDown, []string{"pgdown"}, "next page", ""},
+		{ActPageUp, []string{"pgup"}, "previous page", ""},
+	}}
 
 	CopyKeys = Map{"Searching and copying", slices.Concat([]Binding{
 		{ActFilter, []string{"/"}, "search back: a regular expression", "search"},
@@ -170,7 +193,7 @@ var (
 )
 
 // All is every map that help shows.
-var All = []*Map{&AgentKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys}
+var All = []*Map{&AgentKeys, &FilterKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys, &PaletteKeys}
 
 func without(bs []Binding, a Action) []Binding {
 	var out []Binding
@@ -236,3 +259,9 @@ func HelpLine(b Binding) string {
 	}
 	return b.help + " (also " + strings.Join(b.Keys[1:], ", ") + ")"
 }
+
+// Words are what a binding can be found by.
+func (b Binding) Words() string { return b.help + " " + b.footer }
+
+// Name is what a binding does.
+func (b Binding) Name() sanitize.Text { return sanitize.Literal(b.help) }
