@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/backend/local"
 	"github.com/tucdesk/tucdesk/backend/mem"
+	"github.com/tucdesk/tucdesk/backend/openssh"
 )
 
 // Backends returns a new registry with every driver of this module.
@@ -20,6 +21,7 @@ func Backends() *backend.Registry {
 		control.Driver(),
 		local.Driver(),
 		mem.Driver(),
+		openssh.Driver(),
 	}
 	r := new(backend.Registry)
 	for _, d := range drivers {
