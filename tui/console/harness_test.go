@@ -194,22 +194,26 @@ func (h *harness) miss(unwanted ...string) {
 // golden compares the frame with testdata.
 func (h *harness) golden(name string) {
 	h.t.Helper()
-	path := filepath.Join("testdata", "frames", fmt.Sprintf("%s-%dx%d.txt", name, h.m.cols, h.m.rows))
-	got := h.screen()
+	compare(h.t, filepath.Join("testdata", "frames", fmt.Sprintf("%s-%dx%d.txt", name, h.m.cols, h.m.rows)), h.screen())
+}
+
+// compare fails where got is not what the file at path holds.
+func compare(t *testing.T, path, got string) {
+	t.Helper()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			h.t.Fatal(err)
+			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			h.t.Fatal(err)
+			t.Fatal(err)
 		}
 		return
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		h.t.Fatalf("%v; write it with go test -run %s -update", err, h.t.Name())
+		t.Fatalf("%v; write it with go test -run %s -update", err, t.Name())
 	}
 	if string(want) != got {
-		h.t.Errorf("%s differs; got:\n%s\nwant:\n%s", path, got, want)
+		t.Errorf("%s differs; got:\n%s\nwant:\n%s", path, got, want)
 	}
 }
