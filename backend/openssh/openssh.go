@@ -189,7 +189,7 @@ func (b *Backend) start(ctx context.Context, req backend.OpenRequest, to resolve
 	if err != nil {
 		return nil, err
 	}
-	t := &terminal{Terminal: inner, said: said, ended: make(chan struct{})}
+	t := &terminal{Terminal: inner, said: said, tty: tty(req), ended: make(chan struct{})}
 	go func() {
 		defer b.open.Done()
 		t.judge()

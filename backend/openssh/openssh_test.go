@@ -186,13 +186,13 @@ func TestNothingAsks(t *testing.T) {
 		"nobody":   "onnection refused",
 	} {
 		for _, tty := range []bool{true, false} {
-			term, err := b.Open(t.Context(), backend.OpenRequest{Target: host, Kind: backend.KindExec, Argv: []string{"echo", "ran"}, TTY: tty})
+			term, err := b.Open(t.Context(), backend.OpenRequest{Target: host, Kind: backend.KindExec, Argv: []string{"echo", "it-ran"}, TTY: tty})
 			if err != nil {
 				t.Fatal(err)
 			}
 			out, _ := io.ReadAll(term)
 			exit, err := term.Wait()
-			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(string(out), "ran") {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(string(out), "it-ran") || strings.Contains(string(out), want) != tty {
 				t.Errorf("%s: output %q, %+v, %v; want an error with %q", host, out, exit, err, want)
 			}
 			t.Log(err)

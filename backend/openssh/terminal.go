@@ -44,7 +44,7 @@ func (b *Backend) command(req backend.OpenRequest, log string, endless bool) ([]
 	}
 	if req.As != "" {
 		if !validName(req.As) {
-			return nil, fmt.Errorf("%+.40q can't be a user here: use letters, digits and . _ - + :", req.As)
+			return nil, fmt.Errorf("%+.40q can't be a user here: only letters, digits and ._-+: are allowed", req.As)
 		}
 		argv = append(argv, "-l", req.As)
 	}
@@ -75,6 +75,9 @@ func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\'
 type terminal struct {
 	backend.Terminal // of package local, with its own Signal and Assurance hidden
 	said             *said
+	tty              bool
+	told             bool   // the reader has had, or has in last, why the program's end isn't known
+	last             []byte // to be read after the program's output
 	ended            chan struct{}
 	exit             backend.Exit // set before ended is closed
 	err              error
@@ -93,6 +96,28 @@ func (t *terminal) judge() {
 	if t.err == nil {
 		t.exit, t.err = t.said.judge(t.exit)
 	}
+}
+
+// Read implements backend.Terminal. On a PTY, why there is no session comes last, where
+// ssh by itself would have written it: all of it, which a status line has no room for.
+func (t *terminal) Read(p []byte) (int, error) {
+	if !t.told {
+		n, err := t.Terminal.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) || !t.tty {
+			return n, err
+		}
+		<-t.ended // soon: only ssh had the PTY, and Close kills it
+		t.told = true
+		if t.err != nil {
+			t.last = []byte("\r\n" + t.err.Error() + "\r\n")
+		}
+	}
+	if len(t.last) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, t.last)
+	t.last = t.last[n:]
+	return n, nil
 }
 
 // Wait implements backend.Terminal.
@@ -169,6 +194,7 @@ func (s *said) judge(exit backend.Exit) (backend.Exit, error) {
 	why := "the connection was lost, and with it how the program ended"
 	if n := len(errs); n > 0 {
 		why = clean(strings.Join(errs[max(0, n-2):], " "))
+		why = strings.TrimSuffix(why, ".")
 	}
 	return exit, fmt.Errorf("openssh: %s: %s: %s", s.host, why, advice(why, s.host))
 }
