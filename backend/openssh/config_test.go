@@ -75,7 +75,7 @@ func TestJudge(t *testing.T) {
 		{"evil \x1b]52;c;eA==\x07", backend.Exit{Code: 255}, "evil"},
 		{"", backend.Exit{Code: 137, Signal: "KILL"}, "ssh was ended by signal KILL"},
 	} {
-		said, err := newSaid(t.TempDir(), "web-1")
+		said, err := newSaid(t.TempDir(), "web-1", "ssh web-1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,5 +18,5 @@
 //   - An exit code is the remote program's own. Where ssh does not say that it is,
 //     Wait returns an error.
 //
-// The package imports backend and backend/local, and never a network.
+// The package imports backend, backend/local and internal/sanitize, and never a network.
 package openssh

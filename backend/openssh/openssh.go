@@ -11,10 +11,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/local"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
 // maxResolved is how many hosts one listing asks ssh about: each costs a process. The
@@ -166,7 +168,8 @@ func (b *Backend) start(ctx context.Context, req backend.OpenRequest, to resolve
 	}
 	b.open.Add(1)
 	b.mu.Unlock()
-	said, err := newSaid(b.dir, string(req.Target))
+	try := sanitize.Argv(slices.Concat([]string{"ssh"}, b.args, []string{string(req.Target)})).String()
+	said, err := newSaid(b.dir, string(req.Target), try)
 	if err != nil {
 		b.open.Done()
 		return nil, fmt.Errorf("openssh: %w", err)

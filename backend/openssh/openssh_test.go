@@ -178,9 +178,10 @@ func TestTargets(t *testing.T) {
 // TestNothingAsks covers what ssh would ask a person about, with a PTY and without:
 // the terminal ends, and says why and what to do.
 func TestNothingAsks(t *testing.T) {
-	b := open(t, serve(t))
+	config := serve(t)
+	b := open(t, config)
 	for host, want := range map[backend.TargetID]string{
-		"stranger": "run `ssh stranger` once",
+		"stranger": "run `ssh -F " + config + " stranger` once",
 		"impostor": "before you change known_hosts",
 		"locked":   "ssh-add",
 		"nobody":   "onnection refused",

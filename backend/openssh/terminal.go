@@ -151,14 +151,17 @@ const maxSaid = 64 << 10
 
 // said is the log of one ssh process. Its exit code alone does not tell a program that
 // ends with 255 from a connection that never was.
-type said struct{ file, host string }
+type said struct {
+	file, host string
+	try        string // the same connection, as typed in a shell
+}
 
-func newSaid(dir, host string) (*said, error) {
+func newSaid(dir, host, try string) (*said, error) {
 	f, err := os.CreateTemp(dir, "tucdesk-ssh-") // mode 0600
 	if err != nil {
 		return nil, err
 	}
-	return &said{f.Name(), host}, f.Close()
+	return &said{f.Name(), host, try}, f.Close()
 }
 
 func (s *said) remove() { _ = os.Remove(s.file) }
@@ -196,7 +199,7 @@ func (s *said) judge(exit backend.Exit) (backend.Exit, error) {
 		why = clean(strings.Join(errs[max(0, n-2):], " "))
 		why = strings.TrimSuffix(why, ".")
 	}
-	return exit, fmt.Errorf("openssh: %s: %s: %s", s.host, why, advice(why, s.host))
+	return exit, fmt.Errorf("openssh: %s: %s: %s", s.host, why, advice(why, s.try))
 }
 
 func (s *said) text() (string, error) {
@@ -215,16 +218,16 @@ func (s *said) text() (string, error) {
 }
 
 // advice says what to do about what ssh said.
-func advice(why, host string) string {
+func advice(why, try string) string {
 	switch {
 	case strings.Contains(why, "IDENTIFICATION HAS CHANGED"), strings.Contains(why, "has changed and you have requested strict checking"):
 		return "somebody may be listening: ask who runs the machine before you change known_hosts"
 	case strings.Contains(why, "Host key verification failed"):
-		return "nothing asks about host keys here: run `ssh " + host + "` once in a shell, compare the key, and open it again"
+		return "nothing asks about host keys here: run `" + try + "` once in a shell, compare the key, and open it again"
 	case strings.Contains(why, "Permission denied"):
-		return "nothing asks for passwords here: add a key to your agent with ssh-add, or try `ssh " + host + "` in a shell"
+		return "nothing asks for passwords here: add a key to your agent with ssh-add, or try `" + try + "` in a shell"
 	}
-	return "try `ssh " + host + "` in a shell"
+	return "try `" + try + "` in a shell"
 }
 
 // maxLine is how many bytes are quoted of what ssh or a server said.
