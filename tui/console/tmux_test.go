@@ -145,3 +145,24 @@ func TestTmuxDumb(t *testing.T) {
 	s.see("tucdesk exec")
 	s.see("console-ended-1")
 }
+
+// TestTmuxPalette uses what the footer names, and nothing else that is known.
+func TestTmuxPalette(t *testing.T) {
+	s := startScreen(t, "alice", 80, 24)
+	s.see("ctrl+p actions")
+	s.keys("C-p")
+	s.see("enter run")
+	s.typing("login")
+	s.keys("Enter")
+	s.see("[3 cache-1]")
+	s.keys("C-]", "C-p")
+	s.see("enter run")
+	s.typing("split")
+	s.keys("Enter")
+	s.see("▸ cache-1")
+	s.keys("C-]", ":")
+	s.see("enter run")
+	s.typing("targets")
+	s.keys("Enter")
+	s.see("[1 agents]")
+}
