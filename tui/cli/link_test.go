@@ -28,7 +28,7 @@ func TestTellLink(t *testing.T) {
 		time.Sleep(time.Minute)
 		since := time.Now()
 		term.link.Store(&backend.Link{Lost: true, Since: since, Until: since.Add(10 * time.Minute)})
-		time.Sleep(30 * time.Second)
+		time.Sleep(30*time.Second + linkEvery/2) // between two looks
 		term.link.Store(&backend.Link{})
 		time.Sleep(time.Second)
 		stop()
