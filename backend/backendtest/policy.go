@@ -128,6 +128,7 @@ func backendAwait(b backend.Backend, ctx context.Context, id backend.ApprovalID)
 
 func heldThenDeniedNever(t *testing.T, h *Harness) {
 	b, other, id := asked(t, h)
+	pending(t, other, id)
 	if decide(t, other, id, backend.Decision{}) == nil {
 		t.Fatal("a refusal without a reason was taken")
 	}
@@ -159,6 +160,7 @@ func nobodyApprovesTheirOwn(t *testing.T, h *Harness) {
 
 func decidedOnce(t *testing.T, h *Harness) {
 	_, other, id := asked(t, h)
+	pending(t, other, id)
 	if err := decide(t, other, id, backend.Decision{Reason: "not today"}); err != nil {
 		t.Fatalf("Decide: %v", err)
 	}

@@ -204,6 +204,7 @@ func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%q did not show in 30 s", args[0])
 		}
+		time.Sleep(300 * time.Millisecond) // apid answers a device so many questions a second
 	}
 }
 

@@ -265,10 +265,11 @@ func TestKilledParts(t *testing.T) {
 		there, elsewhere := d.talk(t, "build-1"), d.talk(t, "build-1")
 		there.goesOn(t, "before")
 		elsewhere.goesOn(t, "before")
-		halves := d.sessionHalves(t, "agent build-1")
-		if len(halves) != 2 {
-			t.Fatalf("%d session halves for two sessions", len(halves))
-		}
+		var halves []int
+		await(t, "the two sessions' halves alone, without those of sessions before", func() bool {
+			halves = d.sessionHalves(t, "agent build-1")
+			return len(halves) == 2
+		})
 		if err := syscall.Kill(min(halves[0], halves[1]), syscall.SIGKILL); err != nil { // the older one's
 			t.Fatal(err)
 		}

@@ -178,6 +178,9 @@ func TestAllocationAndConnectionEndTogether(t *testing.T) {
 		if got := value(t, s.hub.metrics.connections); got != 1 {
 			t.Errorf("%v connections, want 1", got)
 		}
+		operator.Close()
+		agent.Close()
+		time.Sleep(time.Minute) // what was asked without an answer gives up
 	})
 }
 

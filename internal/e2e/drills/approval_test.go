@@ -136,7 +136,7 @@ func approvalDrills() []*drill {
 			attack: "answers about one held request with the sealed command of another",
 			shows:  "apid shows this request under another name than its operator signed",
 			check: check{
-				file: "backend/control/approve.go", in: "(*Backend).open1",
+				file: "backend/control/review/review.go", in: "Open",
 				old:  "if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {",
 				new:  "if false && a.ID != ap.ID {",
 				then: "the approver is shown the other command as this request",

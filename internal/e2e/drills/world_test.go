@@ -204,7 +204,7 @@ func (w *world) startRelay() {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	w.must(err)
 	w.relayAddr = c.LocalAddr().String()
-	server, err := relay.New(relay.Config{Listen: w.relayAddr, Secret: w.relaySecret, ListenPacket: func(string, string) (net.PacketConn, error) {
+	server, err := relay.New(relay.Config{Listen: w.relayAddr, UDPOnly: true, Secret: w.relaySecret, ListenPacket: func(string, string) (net.PacketConn, error) {
 		return &badSocket{c, w}, nil
 	}})
 	w.must(err)
