@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -262,14 +263,14 @@ func TestKilledParts(t *testing.T) {
 		there.goesOn(t, "over the kill of its own, since sessions have processes")
 	})
 	t.Run("session half", func(t *testing.T) {
+		before := d.sessionHalves(t, "agent build-1") // of sessions that are ending
 		there, elsewhere := d.talk(t, "build-1"), d.talk(t, "build-1")
 		there.goesOn(t, "before")
 		elsewhere.goesOn(t, "before")
-		var halves []int
-		await(t, "the two sessions' halves alone, without those of sessions before", func() bool {
-			halves = d.sessionHalves(t, "agent build-1")
-			return len(halves) == 2
-		})
+		halves := slices.DeleteFunc(d.sessionHalves(t, "agent build-1"), func(pid int) bool { return slices.Contains(before, pid) })
+		if len(halves) != 2 {
+			t.Fatalf("%d session halves for two sessions", len(halves))
+		}
 		if err := syscall.Kill(min(halves[0], halves[1]), syscall.SIGKILL); err != nil { // the older one's
 			t.Fatal(err)
 		}
