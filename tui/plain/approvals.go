@@ -23,15 +23,9 @@ func (t *talk) queue(ctx context.Context) ([]backend.Approval, error) {
 	}
 	ctx, cancel := call(ctx)
 	defer cancel()
-	var list []backend.Approval
-	for a, err := range ap.Pending(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if len(list) == maxApprovals {
-			return nil, errors.New("the backend lists more than can be held here")
-		}
-		list = append(list, a)
+	list, err := collect(ap.Pending(ctx), maxApprovals)
+	if err != nil {
+		return nil, err
 	}
 	q := approvals.View{Able: true}
 	q.Set(list, t.now())
@@ -45,13 +39,8 @@ func (t *talk) count(ctx context.Context) {
 		t.failed("The queue of approvals did not come", err)
 		return
 	}
-	n := 0
-	for _, a := range list {
-		if approvals.Decidable(a, t.now()) {
-			n++
-		}
-	}
-	if n > 0 {
+	q := approvals.View{List: list}
+	if n := q.Pending(t.now()); n > 0 {
 		t.say("Approvals that wait for you: %d.", n)
 	}
 }

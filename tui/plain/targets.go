@@ -34,15 +34,9 @@ func (t *talk) find(ctx context.Context) error {
 func (t *talk) load(ctx context.Context) error {
 	ctx, cancel := call(ctx)
 	defer cancel()
-	var all []backend.Target
-	for target, err := range t.b.Targets(ctx) {
-		if err != nil {
-			return err
-		}
-		if len(all) == maxRows {
-			return errors.New("the backend lists more than can be held here")
-		}
-		all = append(all, target)
+	all, err := collect(t.b.Targets(ctx), maxRows)
+	if err != nil {
+		return err
 	}
 	ix := agents.NewIndex(all)
 	t.rows = nil
