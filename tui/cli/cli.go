@@ -137,6 +137,20 @@ func (a *app) control() (*control.Backend, error) {
 	return b, nil
 }
 
+// controlBy is control with terminals that take a way, as --path names it.
+func (a *app) controlBy(way string) (*control.Backend, error) {
+	path, err := control.ParsePath(way)
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.control()
+	if err != nil {
+		return nil, err
+	}
+	b.UsePath(path)
+	return b, nil
+}
+
 // kind gives the word after "error=" and the exit code of an error.
 func kind(err error) (string, int) {
 	switch {

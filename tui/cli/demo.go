@@ -189,16 +189,11 @@ func (a *app) runConsole(ctx context.Context, url, way string, lines bool) error
 		return console.Run(ctx, b, console.Options{Who: who})
 	}
 	if url == "" {
-		path, err := control.ParsePath(way)
-		if err != nil {
-			return err
-		}
-		b, err := a.control()
+		b, err := a.controlBy(way)
 		if err != nil {
 			return err
 		}
 		defer b.Close()
-		b.UsePath(path)
 		who := "tucdesk"
 		if d, ok := b.Home().Roster().EverDevice(b.Home().Identity.Kid()); ok {
 			who = d.Email

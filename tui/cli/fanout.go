@@ -100,16 +100,11 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 	if req.Stdin == "" {
 		req.Stdin = "none" // one standard input can't be everybody's
 	}
-	way, err := control.ParsePath(f.path)
-	if err != nil {
-		return err
-	}
-	b, err := a.control()
+	b, err := a.controlBy(f.path)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	b.UsePath(way)
 	plan, err := fleet.PlanOf(ctx, b, want, req)
 	if err != nil {
 		return err

@@ -166,16 +166,11 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 		}
 		req.Cols, req.Rows, req.Term = uint16(cols), uint16(rows), os.Getenv("TERM")
 	}
-	way, err := control.ParsePath(f.path)
-	if err != nil {
-		return err
-	}
-	b, err := a.control()
+	b, err := a.controlBy(f.path)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	b.UsePath(way)
 	t, err := a.openAnyhow(ctx, b, req, f)
 	if err != nil {
 		return err
