@@ -61,12 +61,12 @@ func (m *model) palette() dialog.Dialog {
 		if ofTab && t == nil {
 			continue
 		}
-		for _, b := range place.Bindings {
+		for _, b := range m.keys.Of(place).Bindings {
 			if b.Action == keymap.ActPalette || seen[b.Name().String()] {
 				continue
 			}
 			seen[b.Name().String()] = true
-			e := palette.Entry{Name: []sanitize.Text{b.Name()}, Words: b.Words(), Place: []sanitize.Text{sanitize.Literal(place.Name)}, Key: b.Keys[0]}
+			e := palette.Entry{Name: []sanitize.Text{b.Name()}, Words: b.Words(), Place: []sanitize.Text{sanitize.Literal(place.Name)}, Key: b.First()}
 			do := doAction{at: place, bind: b}
 			if ofTab {
 				do.tab = t.id
@@ -137,7 +137,7 @@ func (m *model) run(a doAction) tea.Cmd {
 			m.say(m.st.Faint, "no request waits", sanitize.Text{})
 			return nil
 		}
-		m.push(&approvals.Request{Seen: seen})
+		m.push(&approvals.Request{Seen: seen, Hints: m.keys})
 		m.sayKey(a.bind, "")
 		return nil
 	}
@@ -176,5 +176,5 @@ func (m *model) run(a doAction) tea.Cmd {
 
 // sayKey says which key does what was asked for, now that one is there.
 func (m *model) sayKey(b keymap.Binding, prefix string) {
-	m.say(m.st.Hold, prefix+b.Keys[0]+": ", b.Name())
+	m.say(m.st.Hold, prefix+b.First()+": ", b.Name())
 }

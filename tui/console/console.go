@@ -11,6 +11,8 @@ import (
 	"github.com/charmbracelet/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 )
@@ -27,6 +29,12 @@ type Options struct {
 	// Tea's spelling, such as "ctrl+]" or "ctrl+a". Twice, it reaches the
 	// terminal once. Empty means DefaultPrefix.
 	Prefix string
+	// Keys are the keys that this person has bound otherwise; nil: none.
+	Keys *keymap.Keys
+	// Theme is the colours. The zero value follows the terminal.
+	Theme canvas.Theme
+	// Quiet rings no bell.
+	Quiet bool
 	// Who is shown at the right of the tab bar: who one is, and where.
 	Who string
 	// Notice is shown above everything at the start, a paragraph for each line,
@@ -66,10 +74,14 @@ func (o *Options) check() error {
 	if slices.Contains(o.Environ, "TERM=dumb") {
 		return fmt.Errorf("%w: TERM is dumb, so it can't be painted on; %s", ErrNoTerminal, instead)
 	}
-	return checkPrefix(o.Prefix)
+	return CheckPrefix(o.Prefix)
 }
 
-func checkPrefix(prefix string) error {
+// CheckPrefix refuses a prefix that is needed to type, or that is no key.
+func CheckPrefix(prefix string) error {
+	if _, err := keymap.Press(prefix); err != nil {
+		return fmt.Errorf("console: the prefix: %w", err)
+	}
 	if !strings.HasPrefix(prefix, "ctrl+") && !strings.HasPrefix(prefix, "alt+") && !isFunctionKey(prefix) {
 		return fmt.Errorf("console: the prefix %+q would be needed to type; use one such as %s or f12", prefix, DefaultPrefix)
 	}
@@ -106,7 +118,7 @@ func Run(ctx context.Context, b backend.Backend, o Options) error {
 	defer cancel()
 	m := newModel(ctx, b, o)
 	p := program.New(program.Options{
-		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: isRemote(o.Environ),
+		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: isRemote(o.Environ), Colours: o.Theme.Depth,
 	})
 	m.wake = p.Wake
 	err := p.Run(ctx)

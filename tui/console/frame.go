@@ -140,33 +140,34 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	}
 	if d := m.top(); d != nil {
 		if keys := d.Keys(); keys != nil {
-			c.Spans(0, y, m.cols, keys.Footer(c)...)
+			c.Spans(0, y, m.cols, m.keys.Of(keys).Footer(c)...)
 		}
 		return
 	}
 	t := m.current()
 	switch {
 	case m.place == atAgents && m.agents.Typing:
-		c.Spans(0, y, m.cols, append(keymap.FilterKeys.Footer(c), canvas.Lit(c.Styles.Faint, "  words, and env:prod for tags"))...)
+		c.Spans(0, y, m.cols, append(m.keys.Of(&keymap.FilterKeys).Footer(c), canvas.Lit(c.Styles.Faint, "  words, and env:prod for tags"))...)
 	case m.place == atAgents:
-		c.Spans(0, y, m.cols, keymap.AgentKeys.Footer(c)...)
+		c.Spans(0, y, m.cols, m.keys.Of(&keymap.AgentKeys).Footer(c)...)
 	case m.place == atApprovals:
-		c.Spans(0, y, m.cols, keymap.ApprovalKeys.Footer(c)...)
+		c.Spans(0, y, m.cols, m.keys.Of(&keymap.ApprovalKeys).Footer(c)...)
 	case m.prefixed:
-		c.Spans(0, y, m.cols, append([]canvas.Span{canvas.Lit(c.Styles.Warn, m.opts.Prefix+" then: ")}, keymap.TerminalKeys.Footer(c)...)...)
+		c.Spans(0, y, m.cols, append([]canvas.Span{canvas.Lit(c.Styles.Warn, m.opts.Prefix+" then: ")}, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)...)
 	case t.state != tabRunning:
-		c.Spans(0, y, m.cols, keymap.TerminalKeys.Footer(c)...)
+		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)
 	default:
 		c.Blank(uv.Rect(0, y, m.cols, 1), c.Styles.Status)
-		hint := " " + m.opts.Prefix + " ? keys "
+		help, actions := m.keys.Key(&keymap.TerminalKeys, keymap.ActHelp), m.keys.Key(&keymap.TerminalKeys, keymap.ActPalette)
+		hint := " " + m.opts.Prefix + " " + help + " keys "
 		if m.cols >= actionsFrom {
-			hint = " " + m.opts.Prefix + " then ? keys, : actions "
+			hint = " " + m.opts.Prefix + " then " + help + " keys, " + actions + " actions "
 		}
 		room := m.cols
 		if m.cols >= hintFrom {
 			room -= len(hint)
 			c.Spans(room, y, len(hint), canvas.Lit(c.Styles.Status, hint))
 		}
-		c.Spans(0, y, room, append([]canvas.Span{canvas.Lit(c.Styles.Status, " ")}, t.status(c.Styles.Status)...)...)
+		c.Spans(0, y, room, append([]canvas.Span{canvas.Lit(c.Styles.Status, " ")}, t.status(c.Styles.Status, m.keys)...)...)
 	}
 }

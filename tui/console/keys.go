@@ -1,10 +1,8 @@
 package console
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
@@ -15,14 +13,20 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
-	"github.com/tucdesk/tucdesk/tui/console/argv"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/copymode"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
+	"github.com/tucdesk/tucdesk/tui/console/prompts"
 )
+
+// A doPaste is a paste that was read and confirmed, for one tab.
+type doPaste struct {
+	tab  int
+	text string
+}
 
 // Prefix implements program.Model: where a program has the keys, all but one are
 // its own, as they were typed.
@@ -53,8 +57,8 @@ func (m *model) paste(text string) {
 		m.agents.Query.Insert(text)
 		m.agents.ApplyFilter()
 	case t != nil && t.needsPrefix():
-		if why := whyAsk(text, t.pane.Bracketed()); why != "" {
-			m.push(pasteDialog(t, text, why))
+		if why := prompts.WhyPaste(text, t.pane.Bracketed()); why != "" {
+			m.push(prompts.Paste(t.name, text, why, doPaste{t.id, text}))
 			return
 		}
 		t.scroll = false
@@ -66,7 +70,7 @@ func (m *model) paste(text string) {
 // program, or the console.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if d := m.top(); d != nil {
-		out := d.Key(k, m.now())
+		out := d.Key(m.keys.Own(d.Keys(), k), m.now())
 		if out.Close {
 			m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog.Dialog) bool { return x == d })
 		}
@@ -76,16 +80,16 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case m.place == atAgents && m.agents.Typing:
 		return m.filterKey(k)
 	case m.place == atAgents:
-		return m.agentDo(keymap.AgentKeys.Lookup(k.String()), k)
+		return m.agentDo(m.keys.Of(&keymap.AgentKeys).Lookup(k.String()), k)
 	case m.place == atApprovals:
-		return m.approvalDo(keymap.ApprovalKeys.Lookup(k.String()), k)
+		return m.approvalDo(m.keys.Of(&keymap.ApprovalKeys).Lookup(k.String()), k)
 	}
 	return m.tabKey(k)
 }
 
 func (m *model) filterKey(k tea.KeyPressMsg) tea.Cmd {
 	a := &m.agents
-	switch act := keymap.FilterKeys.Lookup(k.String()); act {
+	switch act := m.keys.Of(&keymap.FilterKeys).Lookup(k.String()); act {
 	case keymap.ActOpen:
 		a.Typing = false
 	case keymap.ActPalette:
@@ -117,7 +121,9 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		}
 	case keymap.ActExec:
 		if ok {
-			m.push(m.execPrompt(t))
+			m.push(prompts.Exec([]canvas.Para{{Label: "Target", Text: phrase.Clean(t.Name), Style: m.st.Bold}}, func(words []string) any {
+				return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: words, TTY: true}}
+			}))
 		}
 	case keymap.ActFilter:
 		a.Typing = true
@@ -146,7 +152,7 @@ func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	switch act {
 	case keymap.ActShow:
 		if a, ok := q.Current(); ok {
-			m.push(&approvals.Request{Seen: a})
+			m.push(&approvals.Request{Seen: a, Hints: m.keys})
 		}
 	case keymap.ActRefresh:
 		m.say(m.st.Faint, "asking again", sanitize.Text{})
@@ -183,7 +189,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 	t := m.current()
 	key := k.String()
 	if t.scroll && !m.prefixed && key != m.opts.Prefix {
-		m.scrollDo(t, keymap.ScrollKeys.Lookup(key))
+		m.scrollDo(t, m.keys.Of(&keymap.ScrollKeys).Lookup(key))
 		return nil
 	}
 	switch {
@@ -199,7 +205,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	m.prefixed = false
-	return m.tabDo(t, keymap.TerminalKeys.Lookup(key), k)
+	return m.tabDo(t, m.keys.Of(&keymap.TerminalKeys).Lookup(key), k)
 }
 
 // tabDo does an action of the terminal on the screen.
@@ -255,7 +261,7 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	places := place(len(m.tabs)) + atTabs
 	switch act {
 	case keymap.ActHelp:
-		m.push(&dialog.Notice{Title: sanitize.Literal("Keys"), Body: func(st *canvas.Styles) []canvas.Para { return keymap.Help(st, m.opts.Prefix) }})
+		m.push(&dialog.Notice{Title: sanitize.Literal("Keys"), Body: func(st *canvas.Styles) []canvas.Para { return m.keys.Help(st, m.opts.Prefix) }})
 	case keymap.ActPalette:
 		m.push(m.palette())
 	case keymap.ActQuit:
@@ -289,24 +295,8 @@ func (m *model) quit() tea.Cmd {
 	if running == 0 {
 		return tea.Quit
 	}
-	m.push(&dialog.Prompt{
-		Title: sanitize.Literal("Quit"),
-		Body: func(st *canvas.Styles) []canvas.Para {
-			return []canvas.Para{{Label: "", Text: sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), Style: st.Warn}}
-		},
-		Label:  "Type yes to quit",
-		Submit: typedYes(dialog.DoQuit{}),
-	})
+	m.push(prompts.Quit(running))
 	return nil
-}
-
-func typedYes(do any) func(string) (any, error) {
-	return func(s string) (any, error) {
-		if strings.TrimSpace(s) != "yes" {
-			return nil, errors.New("type yes, or esc to go back")
-		}
-		return do, nil
-	}
 }
 
 // do acts on what a dialog decided.
@@ -338,31 +328,4 @@ func (m *model) do(what any) tea.Cmd {
 		return m.decide(what)
 	}
 	return nil
-}
-
-func (m *model) execPrompt(t backend.Target) dialog.Dialog {
-	return &dialog.Prompt{
-		Title: sanitize.Literal("Run one command"),
-		Body: func(st *canvas.Styles) []canvas.Para {
-			return []canvas.Para{
-				{Label: "Target", Text: phrase.Clean(t.Name), Style: st.Bold},
-				{Label: "", Text: sanitize.Literal("There is no shell in between: words go to the program as they are."), Style: st.Faint},
-			}
-		},
-		Label: "Command",
-		Preview: func(s string) (sanitize.Text, bool) {
-			words, err := argv.Split(s)
-			if err != nil {
-				return sanitize.Clean(err.Error()), false
-			}
-			return sanitize.Argv(words), true
-		},
-		Submit: func(s string) (any, error) {
-			words, err := argv.Split(s)
-			if err != nil {
-				return nil, err
-			}
-			return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: words, TTY: true}}, nil
-		},
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
@@ -101,6 +102,7 @@ type model struct {
 	wake    func() // may be called by anybody; a program.WokenMsg follows
 	now     func() time.Time
 
+	keys       *keymap.Keys
 	st         *canvas.Styles
 	cols, rows int
 	place      place
@@ -136,13 +138,15 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		ctx:     ctx,
 		backend: b,
 		opts:    o,
+		keys:    o.Keys,
 		wake:    func() {},
 		now:     time.Now,
-		st:      canvas.NewStyles(true),
+		st:      o.Theme.Styles(true),
 		agents:  agents.New(single || batch),
 		queue:   approvals.View{Able: approver},
 		dirty:   true,
 	}
+	m.agents.Keys, m.queue.Keys = m.keys, m.keys
 	if o.Notice != "" {
 		m.dialogs = append(m.dialogs, &dialog.Notice{Title: sanitize.Literal("Welcome"), Body: func(st *canvas.Styles) (ps []canvas.Para) {
 			for _, line := range sanitize.Block(o.Notice) {
@@ -207,6 +211,9 @@ func (m *model) ring() tea.Cmd {
 		return nil
 	}
 	m.lastBell = now
+	if m.opts.Quiet {
+		return nil
+	}
 	return tea.Raw("\a")
 }
 
@@ -226,7 +233,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 	case tea.WindowSizeMsg:
 		m.resize(msg.Width, msg.Height)
 	case tea.BackgroundColorMsg:
-		m.st = canvas.NewStyles(msg.IsDark())
+		m.st = m.opts.Theme.Styles(msg.IsDark())
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:

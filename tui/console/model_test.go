@@ -230,7 +230,7 @@ func TestPrefix(t *testing.T) {
 
 func TestPrefixIsChecked(t *testing.T) {
 	for prefix, ok := range map[string]bool{"ctrl+]": true, "ctrl+a": true, "alt+x": true, "f12": true, "x": false, "enter": false, "ctrl+c": false, "": false} {
-		if err := checkPrefix(prefix); (err == nil) != ok {
+		if err := CheckPrefix(prefix); (err == nil) != ok {
 			t.Errorf("%q: %v", prefix, err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestPasteIsReadFirst(t *testing.T) {
 		h.see("type yes, or esc")
 		h.keys("esc")
 		h.miss("echo one")
-		h.send(tea.PasteMsg{Content: "echo one\necho two\n" + strings.Repeat("x", pasteShown)})
+		h.send(tea.PasteMsg{Content: "echo one\necho two\n" + strings.Repeat("x", 16<<10)})
 		h.settle()
 		h.see("It has 3 lines", "more: up, down")
 		h.keys("esc")
@@ -273,23 +273,6 @@ func TestPasteIsReadFirst(t *testing.T) {
 		h.keys("enter")
 		h.see("alice@cache-1$ echo two")
 	})
-}
-
-func TestWhichPastesAsk(t *testing.T) {
-	many := strings.Repeat("line\n", pasteLines)
-	for _, tc := range []struct {
-		text      string
-		bracketed bool
-		asks      bool
-	}{
-		{"", false, false}, {"one line", false, false}, {"one line\r\n", false, false}, {"a\tb\n\n", false, false},
-		{"two\nlines", false, true}, {"two\rlines", false, true}, {"two\nlines", true, false},
-		{many, true, false}, {many + "more", true, true}, {"a\x1b[201~b", true, true}, {"a\x03", false, true}, {"a\u009b", true, true},
-	} {
-		if why := whyAsk(tc.text, tc.bracketed); (why != "") != tc.asks {
-			t.Errorf("%q, bracketed %v: %q", tc.text, tc.bracketed, why)
-		}
-	}
 }
 
 func TestQuitAsksWhereProgramsRun(t *testing.T) {

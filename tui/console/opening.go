@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -12,10 +11,10 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
-	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/prompts"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
 )
 
@@ -143,46 +142,9 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 	if wasHere && !split {
 		m.goTo(atAgents)
 	}
-	m.push(m.verdictDialog(t.req, t.name, v))
-	return nil
-}
-
-// verdictDialog is what a verdict other than allow leads to.
-func (m *model) verdictDialog(req backend.OpenRequest, name sanitize.Text, v backend.Verdict) dialog.Dialog {
-	body := func(st *canvas.Styles) []canvas.Para {
-		return append([]canvas.Para{
-			{Label: "Target", Text: name, Style: st.Bold},
-			phrase.Request(st.Plain, string(req.Kind), req.Argv),
-		}, phrase.WhyVerdict(st, v)...)
-	}
 	_, asks := backend.As[backend.Asker](m.backend)
-	switch {
-	case v.Effect == backend.Confirm:
-		confirmed := req
-		confirmed.Confirmed = true
-		return &dialog.Prompt{Title: sanitize.Literal("Look twice"), Body: body, Label: "Type yes to go on", Submit: typedYes(dialog.DoOpen{Req: confirmed})}
-	case v.Effect == backend.Hold && asks:
-		return &dialog.Prompt{
-			Title: sanitize.Literal("Held: ask for approval"),
-			Body:  body,
-			Label: "Why do you need it?",
-			Submit: func(reason string) (any, error) {
-				if reason = strings.TrimSpace(reason); reason == "" {
-					return nil, approvals.ErrNoReason
-				}
-				held := req
-				held.Reason = reason
-				return dialog.DoAsk{Req: held}, nil
-			},
-		}
-	}
-	return &dialog.Notice{Title: sanitize.Literal("Denied"), Body: func(st *canvas.Styles) []canvas.Para {
-		end := "Nobody can approve this here. Only a change of the policy, by those who sign it, opens it."
-		if v.Effect == backend.Hold {
-			end = "It needs approval, and this backend can't ask for one."
-		}
-		return append(body(st), canvas.Para{}, canvas.Para{Label: "", Text: sanitize.Literal(end), Style: st.Plain})
-	}}
+	m.push(prompts.Verdict(t.req, t.name, v, asks))
+	return nil
 }
 
 // ask files a held request in a tab that waits.

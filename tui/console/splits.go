@@ -151,13 +151,18 @@ func (m *model) splitKey(t *tab, act keymap.Action) (tea.Cmd, bool) {
 	return nil, false
 }
 
+// confirmKey is what confirms a start that waits.
+func (m *model) confirmKey() string {
+	return m.opts.Prefix + " then " + m.keys.Key(&keymap.TerminalKeys, keymap.ActYes)
+}
+
 // drawTab shows t and what stands beside it.
 func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
 	tree := m.treeOf(t)
 	if tree == nil || m.zoomed {
 		area := m.below()
-		cursor := t.draw(c, area, now)
-		t.starts.Draw(c, area, now, m.opts.Prefix)
+		cursor := t.draw(c, area, m.keys, now)
+		t.starts.Draw(c, area, now, m.confirmKey())
 		return cursor
 	}
 	var cursor *tea.Cursor
@@ -171,8 +176,8 @@ func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
 		other := m.find(p.ID)
 		area := p.Area
 		area.Max.Y--
-		at := other.draw(c, area, now)
-		other.starts.Draw(c, area, now, m.opts.Prefix)
+		at := other.draw(c, area, m.keys, now)
+		other.starts.Draw(c, area, now, m.confirmKey())
 		style, mark := c.Styles.Faint, "  "
 		if other == t {
 			style, mark, cursor = c.Styles.Active, "▸ ", at
@@ -183,7 +188,7 @@ func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
 		}
 		spans = append(spans, canvas.Lit(style, " · "))
 		c.Blank(uv.Rect(area.Min.X, area.Max.Y, area.Dx(), 1), style)
-		c.Spans(area.Min.X, area.Max.Y, area.Dx(), append(spans, other.status(style)...)...)
+		c.Spans(area.Min.X, area.Max.Y, area.Dx(), append(spans, other.status(style, m.keys)...)...)
 	}
 	return cursor
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
@@ -85,7 +86,7 @@ func (t *tab) close() {
 }
 
 // draw shows the pane, or where the request stands.
-func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
+func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, keys *keymap.Keys, now time.Time) *tea.Cursor {
 	if t.state == tabRunning {
 		t.pane.Draw(c, area)
 		if link := t.pane.Link(); link.Lost && !t.pane.Status().Ended {
@@ -96,6 +97,7 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Curs
 		}
 		return nil
 	}
+	key := func(a keymap.Action) string { return keys.Key(&keymap.TerminalKeys, a) }
 	what := []canvas.Para{
 		{Label: "Target", Text: t.name, Style: c.Styles.Bold},
 		phrase.Request(c.Styles.Plain, string(t.req.Kind), t.req.Argv),
@@ -105,21 +107,21 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Curs
 	switch t.state {
 	case tabOpening:
 		head = canvas.Para{Label: "", Text: sanitize.Literal("Opening ..."), Style: c.Styles.Bold}
-		tail = []canvas.Para{{Label: "", Text: sanitize.Literal("x gives up."), Style: c.Styles.Plain}}
+		tail = []canvas.Para{{Label: "", Text: sanitize.Clean(key(keymap.ActCloseTab) + " gives up."), Style: c.Styles.Plain}}
 	case tabAsking, tabWaiting:
 		head = canvas.Para{Label: "", Text: sanitize.Literal("~ yours: waiting for approval"), Style: c.Styles.Hold}
 		tail = []canvas.Para{
 			{Label: "Reason", Text: phrase.Clean(t.req.Reason), Style: c.Styles.Plain},
 			{Label: "Waiting", Text: sanitize.Literal(phrase.Duration(now.Sub(t.since))), Style: c.Styles.Plain},
 			{},
-			{Label: "", Text: sanitize.Literal("It opens by itself when somebody approves. Go on with other work: a shows the targets. x gives up waiting here."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean("It opens by itself when somebody approves. Go on with other work: " + key(keymap.ActAgents) + " shows the targets. " + key(keymap.ActCloseTab) + " gives up waiting here."), Style: c.Styles.Plain},
 		}
 	case tabFailed:
 		head = canvas.Para{Label: "", Text: sanitize.Literal("✗ It did not open."), Style: c.Styles.Deny}
 		tail = []canvas.Para{
 			{Label: "Cause", Text: phrase.Error(t.err), Style: c.Styles.Plain},
 			{},
-			{Label: "", Text: sanitize.Literal("r tries again, x closes the tab."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean(key(keymap.ActAgain) + " tries again, " + key(keymap.ActCloseTab) + " closes the tab."), Style: c.Styles.Plain},
 		}
 	}
 	paras := append([]canvas.Para{head, {}}, append(what, tail...)...)
@@ -187,7 +189,7 @@ func (t *tab) details(st *canvas.Styles) []canvas.Para {
 
 // status is the line below a terminal: first what the pane has to say, then
 // what protects it.
-func (t *tab) status(style uv.Style) []canvas.Span {
+func (t *tab) status(style uv.Style, keys *keymap.Keys) []canvas.Span {
 	if t.state != tabRunning {
 		return nil
 	}
@@ -196,16 +198,17 @@ func (t *tab) status(style uv.Style) []canvas.Span {
 		spans = append(spans, canvas.Span{Style: style, Text: text}, canvas.Lit(style, " · "))
 	}
 	st := t.pane.Status()
+	again := keys.Key(&keymap.TerminalKeys, keymap.ActAgain) + " opens again, " + keys.Key(&keymap.TerminalKeys, keymap.ActCloseTab) + " closes"
 	if t.scroll || st.Back > 0 {
-		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, esc returns", st.Back, st.History)))
+		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, %s returns", st.Back, st.History, keys.Key(&keymap.ScrollKeys, keymap.ActBack))))
 	}
 	switch {
 	case st.Ended && st.Err != nil:
-		say(sanitize.Literal("the link was lost; r opens again, x closes"))
+		say(sanitize.Clean("the link was lost; " + again))
 		say(phrase.Error(st.Err))
 	case st.Ended:
 		say(phrase.Exit(st.Exit))
-		say(sanitize.Literal("r opens again, x closes"))
+		say(sanitize.Clean(again))
 	}
 	if st.Resets > 0 {
 		say(sanitize.Literal("display was reset: the program sent something that could not be drawn"))

@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
@@ -32,6 +33,8 @@ type View struct {
 
 	Typing bool // the filter has the keys
 	Query  canvas.LineEdit
+
+	Keys *keymap.Keys // for hints
 
 	policy   bool // there is a policy to ask
 	Verdicts map[backend.TargetID]Known
@@ -255,25 +258,26 @@ func (a *View) Details(st *canvas.Styles, t backend.Target) []canvas.Para {
 
 // drawEmpty says why there is nothing, and the next key.
 func (a *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
+	key := func(act keymap.Action) string { return a.Keys.Key(&keymap.AgentKeys, act) }
 	var paras []canvas.Para
 	switch {
 	case a.Err != nil && len(a.Ix.Targets) == 0:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("The list of targets did not come."), Style: c.Styles.Warn},
 			{Label: "", Text: phrase.Error(a.Err), Style: c.Styles.Plain},
-			{Label: "", Text: sanitize.Literal("r tries again."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean(key(keymap.ActRefresh) + " tries again."), Style: c.Styles.Plain},
 		}
 	case !a.loaded:
 		paras = []canvas.Para{{Label: "", Text: sanitize.Literal("Asking for the targets ..."), Style: c.Styles.Faint}}
 	case len(a.Ix.Targets) == 0:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("No targets yet."), Style: c.Styles.Bold},
-			{Label: "", Text: sanitize.Literal("Enrol an agent on a machine, then press r."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean("Enrol an agent on a machine, then press " + key(keymap.ActRefresh) + "."), Style: c.Styles.Plain},
 		}
 	default:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("No target matches the filter."), Style: c.Styles.Bold},
-			{Label: "", Text: sanitize.Literal("esc drops it, / changes it."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean(key(keymap.ActBack) + " drops it, " + key(keymap.ActFilter) + " changes it."), Style: c.Styles.Plain},
 		}
 	}
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))

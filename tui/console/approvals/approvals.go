@@ -13,12 +13,14 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
 // A View is the queue of approvals.
 type View struct {
-	Able   bool // the backend has approvals
+	Able   bool         // the backend has approvals
+	Keys   *keymap.Keys // for hints
 	loaded bool
 	Err    error
 	List   []backend.Approval
@@ -188,25 +190,26 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 }
 
 func (q *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
+	key := func(act keymap.Action) string { return q.Keys.Key(&keymap.ApprovalKeys, act) }
 	var paras []canvas.Para
 	switch {
 	case !q.Able:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("This backend has no approvals."), Style: c.Styles.Bold},
-			{Label: "", Text: sanitize.Literal("a goes to the targets."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean(key(keymap.ActAgents) + " goes to the targets."), Style: c.Styles.Plain},
 		}
 	case q.Err != nil:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("The queue did not come."), Style: c.Styles.Warn},
 			{Label: "", Text: phrase.Error(q.Err), Style: c.Styles.Plain},
-			{Label: "", Text: sanitize.Literal("r tries again."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean(key(keymap.ActRefresh) + " tries again."), Style: c.Styles.Plain},
 		}
 	case !q.loaded:
 		paras = []canvas.Para{{Label: "", Text: sanitize.Literal("Asking for the approvals ..."), Style: c.Styles.Faint}}
 	default:
 		paras = []canvas.Para{
 			{Label: "", Text: sanitize.Literal("Nothing waits for approval."), Style: c.Styles.Bold},
-			{Label: "", Text: sanitize.Literal("When something does, the tab above counts it and the bell rings. a goes to the targets."), Style: c.Styles.Plain},
+			{Label: "", Text: sanitize.Clean("When something does, the tab above counts it and the bell rings. " + key(keymap.ActAgents) + " goes to the targets."), Style: c.Styles.Plain},
 		}
 	}
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))

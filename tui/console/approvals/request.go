@@ -26,6 +26,7 @@ type Request struct {
 	Seen    backend.Approval // what is on the screen
 	changed bool             // it is not what it was
 	Read    bool             // its end was on the screen
+	Hints   *keymap.Keys     // what hints name
 	dialog.Scroller
 }
 
@@ -64,17 +65,21 @@ func (r *Request) Key(k tea.KeyPressMsg, now time.Time) dialog.Outcome {
 
 // hint is the line below the request: what can be done, and why not.
 func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
+	key := func(a keymap.Action) string { return r.Hints.Key(&keymap.RequestKeys, a) }
+	say := func(style uv.Style, words string) canvas.Span {
+		return canvas.Span{Style: style, Text: sanitize.Clean(words)}
+	}
 	switch {
 	case r.Seen.Mine && waits(r.Seen, now):
 		return canvas.Lit(st.Faint, "yours: waiting for somebody else")
 	case !Decidable(r.Seen, now):
-		return canvas.Lit(st.Faint, "nothing to decide; esc goes back")
+		return say(st.Faint, "nothing to decide; "+key(keymap.ActBack)+" goes back")
 	case r.changed && !r.Read:
 		return canvas.Lit(st.Warn, "it changed while you read: read it again to its end")
 	case !r.Read:
-		return canvas.Lit(st.Warn, "more below: down to its end, then a approves; d denies")
+		return say(st.Warn, "more below: "+key(keymap.ActDown)+" to its end, then "+key(keymap.ActApprove)+" approves; "+key(keymap.ActDeny)+" denies")
 	}
-	return canvas.Lit(st.Ok, "a approves, d denies")
+	return say(st.Ok, key(keymap.ActApprove)+" approves, "+key(keymap.ActDeny)+" denies")
 }
 
 // Draw implements dialog.Dialog.

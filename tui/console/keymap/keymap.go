@@ -1,6 +1,9 @@
 // Package keymap is the console's keys as data, from which footer, help and the
 // palette of actions come.
 // What an action does is the model's business.
+//
+// Invariants: the maps are what everybody begins with, and nothing changes them; what
+// a person binds otherwise is a Keys beside them. No key means two things in one place.
 package keymap
 
 import (
@@ -65,6 +68,60 @@ const (
 	ActGrowDown
 	ActPalette
 )
+
+// names are the actions in a file.
+var names = map[Action]string{
+	ActHelp:       "help",
+	ActQuit:       "quit",
+	ActAgents:     "targets",
+	ActApprovals:  "approvals",
+	ActNextTab:    "next-tab",
+	ActPrevTab:    "previous-tab",
+	ActCloseTab:   "close",
+	ActUp:         "up",
+	ActDown:       "down",
+	ActPageUp:     "page-up",
+	ActPageDown:   "page-down",
+	ActTop:        "first",
+	ActBottom:     "last",
+	ActOpen:       "open",
+	ActExec:       "exec",
+	ActFilter:     "filter",
+	ActDetails:    "details",
+	ActRefresh:    "refresh",
+	ActApprove:    "approve",
+	ActDeny:       "deny",
+	ActShow:       "show",
+	ActBack:       "back",
+	ActScroll:     "scroll",
+	ActAgain:      "again",
+	ActYes:        "yes",
+	ActCopyMode:   "copy-mode",
+	ActSelect:     "select",
+	ActSelectLine: "select-line",
+	ActCopy:       "copy",
+	ActNextFound:  "next-match",
+	ActPrevFound:  "previous-match",
+	ActLeft:       "left",
+	ActRight:      "right",
+	ActLineStart:  "line-start",
+	ActLineEnd:    "line-end",
+	ActSplitRight: "split-right",
+	ActSplitBelow: "split-below",
+	ActZoom:       "zoom",
+	ActFocusLeft:  "focus-left",
+	ActFocusRight: "focus-right",
+	ActFocusUp:    "focus-up",
+	ActFocusDown:  "focus-down",
+	ActGrowLeft:   "grow-left",
+	ActGrowRight:  "grow-right",
+	ActGrowUp:     "grow-up",
+	ActGrowDown:   "grow-down",
+	ActPalette:    "actions",
+}
+
+// String is the action's name in a file.
+func (a Action) String() string { return names[a] }
 
 // A Binding is one action, its keys, and how help names it. Keys are in
 // Bubble Tea's spelling; the first is the one that the footer shows.
@@ -221,7 +278,7 @@ func (m *Map) Lookup(key string) Action {
 func (m *Map) Footer(c *canvas.Canvas) []canvas.Span {
 	var spans []canvas.Span
 	for _, b := range m.Bindings {
-		if b.footer == "" {
+		if b.footer == "" || len(b.Keys) == 0 {
 			continue
 		}
 		if spans != nil {
@@ -232,32 +289,20 @@ func (m *Map) Footer(c *canvas.Canvas) []canvas.Span {
 	return spans
 }
 
-// Help is every key of every place.
-func Help(st *canvas.Styles, prefix string) []canvas.Para {
-	paras := []canvas.Para{
-		{Label: "", Text: sanitize.Literal("In a terminal, every key goes to the program but " + prefix + ": after it, one key goes to the console. Twice, it reaches the program."), Style: st.Plain},
-		{Label: "", Text: sanitize.Literal("1 agents, 2 approvals, 3 to 9 the terminals."), Style: st.Plain},
-		{Label: "", Text: sanitize.Literal("On a slow link, letters are underlined until the far end has echoed them."), Style: st.Plain},
-	}
-	for _, m := range All {
-		name := m.Name
-		if m == &TerminalKeys {
-			name += ", after " + prefix
-		}
-		paras = append(paras, canvas.Para{}, canvas.Para{Label: "", Text: sanitize.Literal(name), Style: st.Bold})
-		for _, b := range m.Bindings {
-			paras = append(paras, canvas.Para{Label: b.Keys[0], Text: sanitize.Literal(HelpLine(b)), Style: st.Plain})
-		}
-	}
-	return paras
-}
-
 // HelpLine is what help says of a binding.
 func HelpLine(b Binding) string {
-	if len(b.Keys) == 1 {
+	if len(b.Keys) < 2 {
 		return b.help
 	}
 	return b.help + " (also " + strings.Join(b.Keys[1:], ", ") + ")"
+}
+
+// First is the key that is shown where there is room for one.
+func (b Binding) First() string {
+	if len(b.Keys) == 0 {
+		return "-"
+	}
+	return b.Keys[0]
 }
 
 // Words are what a binding can be found by.

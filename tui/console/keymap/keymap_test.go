@@ -2,9 +2,6 @@ package keymap
 
 import "testing"
 
-// every is All and the maps that help leaves out.
-func every() []*Map { return append([]*Map{&NoticeKeys}, All...) }
-
 // TestNoConflict: no key means two things in one place, and a digit is always a tab.
 func TestNoConflict(t *testing.T) {
 	for _, m := range every() {

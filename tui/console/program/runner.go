@@ -10,6 +10,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
 	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/muesli/cancelreader"
@@ -71,6 +72,8 @@ type Options struct {
 	In, Out *os.File
 	Environ []string
 	Remote  bool // the terminal is at the far end of a slow line
+	// Colours is how many there are, instead of what the terminal says; Unknown is that.
+	Colours colorprofile.Profile
 }
 
 // A Runner runs one model once.
@@ -131,7 +134,7 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 		return errors.Join(fmt.Errorf("program: %w", err), r.console.Restore())
 	}
 	r.out = newOutbox(r.o.Out)
-	r.screen = newScreen(r.o.Out, r.o.Environ)
+	r.screen = newScreen(r.o.Out, r.o.Environ, r.o.Colours)
 	notify(r.signals)
 	readEnded := make(chan struct{})
 	go func() {

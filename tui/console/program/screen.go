@@ -31,10 +31,13 @@ type screen struct {
 }
 
 // newScreen makes a screen of no size for a terminal at tty.
-func newScreen(tty io.Writer, environ []string) *screen {
+func newScreen(tty io.Writer, environ []string, colours colorprofile.Profile) *screen {
 	s := &screen{}
 	s.TerminalScreen = uv.NewTerminalScreen(&s.out, environ)
-	s.SetColorProfile(colorprofile.Detect(tty, environ))
+	if colours == colorprofile.Unknown {
+		colours = colorprofile.Detect(tty, environ)
+	}
+	s.SetColorProfile(colours)
 	s.SetSynchronizedUpdates(true)
 	return s
 }

@@ -99,8 +99,8 @@ func (l *List) Confirm() bool {
 }
 
 // Draw shows the list at the lower end of area, and takes no room where there is
-// nothing to say. prefix is the key before those of the console.
-func (l *List) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time, prefix string) {
+// nothing to say. confirm is the keys that confirm a start.
+func (l *List) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time, confirm string) {
 	if l == nil {
 		return
 	}
@@ -111,10 +111,10 @@ func (l *List) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time, prefix s
 		if i > 0 {
 			break // one at a time; the title counts them
 		}
-		paras = append(paras, about(c.Styles, s, prefix)...)
+		paras = append(paras, about(c.Styles, s, confirm)...)
 	}
 	if len(paras) == 0 && now.Before(l.until) {
-		paras = about(c.Styles, l.last, prefix)
+		paras = about(c.Styles, l.last, confirm)
 	}
 	if len(paras) == 0 || area.Dx() < 20 || area.Dy() < 5 {
 		return
@@ -130,7 +130,7 @@ func (l *List) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time, prefix s
 }
 
 // about says what starts, why it does not simply run, and what to do.
-func about(st *canvas.Styles, s backend.Start, prefix string) []canvas.Para {
+func about(st *canvas.Styles, s backend.Start, confirm string) []canvas.Para {
 	what := phrase.Request(st.Bold, "", s.Argv)
 	what.Label = "Program"
 	paras := []canvas.Para{what}
@@ -144,7 +144,7 @@ func about(st *canvas.Styles, s backend.Start, prefix string) []canvas.Para {
 	var next string
 	switch s.State {
 	case backend.StartConfirm:
-		head.Text, next = sanitize.Literal("~ waits for you to confirm it"), prefix+" then y runs it. Ctrl-C gives it up."
+		head.Text, next = sanitize.Literal("~ waits for you to confirm it"), confirm+" runs it. Ctrl-C gives it up."
 	case backend.StartHold:
 		head.Text, next = sanitize.Literal("~ waits for approval"), "It runs by itself when it is approved. Ctrl-C takes it back."
 	case backend.StartRuns:

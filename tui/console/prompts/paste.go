@@ -1,4 +1,4 @@
-package console
+package prompts
 
 import (
 	"fmt"
@@ -18,21 +18,15 @@ const (
 	pasteShown = 16 << 10
 )
 
-// A doPaste is a paste that was read and confirmed, for one tab.
-type doPaste struct {
-	tab  int
-	text string
-}
-
 // oneEnd ends all lines alike.
 func oneEnd(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 }
 
-// whyAsk says why a paste is to be read before it is sent; empty where it is not.
+// WhyPaste says why a paste is to be read before it is sent; empty where it is not.
 // Each line but the last would run at once in a program that takes a paste for
 // typing.
-func whyAsk(text string, bracketed bool) string {
+func WhyPaste(text string, bracketed bool) string {
 	lines := strings.Count(strings.TrimRight(oneEnd(text), "\n"), "\n") + 1
 	hidden := strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r)
@@ -48,8 +42,8 @@ func whyAsk(text string, bracketed bool) string {
 	return ""
 }
 
-// pasteDialog shows what would be pasted into t.
-func pasteDialog(t *tab, text, why string) dialog.Dialog {
+// Paste shows what would be pasted, and into what. Confirmed, it gives do.
+func Paste(into sanitize.Text, text, why string, do any) dialog.Dialog {
 	shown, cut := text, 0
 	if len(shown) > pasteShown {
 		shown, cut = strings.ToValidUTF8(shown[:pasteShown], ""), len(text)-pasteShown
@@ -58,7 +52,7 @@ func pasteDialog(t *tab, text, why string) dialog.Dialog {
 	return &dialog.Prompt{
 		Title: sanitize.Literal("Paste this?"),
 		Body: func(st *canvas.Styles) []canvas.Para {
-			paras := []canvas.Para{{Label: "Into", Text: t.name, Style: st.Bold}, {Text: sanitize.Clean(why), Style: st.Warn}, {}}
+			paras := []canvas.Para{{Label: "Into", Text: into, Style: st.Bold}, {Text: sanitize.Clean(why), Style: st.Warn}, {}}
 			for _, l := range lines {
 				paras = append(paras, canvas.Para{Text: l, Style: st.Plain})
 			}
@@ -68,6 +62,6 @@ func pasteDialog(t *tab, text, why string) dialog.Dialog {
 			return paras
 		},
 		Label:  "Type yes to paste",
-		Submit: typedYes(doPaste{t.id, text}),
+		Submit: Yes(do),
 	}
 }

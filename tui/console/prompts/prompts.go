@@ -1,0 +1,108 @@
+// Package prompts is the dialogs in which the console asks before it does: what to
+// run, why one needs what is held, whether one is sure. What they give goes back to the
+// model, which acts on it.
+//
+// Invariants: a verdict is shown with its rule and its reason before anything is asked
+// for; what can't be taken back is typed, never one key.
+package prompts
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/argv"
+	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/phrase"
+)
+
+// Yes gives do once "yes" was typed.
+func Yes(do any) func(string) (any, error) {
+	return func(s string) (any, error) {
+		if strings.TrimSpace(s) != "yes" {
+			return nil, errors.New("type yes, or esc to go back")
+		}
+		return do, nil
+	}
+}
+
+// Quit asks where terminals still run.
+func Quit(running int) dialog.Dialog {
+	return &dialog.Prompt{
+		Title: sanitize.Literal("Quit"),
+		Body: func(st *canvas.Styles) []canvas.Para {
+			return []canvas.Para{{Label: "", Text: sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), Style: st.Warn}}
+		},
+		Label:  "Type yes to quit",
+		Submit: Yes(dialog.DoQuit{}),
+	}
+}
+
+// Exec asks for a command to run on targets. what says on which; do makes of the
+// command what the model acts on.
+func Exec(what []canvas.Para, do func(words []string) any) dialog.Dialog {
+	return &dialog.Prompt{
+		Title: sanitize.Literal("Run one command"),
+		Body: func(st *canvas.Styles) []canvas.Para {
+			return append(what[:len(what):len(what)],
+				canvas.Para{Label: "", Text: sanitize.Literal("There is no shell in between: words go to the program as they are."), Style: st.Faint})
+		},
+		Label: "Command",
+		Preview: func(s string) (sanitize.Text, bool) {
+			words, err := argv.Split(s)
+			if err != nil {
+				return sanitize.Clean(err.Error()), false
+			}
+			return sanitize.Argv(words), true
+		},
+		Submit: func(s string) (any, error) {
+			words, err := argv.Split(s)
+			if err != nil {
+				return nil, err
+			}
+			return do(words), nil
+		},
+	}
+}
+
+// Verdict is what a verdict other than allow leads to. asks says whether the backend
+// can ask people.
+func Verdict(req backend.OpenRequest, name sanitize.Text, v backend.Verdict, asks bool) dialog.Dialog {
+	body := func(st *canvas.Styles) []canvas.Para {
+		return append([]canvas.Para{
+			{Label: "Target", Text: name, Style: st.Bold},
+			phrase.Request(st.Plain, string(req.Kind), req.Argv),
+		}, phrase.WhyVerdict(st, v)...)
+	}
+	switch {
+	case v.Effect == backend.Confirm:
+		confirmed := req
+		confirmed.Confirmed = true
+		return &dialog.Prompt{Title: sanitize.Literal("Look twice"), Body: body, Label: "Type yes to go on", Submit: Yes(dialog.DoOpen{Req: confirmed})}
+	case v.Effect == backend.Hold && asks:
+		return &dialog.Prompt{
+			Title: sanitize.Literal("Held: ask for approval"),
+			Body:  body,
+			Label: "Why do you need it?",
+			Submit: func(reason string) (any, error) {
+				if reason = strings.TrimSpace(reason); reason == "" {
+					return nil, approvals.ErrNoReason
+				}
+				held := req
+				held.Reason = reason
+				return dialog.DoAsk{Req: held}, nil
+			},
+		}
+	}
+	return &dialog.Notice{Title: sanitize.Literal("Denied"), Body: func(st *canvas.Styles) []canvas.Para {
+		end := "Nobody can approve this here. Only a change of the policy, by those who sign it, opens it."
+		if v.Effect == backend.Hold {
+			end = "It needs approval, and this backend can't ask for one."
+		}
+		return append(body(st), canvas.Para{}, canvas.Para{Label: "", Text: sanitize.Literal(end), Style: st.Plain})
+	}}
+}
