@@ -18,6 +18,8 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/daemon"
+	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // failingDisk is the ledger's folder on a disk that fills up when told.
@@ -163,3 +165,32 @@ func TestKeysAreMadeOnceAndPrivate(t *testing.T) {
 		}
 	}
 }
+
+// Whoever passes messages on may send a third one while the half still starts.
+func TestEarlyFinish(t *testing.T) {
+	id := token.ID{1}
+	s := &sessions{half: map[token.ID]*ward{id: {}}}
+	s.Finish(wire.SignalFinish{SessionID: id, HS3: []byte("early")})
+	h := &finished{}
+	d := s.half[id]
+	d.a = &admission{id: id}
+	if !s.has(d, h) {
+		t.Fatal("a half-open session did not get its half")
+	}
+	s.Finish(wire.SignalFinish{SessionID: id, HS3: []byte("in time")})
+	s.closed = true
+	s.Finish(wire.SignalFinish{SessionID: id, HS3: []byte("late")})
+	if got := string(h.hs3); got != "in time" {
+		t.Errorf("the half got %q", got)
+	}
+	if s.has(d, h) {
+		t.Error("a half that starts while the agent stops must end")
+	}
+}
+
+type finished struct {
+	half
+	hs3 []byte
+}
+
+func (f *finished) Finish(hs3 []byte) { f.hs3 = append(f.hs3, hs3...) }

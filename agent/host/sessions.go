@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -193,27 +191,32 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 		w.Close()
 		return wire.SignalAnswer{}, refuse(codeBusy, nil, "the agent stops")
 	}
-	d.half, err = s.spawn(d)
+	half, err := s.spawn(d)
+	s.running.Done()
 	if err != nil {
 		w.Close()
 		s.gone(d)
 		return wire.SignalAnswer{}, because(codeHost, err)
 	}
+	if !s.has(d, half) {
+		half.Kill()
+	}
 	h := a.roster.Head()
-	hs2, err := d.half.Respond(ctx, live.Handshake{
+	hs2, err := half.Respond(ctx, live.Handshake{
 		Operator: a.operator.Public, BundleHash: a.hash, MinSuite: session.Suite(a.verdict.Obligations.MinSuite), Peer: peer, HS1: o.HS1,
 		Evidence: session.Evidence{
 			RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second), Checkpoint: s.compare.Newest(a.roster),
 		},
 	}, w)
 	if err != nil {
-		d.half.Kill()
+		half.Kill()
 		return wire.SignalAnswer{}, because(codeProof, err)
 	}
 	return wire.SignalAnswer{SessionID: a.id, HS2: hs2, Candidate: addr}, nil
 }
 
 // wait notes a session that is half open, for a while; false if no more may be.
+// Until its half is there, it counts as running.
 func (s *sessions) wait(d *ward) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,19 +224,26 @@ func (s *sessions) wait(d *ward) bool {
 		return false
 	}
 	s.half[d.a.id] = d
+	s.running.Add(1)
 	d.expire = time.AfterFunc(live.HandshakeTime, func() {
-		if s.isHalf(d) {
+		s.mu.Lock()
+		half := d.half
+		open := s.half[d.a.id] == d && half != nil
+		s.mu.Unlock()
+		if open {
 			s.logger.Info("handshake not finished in time", "session", d.a.id)
-			d.half.Kill()
+			half.Kill()
 		}
 	})
 	return true
 }
 
-func (s *sessions) isHalf(d *ward) bool {
+// has gives a half-open session its half; false if that must end at once.
+func (s *sessions) has(d *ward, h half) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.half[d.a.id] == d
+	d.half = h
+	return !s.closed && s.half[d.a.id] == d
 }
 
 // Finish takes the third handshake message. It does not block.
@@ -243,10 +253,13 @@ func (s *sessions) Finish(f wire.SignalFinish) {
 	if session.IsResume(f.HS3) {
 		d = s.live[f.SessionID]
 	}
-	closed := s.closed
+	var half half // nil also while it starts: then nobody has its second message
+	if d != nil && !s.closed {
+		half = d.half
+	}
 	s.mu.Unlock()
-	if d != nil && !closed {
-		d.half.Finish(f.HS3)
+	if half != nil {
+		half.Finish(f.HS3)
 	}
 }
 
@@ -364,12 +377,15 @@ func (s *sessions) recheck(r *roster.Roster) {
 func (s *sessions) Close() {
 	s.mu.Lock()
 	s.closed = true
-	half := slices.Collect(maps.Values(s.half))
-	s.mu.Unlock()
-	for _, d := range half {
+	var open []half
+	for _, d := range s.half {
 		if d.half != nil {
-			d.half.Kill()
+			open = append(open, d.half)
 		}
+	}
+	s.mu.Unlock()
+	for _, h := range open {
+		h.Kill()
 	}
 	if s.cells != nil {
 		s.cells.leave()

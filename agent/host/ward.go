@@ -32,7 +32,7 @@ var errAgain = errors.New("the agent was started again meanwhile; open the chann
 type ward struct {
 	s      *sessions
 	a      *admission
-	half   half
+	half   half        // under s.mu while it is half open; nil until it has started
 	expire *time.Timer // of the handshake
 
 	mu    sync.Mutex
