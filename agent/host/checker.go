@@ -8,6 +8,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/agent/host/team"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -24,7 +25,7 @@ import (
 type checker struct {
 	kid      key.Kid // this agent's
 	unsealer key.Unsealer
-	team     *team
+	team     *team.Team
 	used     *ledger.Used
 	now      func() time.Time
 	refresh  func(context.Context) error // fetches the newest roster; bounded and rate limited
@@ -134,9 +135,9 @@ func (c *checker) sources(ctx context.Context, a *admission) []func() error {
 		func() error { return nil },
 		func() error {
 			if len(a.bundle.Statements) == 0 {
-				return errNoRoster
+				return team.ErrNone
 			}
-			return c.team.learn(a.bundle.Statements)
+			return c.team.Learn(a.bundle.Statements)
 		},
 		func() error { return c.refresh(ctx) },
 	}
@@ -149,7 +150,7 @@ func (c *checker) device(ctx context.Context, a *admission, kid key.Kid) (roster
 		if err := get(); err != nil && no != nil {
 			continue // the last reason stands
 		}
-		r, err := c.team.fresh(c.team.maxStale)
+		r, err := c.team.Fresh()
 		if err != nil {
 			no = because(codeRoster, err)
 			continue
@@ -193,7 +194,7 @@ func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
 		if get() != nil {
 			continue
 		}
-		r, err := c.team.fresh(c.team.maxStale)
+		r, err := c.team.Fresh()
 		if err != nil {
 			return because(codeRoster, err)
 		}
@@ -278,3 +279,6 @@ func (c *checker) relay(a *admission) *refusal {
 	}
 	return nil
 }
+
+// head gives a roster's head as signed objects name it.
+func head(r *roster.Roster) token.Head { return token.Head(r.Head()) }

@@ -96,7 +96,7 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 // the session began.
 func (c *checker) reevaluate(a *admission, t *task) *refusal {
 	now := c.now()
-	r, err := c.team.fresh(c.team.maxStale)
+	r, err := c.team.Fresh()
 	if err != nil {
 		return because(codeRoster, err)
 	}
@@ -136,9 +136,9 @@ func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal
 	if t.command.Stdin == token.StdinStream {
 		return refuse(codeApproval, nil, "a held command gets no standard input, unless its SHA-256 is part of the request")
 	}
-	if _, err := c.team.fresh(maxStaleHigh); err != nil {
+	if _, err := c.team.FreshWithin(maxStaleHigh); err != nil {
 		c.refresh(ctx)
-		if _, err = c.team.fresh(maxStaleHigh); err != nil {
+		if _, err = c.team.FreshWithin(maxStaleHigh); err != nil {
 			return because(codeRoster, err)
 		}
 		if no := c.reevaluate(a, t); no != nil {

@@ -41,7 +41,7 @@ func (h *Host) startGate() (*gate.Gate, gate.Level) {
 func (d *ward) Judge(_ context.Context, asked live.Task, s live.Start) live.Ruling {
 	c := d.s.checker
 	now := c.now()
-	r, err := c.team.fresh(c.team.maxStale)
+	r, err := c.team.Fresh()
 	if err != nil {
 		return live.Ruling{Reason: err.Error()}
 	}

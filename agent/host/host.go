@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/compare"
 	"github.com/tucdesk/tucdesk/agent/host/presence"
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/agent/host/team"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
@@ -80,6 +81,7 @@ type Host struct {
 	// start starts a network half of a test's; nil: this program.
 	start func(socket *os.File) (wait func() error, kill func(), err error)
 	disk  ledger.Disk
+	clock func() time.Time // of what the agent knows of its team
 }
 
 // New checks the configuration. It touches neither disk nor network.
@@ -128,7 +130,7 @@ func New(c Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host: %w", err)
 	}
-	return &Host{c: c, metrics: m}, nil
+	return &Host{c: c, metrics: m, clock: c.Now}, nil
 }
 
 // defaultSpool is some days of busy shells while apid is down.
@@ -214,9 +216,6 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	c := h.c
 	logger := c.Logger
 	fail := func(err error) { end(&diskError{err}) }
-	t := &team{
-		fp: c.TeamFP, dir: c.Dir, demo: c.Demo, floor: c.Floor, maxStale: c.MaxStale, now: c.Now, head: led.Head, logger: logger, fail: fail,
-	}
 	s := &sessions{
 		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
 		remembered: led.Running,
@@ -229,7 +228,6 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	s.gate, s.level = h.startGate()
-	t.changed = s.recheck
 	var err error
 	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity, ids(led.Running)...); err != nil {
 		return nil, nil, err
@@ -241,7 +239,11 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := t.open(); err != nil {
+	t, err := team.Open(team.Config{
+		FP: c.TeamFP, Dir: c.Dir, Demo: c.Demo, Floor: c.Floor, MaxStale: c.MaxStale, Now: h.clock, Head: led.Head, Logger: logger,
+		Changed: s.recheck, Fail: fail,
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	api, err := wire.ParseBase(c.APIURL)
@@ -249,7 +251,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		return nil, nil, err
 	}
 	in := &inside{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
-		Identity: identity, Roster: t.newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now,
+		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now,
 	}}
 	n, err := h.network(in, ready, end)
 	if err != nil {
@@ -260,7 +262,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		refresh: s.outside.Refresh,
 	}
 	s.compare = &compare.Comparer{
-		Self: identity.Kid(), Seen: seen, Now: c.Now, Logger: logger, Roster: t.newest,
+		Self: identity.Kid(), Seen: seen, Now: c.Now, Logger: logger, Roster: t.Newest,
 		Refresh: s.outside.Refresh, Consistency: s.outside.Consistency,
 		Record: func(e audit.Entry) { _ = s.evidence.keep(false, e) }, // logged there
 	}
@@ -308,13 +310,13 @@ func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (n
 type inside struct {
 	*presence.Signer
 	*sessions
-	team   *team
+	team   *team.Team
 	outbox *ledger.Outbox
 }
 
 // Head implements uplink.Inside.
 func (h *inside) Head() (wire.Head, bool) {
-	r := h.team.newest()
+	r := h.team.Newest()
 	if r == nil {
 		return wire.Head{}, false
 	}
@@ -322,13 +324,13 @@ func (h *inside) Head() (wire.Head, bool) {
 }
 
 // Genesis implements uplink.Inside.
-func (h *inside) Genesis(b []byte) error { return h.team.found(b) }
+func (h *inside) Genesis(b []byte) error { return h.team.Found(b) }
 
 // Learn implements uplink.Inside.
-func (h *inside) Learn(statements [][]byte) error { return h.team.learn(statements) }
+func (h *inside) Learn(statements [][]byte) error { return h.team.Learn(statements) }
 
 // Confirm implements uplink.Inside.
-func (h *inside) Confirm(head wire.Head) error { return h.team.confirm(roster.Head(head)) }
+func (h *inside) Confirm(head wire.Head) error { return h.team.Confirm(roster.Head(head)) }
 
 // Owed implements uplink.Inside.
 func (h *inside) Owed(n int) (owed []uplink.Entry) {

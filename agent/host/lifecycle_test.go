@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tucdesk/tucdesk/agent/host/team"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -383,7 +384,7 @@ func TestDemoStaysADemo(t *testing.T) {
 	h, err := New(w.config())
 	w.must(err)
 	h.api, h.dial = fakeAPI{w}, w.dial
-	if err := h.Run(context.Background(), func() { t.Error("ready") }); !errors.Is(err, ErrDemo) {
+	if err := h.Run(context.Background(), func() { t.Error("ready") }); !errors.Is(err, team.ErrDemo) {
 		t.Errorf("%v", err)
 	}
 }

@@ -30,7 +30,7 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 			return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
 		}
 	}
-	h := s.checker.team.newest().Head()
+	h := s.checker.team.Newest().Head()
 	rs2, err := d.half.Resume(ctx, o.HS1, session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)})
 	if err != nil {
 		s.logger.Info("resume refused", "session", o.SessionID, "error", err)

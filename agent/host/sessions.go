@@ -407,7 +407,7 @@ func (s *sessions) watch(every time.Duration) {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
-			if r := s.checker.team.newest(); r != nil {
+			if r := s.checker.team.Newest(); r != nil {
 				s.recheck(r)
 			}
 		}

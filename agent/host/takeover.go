@@ -92,7 +92,7 @@ func (s *sessions) takeOver() error {
 	if s.cells == nil {
 		return nil
 	}
-	if r := s.checker.team.newest(); r != nil {
+	if r := s.checker.team.Newest(); r != nil {
 		s.recheck(r)
 	}
 	return s.cells.open()
@@ -128,7 +128,7 @@ func (c *checker) readmit(id token.ID, b []byte) (*admission, [32]byte, error) {
 	if err != nil {
 		return nil, m.Half, err
 	}
-	if a.roster, err = c.team.at(m.Seq); err != nil {
+	if a.roster, err = c.team.At(m.Seq); err != nil {
 		return nil, m.Half, err
 	}
 	device, err := a.roster.Device(proof.InsecureSigner(), a.at)

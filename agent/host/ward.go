@@ -232,7 +232,7 @@ func (d *ward) Outcome(asked live.Task, x process.Exit, reason string) error {
 	if err := envelope.Unmarshal(asked.Facts, &f); err != nil {
 		return fmt.Errorf("host: the outcome of no task: %w", err)
 	}
-	r, err := d.s.checker.team.at(f.Seq)
+	r, err := d.s.checker.team.At(f.Seq)
 	if err != nil {
 		return err
 	}
