@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
 	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
@@ -18,6 +20,10 @@ type Entry struct {
 	Sessions    []Kind
 	As          []string // globs of users
 	Windows     []window.Window
+	CopiesFrom  []string // paths on the target; Copies says whether it has any
+	CopiesTo    []string
+	Copies      bool     // it names paths: of a direction without any, none
+	Forwards    []string // HOST:PORT
 	Approvers   []string // of its hold; nil: it has none
 	Record      string   // "required", "on", "off"; "" in the blocklist
 	Catalogue   bool     // its commands are looked up in a shipped catalogue, too
@@ -68,7 +74,19 @@ func (r *rule) entry() Entry {
 			e.Sessions = append(e.Sessions, k)
 		}
 	}
+	if r.copies != nil {
+		e.Copies, e.CopiesFrom, e.CopiesTo = true, texts(r.copies.from), texts(r.copies.to)
+	}
+	e.Forwards = texts(r.forwards)
 	return e
+}
+
+func texts[T fmt.Stringer](list []T) []string {
+	var out []string
+	for _, v := range list {
+		out = append(out, v.String())
+	}
+	return out
 }
 
 func globTexts(globs []glob.Glob) []string {

@@ -14,7 +14,8 @@ import (
 // With Argv nil everything but the command is judged: apid asks so, and may
 // get allow where the agent, which knows the command, says hold or deny. So
 // whoever is about to run something must pass its argument list and find a
-// Tier in the verdict. An argument list without a word is denied.
+// Tier in the verdict. An argument list without a word is denied. What a copy, a forward
+// or a proxy asks for is such a list, without a tier.
 //
 // With a Program the question is whether it may start inside a session that
 // runs already. A hold of the entry itself was about opening that session and is
@@ -34,17 +35,11 @@ func Evaluate(req *Request, snap *Snapshot) Verdict {
 				"denied by %s (line %d), an entry of the blocklist, which always wins; an admin can change the policy", r.name, r.line)}
 		}
 	}
-	var covering *rule
-	for i := range p.allow {
-		if r := &p.allow[i]; r.lists(kind) && r.covers(req, as, false) == hit {
-			covering = r
-			break
-		}
-	}
+	covering := p.covering(req, as, kind)
 	if req.BreakGlass {
 		return p.breaking(req, as, covering)
 	}
-	if covering == nil && (p.mode != "blocklist" || coversLoginUser(req, as) != hit) {
+	if covering == nil && (p.mode != "blocklist" || req.Kind.carries() || coversLoginUser(req, as) != hit) {
 		return p.uncovered(req, as)
 	}
 	verdict := p.session(covering, req)
@@ -56,6 +51,41 @@ func Evaluate(req *Request, snap *Snapshot) Verdict {
 		p.judgeCommand(&verdict, covering, programOf(req), held)
 	}
 	return verdict
+}
+
+// covering returns the first entry of the allowlist that covers a request. Where the
+// words of a copy, forward or proxy are not known, and entries may turn out not to cover
+// them, it is the laxest that could.
+func (p *Policy) covering(req *Request, as string, kind uint8) (found *rule) {
+	for i := range p.allow {
+		r := &p.allow[i]
+		if !r.lists(kind) || r.covers(req, as, false) != hit {
+			continue
+		}
+		if found == nil || found.strict(req.Kind) > r.strict(req.Kind) {
+			found = r
+		}
+		if !r.partly(req) {
+			break
+		}
+	}
+	return found
+}
+
+// strict orders entries by what they ask for where they cover a request.
+func (r *rule) strict(kind Kind) int {
+	switch {
+	case r.unrecordable(kind):
+		return 2
+	case r.hold != nil:
+		return 1
+	}
+	return 0
+}
+
+// unrecordable reports whether the entry wants a recording of what can't be recorded.
+func (r *rule) unrecordable(kind Kind) bool {
+	return r.record == "required" && (kind == Forward || kind == Proxy)
 }
 
 // programOf returns what a request is about to start.
@@ -75,10 +105,13 @@ func admit(req *Request, snap *Snapshot) (p *Policy, as, problem string) {
 		return nil, "", "denied: the request names no member, target or time"
 	case kindBit(req.Kind) == 0:
 		return nil, "", "denied: this kind of session is not known to this version; update it"
-	case len(req.Argv) > 0 && req.Kind != Exec:
+	case len(req.Argv) > 0 && req.Kind != Exec && !req.Kind.carries():
 		return nil, "", "denied: only exec carries a command; ask for exec"
 	case req.Program != nil && (req.Argv != nil || req.Kind != Shell && req.Kind != Exec):
 		return nil, "", "denied: programs start inside a shell or an exec only, and a request is about one of them"
+	}
+	if problem := wordsProblem(req); problem != "" {
+		return nil, "", problem
 	}
 	as = req.As
 	if as == "" {
@@ -138,6 +171,10 @@ func (p *Policy) session(r *rule, req *Request) Verdict {
 	if r == nil {
 		v.Rule, v.Line, v.Reason = "mode: blocklist", p.modeLine, "allowed: mode is blocklist and no rule denies it"
 		return v
+	}
+	if r.unrecordable(req.Kind) {
+		return Verdict{Rule: r.name, Line: r.line, Reason: fmt.Sprintf(
+			"denied by %s (line %d): it wants everything recorded, and what goes through a %s can't be; an entry of its own with `record: on` would allow it", r.name, r.line, req.Kind)}
 	}
 	v.Rule, v.Line, v.Reason, v.Obligations.Record = r.name, r.line, r.allowed, r.record
 	if r.hold != nil && req.Program == nil {

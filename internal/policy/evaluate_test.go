@@ -227,7 +227,9 @@ allowlist:
 		want Effect
 		rule string
 	}{
-		"open":        {aliceOn("x", nil, Proxy), Allow, "mode: blocklist"},
+		"open":        {aliceOn("x", nil, Observe), Allow, "mode: blocklist"},
+		"not written": {aliceOn("x", nil, Proxy), Deny, "mode: blocklist"},
+		"nor a copy":  {aliceOn("x", nil, Copy, "from", "/etc/hosts"), Deny, "mode: blocklist"},
 		"blocked":     {aliceOn("x", nil, Forward), Deny, "no-forward"},
 		"held":        {aliceOn("x", prod, Shell), Hold, "careful"},
 		"not login":   {with(aliceOn("x", nil, Shell), func(r *Request) { r.As = "other" }), Deny, "mode: blocklist"},

@@ -45,10 +45,9 @@ func Explain(req *Request, snap *Snapshot) Explanation {
 			return e
 		}
 	}
-	var covering *rule
+	covering := p.covering(req, as, kindBit(req.Kind))
 	for i := range p.allow {
-		if e.note("allowlist", &p.allow[i], req, as); e.Entries[len(e.Entries)-1].Matched {
-			covering = &p.allow[i]
+		if e.note("allowlist", &p.allow[i], req, as); &p.allow[i] == covering {
 			break
 		}
 	}

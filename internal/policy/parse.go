@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/policy/document"
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
 
@@ -152,6 +153,69 @@ func (d *docReader) entryFields(r *rule) []document.Field {
 				d.Fail(v, "when is empty; leave the key out for any time")
 			}
 		}).Of(document.ListOf(document.Object(d.windowFields(&window.Window{})...)).AtLeast(1), "Time windows, one of which must be open."),
+		document.Key("copies", func(v ast.Node) { d.copies(v, r) }).Of(document.Object(d.copyFields(&copies{})...).AtLeast(1),
+			"Paths on the target that a copy may reach, by direction; a direction that is not given is closed. Without it: any path (allowlist), every copy (blocklist)."),
+		document.Key("forwards", func(v ast.Node) {
+			d.List(v, "forwards", func(n ast.Node) { r.forwards = append(r.forwards, d.dests(n)) })
+			if len(r.forwards) == 0 {
+				d.Fail(v, "forwards is empty; name HOST:PORT")
+			}
+		}).Of(namesShape, "HOST:PORT that a forward or a proxy may reach: the host is an address, a network as 10.0.0.0/8, or a name with * as wildcard; the port a number, a range as 8000-8999, or *. Without it: nothing but the target's own sshd by a proxy (allowlist), every forward and proxy (blocklist)."),
+	}
+}
+
+func (d *docReader) copyFields(c *copies) []document.Field {
+	paths := func(key string, into *[]reach.Paths, doc string) document.Field {
+		return document.Key(key, func(v ast.Node) {
+			d.List(v, "copies."+key, func(n ast.Node) {
+				s := d.Text(n, "a path")
+				if d.Err() != nil {
+					return
+				}
+				p, err := reach.ParsePaths(s)
+				if err != nil {
+					d.Fail(n, "the path %q: %v", s, err)
+				}
+				*into = append(*into, p)
+			})
+			if len(*into) == 0 {
+				d.Fail(v, "copies.%s is empty; leave it out to close the direction", key)
+			}
+		}).Of(document.ListOf(document.AnyText).AtLeast(1), doc)
+	}
+	return []document.Field{
+		paths("from", &c.from, "What may be read: absolute paths, or below ~/, with * for any run of characters. Each with all below it."),
+		paths("to", &c.to, "What may be written, likewise."),
+	}
+}
+
+func (d *docReader) copies(n ast.Node, r *rule) {
+	r.copies = &copies{}
+	if seen := d.Mapping(n, "copies", d.copyFields(r.copies)...); d.Err() == nil && len(seen) == 0 {
+		d.Fail(n, "copies is empty; give from, to or both")
+	}
+}
+
+func (d *docReader) dests(n ast.Node) reach.Dests {
+	s := d.Text(n, "a destination")
+	if d.Err() != nil {
+		return reach.Dests{}
+	}
+	p, err := reach.ParseDests(s)
+	if err != nil {
+		d.Fail(n, "the destination %q: %v", s, err)
+	}
+	return p
+}
+
+// reaches checks that an entry says what it reaches only of kinds that it lists.
+func (d *docReader) reaches(n ast.Node, r *rule) {
+	switch {
+	case r.kinds == 0:
+	case r.copies != nil && !r.lists(kindBit(Copy)):
+		d.Fail(n, "%s has `copies`, and `sessions` does not list copy", r.name)
+	case r.forwards != nil && !r.lists(kindBit(Forward)|kindBit(Proxy)):
+		d.Fail(n, "%s has `forwards`, and `sessions` lists neither forward nor proxy", r.name)
 	}
 }
 
@@ -192,6 +256,7 @@ func (d *docReader) allowRule(n ast.Node) rule {
 			d.Fail(n, "an allowlist entry needs `%s`: say whom or what it allows; \"*\" is everybody or every target", key)
 		}
 	}
+	d.reaches(n, &r)
 	if r.commands != nil {
 		r.commands.owner = r.name
 	}
@@ -209,8 +274,9 @@ func (d *docReader) blockRule(n ast.Node) rule {
 		d.Fail(n, "a blocklist entry needs a name, for verdicts to point at")
 	}
 	if len(seen) < 2 {
-		d.Fail(n, "a blocklist entry needs at least one of members, targets, sessions, as, when; to stop everything use mode: lockdown")
+		d.Fail(n, "a blocklist entry needs at least one of members, targets, sessions, as, when, copies, forwards; to stop everything use mode: lockdown")
 	}
+	d.reaches(n, &r)
 	return r
 }
 

@@ -18,7 +18,7 @@
 //
 // The package is pure. It must not import os, net/http, database/sql or
 // log/slog, and of this module only internal/sanitize and the packages beside it:
-// catalogue, command, document, glob and window.
+// catalogue, command, document, glob, reach and window.
 package policy
 
 import (
@@ -95,10 +95,12 @@ type Request struct {
 	Tags      map[string]string // the target's tags in the roster
 	LoginUser string            // the target's login user in the roster
 	Kind      Kind
-	As        string    // the user on the target; "" means LoginUser
-	Argv      []string  // of an exec; nil: not known (apid). Other kinds have none
-	Cwd       string    // where Argv runs, absolute; "": not known
-	At        time.Time // by the clock of whoever decides
+	As        string // the user on the target; "" means LoginUser
+	// Argv is an exec's command, and what a copy, a forward or a proxy asks for (package
+	// reach); nil: not known (apid). Other kinds have none.
+	Argv []string
+	Cwd  string    // where Argv runs, absolute; "": not known
+	At   time.Time // by the clock of whoever decides
 
 	// BreakGlass says that the session is asked for without apid's grant.
 	BreakGlass bool

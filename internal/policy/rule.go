@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
 
@@ -18,6 +19,8 @@ type rule struct {
 	kinds    uint8 // bits of kindBit; 0 means any (blocklist only)
 	as       []glob.Glob
 	when     []window.Window
+	copies   *copies // nil: any path
+	forwards []reach.Dests
 	hold     *hold
 	record   string
 	commands *commandSet // nil: those of the policy
@@ -80,6 +83,9 @@ const (
 	missAs
 	missRoot
 	missWhen
+	missPath
+	missDest
+	missNoDest
 )
 
 var missTexts = [...]string{
@@ -91,6 +97,9 @@ var missTexts = [...]string{
 	missAs:     "`as` does not list this user",
 	missRoot:   "it has no `as`, and the target's login user is root: root must be spelled out in `as`",
 	missWhen:   "no window of `when` is open",
+	missPath:   "`copies` does not name this path, in this direction",
+	missDest:   "`forwards` does not name this host and port; this machine itself, its link and metadata services must be spelled out",
+	missNoDest: "it has no `forwards`, and nothing is reached that is not named there as HOST:PORT",
 }
 
 // lists says whether the rule is about a kind of session. It costs next to nothing,
@@ -100,6 +109,14 @@ func (r *rule) lists(kind uint8) bool { return r.kinds == 0 || r.kinds&kind != 0
 // covers says which part of the rule the request misses, if any. as is the
 // user it resolves to.
 func (r *rule) covers(req *Request, as string, blocks bool) miss {
+	if m := r.coversSession(req, as, blocks); m != hit {
+		return m
+	}
+	return r.reaches(req, blocks)
+}
+
+// coversSession is covers without what a copy, a forward or a proxy asks for.
+func (r *rule) coversSession(req *Request, as string, blocks bool) miss {
 	if len(r.members) > 0 && !anyMember(r.members, req.Member, req.Roles) {
 		return missMember
 	}

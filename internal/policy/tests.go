@@ -96,7 +96,7 @@ func (d *docReader) testFields(t *test) []document.Field {
 			Of(document.Words(kindNames()...), "").Needed(),
 		document.Key("as", func(v ast.Node) { t.as = d.Name(v, "as") }).Of(document.AnyName, "User on the target."),
 		document.Key("command", func(v ast.Node) { t.argv = command.Split(d.Text(v, "command")) }).
-			Of(document.AnyText, "What a person would type; needed for exec."),
+			Of(document.AnyText, "What a person would type; needed for exec. Of a copy: from|to [-r] PATH; of a forward or a proxy: HOST:PORT."),
 		document.Key("at", func(v ast.Node) {
 			var err error
 			if t.at, err = time.Parse(time.RFC3339, d.Text(v, "at")); err != nil {
@@ -120,8 +120,8 @@ func (d *docReader) test(n ast.Node) test {
 		}
 	}
 	switch {
-	case seen["command"] && t.session != Exec:
-		d.Fail(n, "only a test of session: exec has a command")
+	case seen["command"] && t.session != Exec && !t.session.carries():
+		d.Fail(n, "only a test of session: exec has a command, and one of copy, forward or proxy says what is reached")
 	case !seen["command"] && t.session == Exec:
 		d.Fail(n, "a test of session: exec needs `command`")
 	case !seen["at"] && d.timed:

@@ -63,6 +63,7 @@ func Policy(snap *policy.Snapshot, targets []policy.Target) []Finding {
 		l.names(&l.entries[i])
 		l.windows(&l.entries[i])
 		if !l.entries[i].Denies {
+			l.reach(&l.entries[i])
 			l.production(&l.entries[i], snap.Policy.Gate())
 			l.unread(&l.entries[i], snap.Policy.Approvers())
 		}
@@ -112,12 +113,23 @@ func covers(a, b *policy.Entry) bool {
 		}) &&
 		(a.Names == nil || b.Names != nil && coversGlobs(a.Names, b.Names)) &&
 		(a.Sessions == nil || b.Sessions != nil && all(b.Sessions, func(k policy.Kind) bool { return slices.Contains(a.Sessions, k) })) &&
-		coversUsers(a, b) &&
+		coversUsers(a, b) && coversReach(a, b) &&
 		(a.Windows == nil || window.Always(a.Windows) || b.Windows != nil && all(b.Windows, func(w window.Window) bool { return slices.Contains(a.Windows, w) }))
 }
 
 func all[T any](list []T, f func(T) bool) bool {
 	return !slices.ContainsFunc(list, func(v T) bool { return !f(v) })
+}
+
+// coversReach: an entry that denies and names paths or destinations is about those only.
+// One that allows some of them leaves others to later entries, and so it does where a
+// server, which does not see them, judges.
+func coversReach(a, b *policy.Entry) bool {
+	if a.Denies {
+		return !a.Copies && a.Forwards == nil
+	}
+	return !slices.Contains(b.Sessions, policy.Forward) && !slices.Contains(b.Sessions, policy.Proxy) &&
+		(!a.Copies || !slices.Contains(b.Sessions, policy.Copy))
 }
 
 // coversMember knows that "*" is everybody, also of whatever role.
@@ -227,6 +239,21 @@ func isOneOf(members []string, p policy.Person) bool {
 		role, ok := strings.CutPrefix(m, "role:")
 		return ok && slices.Contains(p.Roles, role) || !ok && glob.New(m).MatchFold(p.Email)
 	})
+}
+
+// reach looks for forwards that lead nowhere, and for recordings that can't be.
+func (l *linter) reach(e *policy.Entry) {
+	if e.Denies {
+		return
+	}
+	if slices.Contains(e.Sessions, policy.Forward) && e.Forwards == nil {
+		l.report(e.Line, Warning, "forward-nowhere", "%s lists forward and names no destination, so none is reached; give it `forwards`", e.Name)
+	}
+	for _, kind := range []policy.Kind{policy.Forward, policy.Proxy} {
+		if e.Record == "required" && slices.Contains(e.Sessions, kind) {
+			l.report(e.Line, Warning, "unrecordable", "%s lists %s and wants everything recorded, which is denied: what goes through can't be recorded; give it an entry of its own with `record: on`", e.Name, kind)
+		}
+	}
 }
 
 // production looks at what an entry lets people do where customers are.

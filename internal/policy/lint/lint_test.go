@@ -59,7 +59,7 @@ func TestFindings(t *testing.T) {
 		"prod":          {rule("  - {name: a, members: [\"*\"], targets: {tags: {env: prod}}, sessions: [shell]}"), "5 warning prod-without-approval; 5 note prod-any-time"},
 		"prod by name":  {rule("  - {name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [exec], hold: {}}"), "5 note prod-any-time; 5 note no-catalogue"},
 		"prod, careful": {rule("  - {name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [exec], hold: {}, commands: {catalogue: 1}, when: [{days: mon, from: \"09:00\", to: \"10:00\", zone: UTC}]}"), ""},
-		"prod, ways":    {rule("  - {name: a, members: [\"*\"], targets: {names: [web-1]}, sessions: [forward, proxy], record: off, hold: {}}\n"), "5 note prod-any-time; 5 warning prod-ungated; 5 warning prod-ungated; 5 warning prod-unrecorded"},
+		"prod, ways":    {rule("  - {name: a, members: [\"*\"], targets: {names: [web-1]}, sessions: [forward, proxy], record: off, hold: {}}\n"), "5 warning forward-nowhere; 5 note prod-any-time; 5 warning prod-ungated; 5 warning prod-ungated; 5 warning prod-unrecorded"},
 		"prod, no gate": {rule("  - {name: a, members: [\"*\"], targets: {names: [web-1]}, sessions: [shell], hold: {}}\ngate: none"), "5 note prod-any-time; 5 warning prod-ungated"},
 		"looking on":    {rule("  - {name: a, members: [\"*\"], targets: {names: [web-1]}, sessions: [observe]}"), ""},
 		"always open":   {rule("  - {name: a, members: [\"*\"], targets: {names: [st-1]}, sessions: [exec], when: [{from: \"00:00\", to: \"12:00\", zone: UTC}, {from: \"12:00\", to: \"24:00\", zone: UTC}]}"), "5 warning open-ended"},

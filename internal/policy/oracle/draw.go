@@ -40,6 +40,8 @@ var (
 	someMembers = []string{"*", "*", "*", "*", "role:sre", "role:sre", "role:dba", "alice@example.com", "B*@example.com", "*@*.org", "role:admin"}
 	someKinds   = []string{"exec", "exec", "exec", "exec", "shell", "shell", "forward", "copy", "proxy", "observe", "join"}
 	zones       = []string{"UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe"}
+	somePaths   = []string{"/var/log/*", "/var/log", "/etc/hosts", "/etc/*", "*", "~/*", "/var/log/a"}
+	someDests   = []string{"db.internal:5432", "*.internal:*", "*:*", "*:80", "10.0.0.0/8:443", "10.0.0.0/8:*", "127.0.0.1:80", "localhost:*", "169.254.169.254:80", "db.internal:5000-6000", "web:22"}
 	patterns    = []string{"ls", "ls ...", "ls x", "rm ...", "rm", "ctl stop ...", "ctl stop", "ctl stop x", "ctl x stop", "ctl status", "ctl x ..."}
 )
 
@@ -85,6 +87,18 @@ func (r Random) rule(name string, denies bool) Rule {
 	}
 	if !denies && v.Tags == nil && v.Names == nil {
 		v.Names = []string{"*"}
+	}
+	lists := func(kinds ...string) bool {
+		return v.Sessions == nil && denies || slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(v.Sessions, k) })
+	}
+	if lists("copy") && r.yes(60) {
+		v.Copies = &Copies{From: r.maybe(70, somePaths...), To: r.maybe(60, somePaths...)}
+		if v.Copies.From == nil && v.Copies.To == nil {
+			v.Copies.To = r.some(somePaths...)
+		}
+	}
+	if lists("forward", "proxy") {
+		v.Forwards = r.maybe(70, someDests...)
 	}
 	if denies && v.Members == nil && v.Names == nil && v.Sessions == nil && v.Tags == nil && v.As == nil {
 		v.As = []string{"root"}
@@ -169,6 +183,16 @@ func (r Random) Request() Request {
 			q.Argv = append(q.Argv, r.one("x", "stop", "status"))
 		}
 	}
+	switch {
+	case r.yes(30):
+	case q.Kind == "copy":
+		q.Argv = []string{r.one("from", "to"), "-r", r.one("/var/log", "/var/log/a", "/etc/hosts", "/var", "/etc", "~/x", "/varx")}
+		if r.yes(50) {
+			q.Argv = slices.Delete(q.Argv, 1, 2)
+		}
+	case q.Kind == "forward" || q.Kind == "proxy":
+		q.Argv = []string{r.one("db.internal:5432", "x.internal:80", "web:22", "localhost:22", "127.0.0.1:80", "localhost:80", "10.1.2.3:443", "169.254.169.254:80")}
+	}
 	return q
 }
 
@@ -243,6 +267,18 @@ func (r Rule) document(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "      - {days: %q, from: \"%02d:%02d\", to: \"%02d:%02d\", zone: %s}\n",
 			strings.Join(days, ","), w.From/60, w.From%60, w.To/60, w.To%60, w.Zone)
+	}
+	if r.Copies != nil {
+		b.WriteString("    copies:\n")
+		if r.Copies.From != nil {
+			fmt.Fprintf(b, "      from: %s\n", quoted(r.Copies.From))
+		}
+		if r.Copies.To != nil {
+			fmt.Fprintf(b, "      to: %s\n", quoted(r.Copies.To))
+		}
+	}
+	if r.Forwards != nil {
+		fmt.Fprintf(b, "    forwards: %s\n", quoted(r.Forwards))
 	}
 	if r.Hold != nil {
 		fmt.Fprintf(b, "    hold: %s\n", r.Hold.document("approvers"))

@@ -35,10 +35,16 @@ type Rule struct {
 	Sessions []string
 	As       []string
 	When     []Window
+	Copies   *Copies
+	Forwards []string // HOST:PORT; the host a name, an address, 10.0.0.0/8, *.internal or *
 	Hold     *Hold
 	Record   string
 	Commands *Commands
 }
+
+// Copies are paths that a copy may reach: whole, or with /* at the end. An empty
+// direction is closed.
+type Copies struct{ From, To []string }
 
 // A Window is open on its days from one minute of the day to another.
 type Window struct {
@@ -180,7 +186,118 @@ func (r Rule) covers(q Request, denies bool) bool {
 	case !anyGlob(r.As, user):
 		return false
 	}
-	return r.When == nil || slices.ContainsFunc(r.When, func(w Window) bool { return w.open(q.At) })
+	if r.When != nil && !slices.ContainsFunc(r.When, func(w Window) bool { return w.open(q.At) }) {
+		return false
+	}
+	return r.reaches(q, denies)
+}
+
+// reaches: an entry that denies and names paths or destinations is about those only.
+func (r Rule) reaches(q Request, denies bool) bool {
+	named := r.Copies != nil || r.Forwards != nil
+	switch q.Kind {
+	case "copy":
+		if r.Copies == nil {
+			return !(denies && named)
+		}
+		if q.Argv == nil {
+			return !denies
+		}
+		paths := r.Copies.To
+		if q.Argv[0] == "from" {
+			paths = r.Copies.From
+		}
+		tree, path := len(q.Argv) == 3, q.Argv[len(q.Argv)-1]
+		return slices.ContainsFunc(paths, func(p string) bool { return inside(p, path, tree) || denies && touches(p, path, tree) })
+	case "forward", "proxy":
+		if r.Forwards == nil && denies {
+			return !named
+		}
+		if q.Argv == nil {
+			return !denies && (r.Forwards != nil || q.Kind == "proxy")
+		}
+		if !denies && q.Kind == "proxy" && (q.Argv[0] == "localhost:22" || q.Argv[0] == "127.0.0.1:22") {
+			return true
+		}
+		return slices.ContainsFunc(r.Forwards, func(p string) bool { return leads(p, q.Argv[0], denies) })
+	}
+	return !(denies && named)
+}
+
+// inside: dir/* is what is below dir, and of a tree dir itself.
+func inside(pattern, path string, tree bool) bool {
+	return glob(pattern, path) || tree && glob(pattern, path+"/")
+}
+
+// touches: a copy of path, or of a tree what is below it, and the pattern, with what is
+// below that, have something in common.
+func touches(pattern, path string, tree bool) bool {
+	stem := strings.TrimSuffix(strings.TrimSuffix(pattern, "*"), "/")
+	return path == stem && pattern != stem || strings.HasPrefix(path, stem+"/") || tree && strings.HasPrefix(stem, path+"/") || pattern == path
+}
+
+// leads knows the destinations and the patterns that are drawn.
+func leads(pattern, dest string, denies bool) bool {
+	host, port, _ := strings.Cut(dest, ":")
+	wants, ports, _ := strings.Cut(pattern, ":")
+	if from, to, isRange := strings.Cut(ports, "-"); isRange {
+		if len(port) != len(from) || port < from || port > to {
+			return false
+		}
+	} else if ports != "*" && ports != port {
+		return false
+	}
+	itself := host == "localhost" || strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "169.254.")
+	if itself && !denies {
+		return wants == host
+	}
+	number := strings.Trim(host, "0123456789.") == ""
+	switch {
+	case wants == "*":
+		return true
+	case wants == "10.0.0.0/8":
+		return strings.HasPrefix(host, "10.")
+	}
+	return wants == host || !number && glob(wants, host)
+}
+
+// written: forward is not for port 22.
+func (q Request) written() bool {
+	return !(q.Kind == "forward" && q.Argv != nil && strings.HasSuffix(q.Argv[0], ":22"))
+}
+
+// carries: these are allowed by what is written only.
+func (q Request) carries() bool { return q.Kind == "copy" || q.Kind == "forward" || q.Kind == "proxy" }
+
+// open is false of an entry that wants recorded what can't be.
+func (r Rule) open(q Request) bool {
+	return r.Record != "required" || q.Kind != "forward" && q.Kind != "proxy"
+}
+
+// covering is the first entry that covers. Where what is reached is not known it is the
+// laxest of those that could, up to the first that does whatever is reached.
+func (p Policy) covering(q Request) *Rule {
+	var could []*Rule
+	for i := range p.Allow {
+		r := &p.Allow[i]
+		if !r.covers(q, false) {
+			continue
+		}
+		could = append(could, r)
+		if q.Argv != nil || !q.carries() || q.Kind == "copy" && r.Copies == nil {
+			break
+		}
+	}
+	for _, laxest := range []func(*Rule) bool{
+		func(r *Rule) bool { return r.open(q) && r.Hold == nil },
+		func(r *Rule) bool { return r.open(q) },
+		func(r *Rule) bool { return true },
+	} {
+		if i := slices.IndexFunc(could, laxest); i >= 0 {
+			return could[i]
+		}
+	}
+	return nil
 }
 
 func (q Request) user() string {
@@ -193,7 +310,7 @@ func (q Request) user() string {
 // Judge says what SPEC.md says under Verdict, step by step.
 func (p Policy) Judge(q Request) Verdict {
 	deny := Verdict{Effect: "deny"}
-	if !slices.Contains(kinds, q.Kind) || q.Member == "" || q.Target == "" || q.user() == "" {
+	if !slices.Contains(kinds, q.Kind) || q.Member == "" || q.Target == "" || q.user() == "" || !q.written() {
 		return deny // 1
 	}
 	if p.Mode == "lockdown" && !q.BreakGlass {
@@ -204,18 +321,14 @@ func (p Policy) Judge(q Request) Verdict {
 			return Verdict{Effect: "deny", Rule: r.Name} // 3
 		}
 	}
-	var entry *Rule
-	for i := range p.Allow {
-		if p.Allow[i].covers(q, false) {
-			entry = &p.Allow[i]
-			break
-		}
-	}
+	entry := p.covering(q)
 	if q.BreakGlass {
 		return p.breaking(q, entry)
 	}
 	v := Verdict{Effect: "allow", Rule: "mode: blocklist", Record: "on"} // 4
 	switch {
+	case entry != nil && !entry.open(q):
+		return Verdict{Effect: "deny", Rule: entry.Name}
 	case entry != nil:
 		v.Rule = entry.Name
 		if entry.Record != "" {
@@ -224,7 +337,7 @@ func (p Policy) Judge(q Request) Verdict {
 		if entry.Hold != nil {
 			v.Effect, v.Approvers, v.Quorum = "hold", entry.Hold.Approvers, entry.Hold.Quorum
 		}
-	case p.Mode != "blocklist" || q.user() != q.LoginUser || q.user() == "root":
+	case p.Mode != "blocklist" || q.carries() || q.user() != q.LoginUser || q.user() == "root":
 		return deny
 	}
 	held := p.approvers()

@@ -34,6 +34,12 @@ func (c *CLI) flags(cmd *cobra.Command, q *question) {
 	_ = cmd.RegisterFlagCompletionFunc("session", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
+// wordsHelp says how to ask about what is no command.
+const wordsHelp = "What copies, forwards and proxies reach is asked for in the command's place:\n" +
+	"  --session copy -- from /var/log/syslog     (or to; -r after it for a directory)\n" +
+	"  --session forward -- db.internal:5432\n" +
+	"  --session proxy -- localhost:22"
+
 func kindNames() []string {
 	var names []string
 	for _, k := range policy.Kinds() {
@@ -48,8 +54,10 @@ func (q *question) kinds(argv []string, unsaid ...policy.Kind) ([]policy.Kind, e
 	switch {
 	case q.session != "" && !slices.Contains(kindNames(), q.session):
 		return nil, fmt.Errorf("--session %s: there are %s", sanitize.Clean(q.session), strings.Join(kindNames(), ", "))
+	case len(argv) > 0 && slices.Contains([]string{string(policy.Copy), string(policy.Forward), string(policy.Proxy)}, q.session):
+		return []policy.Kind{policy.Kind(q.session)}, nil
 	case len(argv) > 0 && q.session != "" && q.session != string(policy.Exec):
-		return nil, fmt.Errorf("only exec has a command; leave --session %s or the command out", q.session)
+		return nil, fmt.Errorf("--session %s has no command, and reaches nothing that could be named; leave one of them out", q.session)
 	case len(argv) > 0:
 		return []policy.Kind{policy.Exec}, nil
 	case q.session != "":
@@ -100,7 +108,7 @@ func (c *CLI) hear(ctx context.Context, q *question, argv []string, own bool, do
 
 func (h *hearing) request(who roster.Device, on roster.Agent, kind policy.Kind) *policy.Request {
 	req := h.roster.Request(who, on, kind, h.as, nil, h.at)
-	if kind == policy.Exec && len(h.argv) > 0 {
+	if len(h.argv) > 0 {
 		req.Argv = h.argv
 	}
 	req.BreakGlass = h.breakGlass
@@ -134,7 +142,7 @@ func (c *CLI) check(explain bool) *cobra.Command {
 		use, short = "explain TARGET [-- COMMAND…]", "Why would policy answer so: which entries were looked at, what each said, and what would change it"
 	}
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.MinimumNArgs(1), ValidArgsFunction: c.Target,
+		Use: use, Short: short, Args: cobra.MinimumNArgs(1), ValidArgsFunction: c.Target, Long: short + ".\n\n" + wordsHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kinds, err := q.kinds(args[1:], policy.Shell)
 			if err != nil {
@@ -283,7 +291,7 @@ func (c *CLI) whoCan() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "who-can TARGET [-- COMMAND…]", Short: "Who may do what on a machine", Args: cobra.MinimumNArgs(1), ValidArgsFunction: c.Target,
-		Long: "Say for every member what policy would answer on a machine, for every kind of session, one kind (--session) or one command.",
+		Long: "Say for every member what policy would answer on a machine, for every kind of session, one kind (--session) or one command.\n\n" + wordsHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kinds, err := q.kinds(args[1:], policy.Kinds()...)
 			if err != nil {
@@ -316,7 +324,7 @@ func (c *CLI) whatCan() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "what-can MEMBER [-- COMMAND…]", Short: "What a member may do, and on which machines", Args: cobra.MinimumNArgs(1),
-		Long: "Say for every machine what policy would answer a member (an e-mail), for every kind of session, one kind (--session) or one command.",
+		Long: "Say for every machine what policy would answer a member (an e-mail), for every kind of session, one kind (--session) or one command.\n\n" + wordsHelp,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault

@@ -41,7 +41,7 @@ func TestKinds(t *testing.T) {
 		"said":                   {"join", nil, "join"},
 		"exec without a command": {"exec", nil, "exec"},
 		"unknown":                {"telnet", nil, "there are shell, exec"},
-		"a command for a shell":  {"shell", []string{"ls"}, "only exec has a command"},
+		"a command for a shell":  {"shell", []string{"ls"}, "has no command"},
 	} {
 		q := &question{session: tt.session}
 		kinds, err := q.kinds(tt.argv, policy.Shell)
