@@ -13,6 +13,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/cage"
 	"github.com/tucdesk/tucdesk/agent/host/cell"
+	"github.com/tucdesk/tucdesk/agent/host/cgroup"
 	"github.com/tucdesk/tucdesk/agent/host/halves"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
@@ -57,7 +58,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 	if err != nil {
 		return nil, err
 	}
-	groups, err := cell.NewGroups(door)
+	groups, err := cgroup.New(door)
 	if err != nil {
 		c.Logger.Info("sessions have no control groups of their own", "reason", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/cgroup"
 	"github.com/tucdesk/tucdesk/agent/host/halves"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
@@ -47,10 +48,10 @@ type Way interface {
 // Config is what the halves of one keeper share.
 type Config struct {
 	Program Program
-	Door    string        // where halves find the next keeper: a name for a socket
-	Away    time.Duration // how long they look for it; 0: AwayTime
-	Groups  *Groups       // control groups; nil: there are none
-	Gate    []string      // arguments with which this program is the exec gate's shim; nil: no gate
+	Door    string         // where halves find the next keeper: a name for a socket
+	Away    time.Duration  // how long they look for it; 0: AwayTime
+	Groups  *cgroup.Groups // control groups; nil: there are none
+	Gate    []string       // arguments with which this program is the exec gate's shim; nil: no gate
 	// Adopt has a path kept that an earlier keeper had opened.
 	Adopt  func(k halves.Kept, theirs, sock *os.File) (Way, error)
 	Logger *slog.Logger
@@ -89,7 +90,7 @@ func (c *Config) Start(keeper live.Keeper, f live.Facts, gone func()) (*Half, er
 		return nil, fmt.Errorf("cell: no randomness: %w", err)
 	}
 	h.hash = secretHash(h.secret)
-	group, err := c.Groups.make(f.ID)
+	group, err := c.Groups.Make(f.ID)
 	if err != nil {
 		c.Logger.Warn("a session has no control group: what hides from its end is not found", "session", f.ID, "error", err)
 	}
@@ -98,7 +99,7 @@ func (c *Config) Start(keeper live.Keeper, f live.Facts, gone func()) (*Half, er
 		group.Close()
 	}
 	if err != nil {
-		c.Groups.end(f.ID)
+		c.Groups.End(f.ID)
 		return nil, err
 	}
 	h.kill = kill
@@ -171,7 +172,7 @@ func (h *Half) parted(k *link.Conn, why error, wait func()) {
 
 // finish leaves nothing of a half whose process has ended.
 func (h *Half) finish() {
-	h.c.Groups.end(h.facts.ID)
+	h.c.Groups.End(h.facts.ID)
 	h.mu.Lock()
 	sink, w, next, attempts := h.sink, h.way, h.next, h.attempts
 	h.sink, h.way, h.next, h.attempts = nil, nil, nil, map[uint64]direct.Attempt{}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/cage"
+	"github.com/tucdesk/tucdesk/agent/host/cgroup"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
@@ -82,7 +83,7 @@ func run(conn *net.UnixConn, logger *slog.Logger, term <-chan os.Signal, redirec
 			}
 			h.end()
 			if lost == nil {
-				endOwn()
+				cgroup.EndOwn()
 			}
 			return nil
 		case <-term:

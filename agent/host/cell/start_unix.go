@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/cage"
+	"github.com/tucdesk/tucdesk/agent/host/cgroup"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -58,7 +59,7 @@ func (p Program) start(door string, group *os.File) (conn *net.UnixConn, wait, k
 		// A session of its own: no terminal's signals, and no end with the keeper.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	into(cmd.SysProcAttr, group)
+	cgroup.Into(cmd.SysProcAttr, group)
 	if err = cmd.Start(); err != nil {
 		said.Close()
 		return nil, nil, nil, fmt.Errorf("cell: start a session's process: %w", err)

@@ -1,4 +1,4 @@
-package cell
+package cgroup
 
 import (
 	"bufio"
@@ -18,17 +18,20 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-// groupPrefix begins the names of sessions' control groups. The agent's follows: several
+// prefix begins the names of sessions' control groups. The agent's follows: several
 // may be in one group.
-const groupPrefix = "tucdesk-session-"
+const prefix = "tucdesk-session-"
+
+// endTime is for how long the end of a group is waited for.
+const endTime = 2 * time.Second
 
 // Groups are control groups (v2) below the keeper's own, one for each session: what was
 // started in a session ends with it, wherever it hides. nil: there are none.
 type Groups struct{ dir, prefix string }
 
-// NewGroups gives the groups of the agent with a door, below that of this process, or why there are none: no control group
+// New gives the groups of the agent with a door, below that of this process, or why there are none: no control group
 // of version 2, or one that is systemd's and was not delegated to this unit.
-func NewGroups(door string) (*Groups, error) {
+func New(door string) (*Groups, error) {
 	mount, err := cgroup2()
 	if err != nil {
 		return nil, err
@@ -43,13 +46,13 @@ func NewGroups(door string) (*Groups, error) {
 			continue
 		}
 		agent := sha256.Sum256([]byte(door))
-		g := &Groups{dir: filepath.Join(mount, own), prefix: fmt.Sprintf("%s%x-", groupPrefix, agent[:4])}
+		g := &Groups{dir: filepath.Join(mount, own), prefix: fmt.Sprintf("%s%x-", prefix, agent[:4])}
 		// A keeper that was started from a session is in that session's group.
-		if strings.Contains(own, "/"+groupPrefix) {
-			return nil, errors.New("cell: this process is within a session's control group")
+		if strings.Contains(own, "/"+prefix) {
+			return nil, errors.New("cgroup: this process is within a session's control group")
 		}
 		if _, err := os.Stat("/run/systemd/system"); err == nil && !delegated(g.dir) {
-			return nil, errors.New("cell: the control group is not delegated to the agent; its unit wants Delegate=yes")
+			return nil, errors.New("cgroup: the control group is not delegated to the agent; its unit wants Delegate=yes")
 		}
 		probe := filepath.Join(g.dir, g.prefix+"probe")
 		if err := os.Mkdir(probe, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -57,11 +60,11 @@ func NewGroups(door string) (*Groups, error) {
 		}
 		defer os.Remove(probe)
 		if _, err := os.Stat(filepath.Join(probe, "cgroup.kill")); err != nil {
-			return nil, fmt.Errorf("cell: control groups of this kernel can't be ended: %w", err)
+			return nil, fmt.Errorf("cgroup: control groups of this kernel can't be ended: %w", err)
 		}
 		return g, nil
 	}
-	return nil, errors.New("cell: no control group of version 2")
+	return nil, errors.New("cgroup: no control group of version 2")
 }
 
 // cgroup2 finds where control groups of version 2 are.
@@ -77,7 +80,7 @@ func cgroup2() (string, error) {
 			return fields[4], nil
 		}
 	}
-	return "", errors.New("cell: no control groups of version 2")
+	return "", errors.New("cgroup: no control groups of version 2")
 }
 
 // delegated reports whether systemd has left a group to its unit.
@@ -93,8 +96,8 @@ func delegated(dir string) bool {
 
 func (g *Groups) path(id token.ID) string { return filepath.Join(g.dir, g.prefix+id.String()) }
 
-// make makes a session's group.
-func (g *Groups) make(id token.ID) (*os.File, error) {
+// Make makes a session's group.
+func (g *Groups) Make(id token.ID) (*os.File, error) {
 	if g == nil {
 		return nil, nil
 	}
@@ -104,9 +107,9 @@ func (g *Groups) make(id token.ID) (*os.File, error) {
 	return os.Open(g.path(id))
 }
 
-// endOwn ends whatever runs in the group of this process's session, and so this process:
+// EndOwn ends whatever runs in the group of this process's session, and so this process:
 // nobody else is there to do it. Without a group it does nothing.
-func endOwn() {
+func EndOwn() {
 	mount, err := cgroup2()
 	if err != nil {
 		return
@@ -117,28 +120,28 @@ func endOwn() {
 	}
 	for line := range strings.Lines(string(b)) {
 		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if ok && strings.HasPrefix(filepath.Base(own), groupPrefix) {
+		if ok && strings.HasPrefix(filepath.Base(own), prefix) {
 			os.WriteFile(filepath.Join(mount, own, "cgroup.kill"), []byte("1"), 0)
 		}
 	}
 }
 
-// into makes a program start in a group.
-func into(a *syscall.SysProcAttr, group *os.File) {
+// Into makes a program start in a group.
+func Into(a *syscall.SysProcAttr, group *os.File) {
 	if group != nil {
 		a.UseCgroupFD, a.CgroupFD = true, int(group.Fd())
 	}
 }
 
-// end ends whatever runs in a session's group, and removes it.
-func (g *Groups) end(id token.ID) {
+// End ends whatever runs in a session's group, and removes it.
+func (g *Groups) End(id token.ID) {
 	if g != nil {
 		remove(g.path(id))
 	}
 }
 
 func remove(dir string) {
-	for until := time.Now().Add(exitTime); ; time.Sleep(exitTime / 200) {
+	for until := time.Now().Add(endTime); ; time.Sleep(endTime / 200) {
 		err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			return
