@@ -32,6 +32,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
+	"github.com/tucdesk/tucdesk/tui/settings"
 )
 
 // Exit codes of TucDesk's own outcomes. Everything else is a remote command's.
@@ -92,7 +93,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.psCommand(), a.approvals().Command(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
-		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(),
+		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
 	root.AddCommand(a.membership().Commands()...)
 	return root

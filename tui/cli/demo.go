@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/tui/cli/desk"
 	"github.com/tucdesk/tucdesk/tui/console"
 	"github.com/tucdesk/tucdesk/tui/plain"
 	"github.com/tucdesk/tucdesk/tui/up"
@@ -145,7 +146,7 @@ func (a *app) demoConsole(ctx context.Context, d *up.Demo) error {
 	if err == nil {
 		var b *control.Backend
 		if b, err = control.New(home, d.Logger); err == nil {
-			err = console.Run(ctx, b, console.Options{
+			err = desk.Desk{Home: home.Dir}.Run(ctx, b, console.Options{
 				Who: "alice (demo)",
 				Notice: "This is a demo on your own machine; you are alice. Be bob, who approves, in a second terminal:\n" +
 					"  TUCDESK_HOME=" + r.Homes["bob"] + " " + self(),
@@ -186,7 +187,7 @@ func (a *app) runConsole(ctx context.Context, url, way string, lines bool) error
 		if lines || a.isTerminal() && os.Getenv("TERM") == "dumb" {
 			return plain.Run(ctx, b, a.plainOptions(who))
 		}
-		return console.Run(ctx, b, console.Options{Who: who})
+		return desk.Desk{}.Run(ctx, b, console.Options{Who: who})
 	}
 	if url == "" {
 		b, err := a.controlBy(way)

@@ -134,3 +134,42 @@ func TestPaletteOfHostileNames(t *testing.T) {
 		}
 	})
 }
+
+// TestKeysBoundOtherwise: the new key does it, the old one does not, and what is on the
+// screen names the new one, in views and in dialogs.
+func TestKeysBoundOtherwise(t *testing.T) {
+	ks, err := keymap.New(DefaultPrefix, []keymap.Change{
+		{Place: "targets", Action: "exec", Keys: []string{"e"}},
+		{Place: "targets", Action: "help", Keys: []string{"f1"}},
+		{Place: "a-notice", Action: "back", Keys: []string{"w"}},
+		{Place: "terminals", Action: "close", Keys: []string{"ctrl+w"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.m.keys, h.m.agents.Keys = ks, ks
+		h.see("e exec", "f1 keys")
+		h.keys("x")
+		h.miss("Run one command")
+		h.keys("e")
+		h.see("Run one command")
+		h.keys("esc", "down", "down", "down", "enter")
+		h.see("Denied", "w back")
+		h.keys("esc")
+		h.see("Denied")
+		h.keys("w")
+		h.miss("Denied")
+		h.keys("up", "up", "up", "enter", DefaultPrefix, "x")
+		if len(h.m.tabs) != 1 {
+			t.Fatal("the old key closed the tab")
+		}
+		h.keys(DefaultPrefix, "ctrl+w")
+		if len(h.m.tabs) != 0 {
+			t.Error("the new key does not close the tab")
+		}
+		h.keys("ctrl+p")
+		h.typing("run one command")
+		h.see(" e ")
+	})
+}

@@ -283,3 +283,18 @@ func (a *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
 	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
 }
+
+// An Arrangement is how the list is shown. The zero value is all targets in their
+// order.
+type Arrangement struct {
+	Filter  string   // as it is typed
+	Sort    string   // "name", "state" or a tag's key; "-" before it turns it round; empty: the best match, then the backend's order
+	Group   string   // a tag's key; empty: no groups
+	Columns []string // tags' keys, a column each; empty: tags as text
+}
+
+// A Saved arrangement can be chosen by its name.
+type Saved struct {
+	Name string
+	Arrangement
+}

@@ -1,0 +1,37 @@
+// Package desk opens the console as this person wants it: with the settings of a home,
+// and with what the console itself must not do, such as to write files.
+//
+// It must not import a service.
+package desk
+
+import (
+	"context"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/tui/console"
+	"github.com/tucdesk/tucdesk/tui/settings"
+)
+
+// A Desk opens consoles.
+type Desk struct {
+	Home string // the folder of the settings; empty: profile.DefaultDir
+}
+
+// Run shows the console on a backend. Settings that do not hold are an error before
+// anything is shown.
+func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) error {
+	home := d.Home
+	if home == "" {
+		var err error
+		if home, err = profile.DefaultDir(); err != nil {
+			return err
+		}
+	}
+	s, err := settings.Load(home)
+	if err != nil {
+		return err
+	}
+	s.Apply(&o)
+	return console.Run(ctx, b, o)
+}
