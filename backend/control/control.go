@@ -182,9 +182,11 @@ func (b *Backend) Close() error {
 		open = append(open, t)
 	}
 	b.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, t := range open {
-		t.Close()
+		closing.Go(func() { t.Close() }) // each waits until its machine has heard it
 	}
+	closing.Wait()
 	b.finishComparing()
 	b.api.CloseIdle()
 	return nil

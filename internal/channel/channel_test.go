@@ -800,19 +800,54 @@ func TestIdleAndLost(t *testing.T) {
 	})
 }
 
-// The goodbye of Close may get lost: the peer must still tell it from a loss.
+// The goodbye of Close may get lost, alone or with all that is sent at that moment: the
+// peer must still tell it from a loss, and is not waited for when it can't be heard.
 func TestLostGoodbye(t *testing.T) {
+	for name, c := range map[string]struct {
+		operators, agents int32         // datagrams that are lost
+		least, most       time.Duration // that Close takes
+		heard             bool
+	}{
+		"nothing is lost":          {0, 0, 0, 15 * time.Millisecond, true},
+		"a moment is lost":         {4, 0, 300 * time.Millisecond, 400 * time.Millisecond, true},
+		"the confirmation is lost": {0, 2, 400 * time.Millisecond, time.Second, true},
+		"everything is lost":       {1000, 0, 400 * time.Millisecond, time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := memnet.PacketPipe(memnet.Options{Delay: 5 * time.Millisecond})
+				ours, theirs := &dropNext{PacketConn: a}, &dropNext{PacketConn: b}
+				operator, agent := join(t, ours, theirs, Options{Grace: grace})
+				time.Sleep(time.Second) // what the handshake still had to say is said
+				ours.drop.Store(c.operators)
+				theirs.drop.Store(c.agents)
+				began := time.Now()
+				operator.Close()
+				if took := time.Since(began); took < c.least || took > c.most {
+					t.Errorf("Close took %v", took)
+				}
+				synctest.Wait()
+				if c.heard {
+					<-agent.Done()
+				}
+				if heard := agent.Err() == ErrClosed; heard != c.heard {
+					t.Errorf("agent ended with %v", agent.Err())
+				}
+				agent.Close()
+			})
+		})
+	}
 	synctest.Test(t, func(t *testing.T) {
-		a, b := memnet.PacketPipe(memnet.Options{})
-		lossy := &dropNext{PacketConn: a}
-		operator, agent := join(t, lossy, b, Options{})
-		time.Sleep(time.Second) // what the handshake still had to say is said
-		lossy.drop.Store(2)
-		operator.Close()
-		<-agent.Done()
-		if lossy.drop.Load() > 0 || agent.Err() != ErrClosed {
-			t.Fatalf("%d left to drop, agent ended with %v", lossy.drop.Load(), agent.Err())
+		r := newRoaming(t)
+		r.cut.Store(true)
+		time.Sleep(2 * silence)
+		began := time.Now()
+		r.operator.Close()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a lost agent was waited for, %v", took)
 		}
+		r.cut.Store(false)
+		r.agent.Close()
 	})
 }
 

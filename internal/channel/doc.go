@@ -32,6 +32,10 @@
 // up, crashed, or the network went away, reads as ErrTruncated, never as io.EOF.
 // So Close without CloseWrite or Exit is a refusal to vouch for what was sent.
 //
+// A Mux that is closed says goodbye: QUIC's CONNECTION_CLOSE with code 0, in a record
+// like any other, so a network can't forge it. Who hears it confirms with an empty
+// datagram, which QUIC never sends; until then the goodbye is repeated, some times.
+//
 // # For the agent
 //
 //	mux, err := channel.Accept(ctx, conn, peer, established, channel.Options{})

@@ -266,7 +266,8 @@ func (m *Mux) RTT() time.Duration { return m.conn.ConnectionStats().SmoothedRTT 
 
 // Close ends all channels, tells the peer, closes the path and erases the
 // session's keys. What was written but has not arrived is dropped: first read
-// to the end. It may be called more than once.
+// to the end. It waits until the peer has heard it, but for half a second at most.
+// It may be called more than once.
 func (m *Mux) Close() {
 	m.conn.CloseWithError(codeClosed, "")
 	<-m.done
@@ -278,8 +279,12 @@ func (m *Mux) watch() {
 	cause := context.Cause(m.conn.Context())
 	m.err = muxError(cause)
 	var app *quic.ApplicationError
-	if errors.As(cause, &app) && !app.Remote {
-		m.path.repeat()
+	if errors.As(cause, &app) {
+		if app.Remote {
+			m.path.parting()
+		} else {
+			m.path.part()
+		}
 	}
 	m.release()
 	m.workers.Wait()

@@ -29,6 +29,8 @@ type path struct {
 
 	heardOnce sync.Once
 	first     chan struct{} // closed at the first authentic record
+	partOnce  sync.Once
+	parted    chan struct{} // closed when the peer has heard our goodbye
 	heard     atomic.Int64  // when the peer was heard last, Unix nanoseconds by the wall clock
 	address   atomic.Uint64 // of the peer, as QUIC sees it
 
@@ -46,7 +48,7 @@ const maxDatagram = 2048
 func newPath(conn net.PacketConn, peer net.Addr, chain *session.Chain) *path {
 	p := &path{
 		conn: conn, peer: peer, chain: chain,
-		first: make(chan struct{}), change: make(chan struct{}), rbuf: make([]byte, maxDatagram),
+		first: make(chan struct{}), parted: make(chan struct{}), change: make(chan struct{}), rbuf: make([]byte, maxDatagram),
 	}
 	p.heard.Store(time.Now().UnixNano())
 	return p
@@ -192,6 +194,10 @@ func (p *path) ReadFrom(b []byte) (int, net.Addr, error) {
 		if err != nil {
 			return 0, nil, err
 		}
+		if kind == session.KindData && len(out) == 0 {
+			p.partOnce.Do(func() { close(p.parted) })
+			continue
+		}
 		if kind == session.KindData {
 			return copy(b, out), peerAddr(p.address.Load()), nil // out is in b, unless it was too long
 		}
@@ -201,9 +207,7 @@ func (p *path) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *path) WriteTo(b []byte, _ net.Addr) (int, error) {
 	p.wmu.Lock()
 	defer p.wmu.Unlock()
-	if p.keep.Load() {
-		p.last = append(p.last[:0], b...)
-	}
+	p.last = append(p.last[:0], b...)
 	return len(b), p.seal(b)
 }
 
@@ -223,14 +227,37 @@ func (p *path) again() error {
 	return p.seal(p.last)
 }
 
-// repeat sends the last datagram twice more, as it is: if it has arrived, the
-// replay window drops the copies. It is for the one that says goodbye, which
-// nobody acknowledges.
-func (p *path) repeat() {
+// partTimes are the pauses after each time that a goodbye is said: it is lost with
+// whatever else is lost at that moment, so they grow.
+var partTimes = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond, 160 * time.Millisecond}
+
+// part sees to it that the peer hears our goodbye, which is what QUIC has sent last and
+// never repeats: it is sent again until the peer has said that it heard it, or after
+// some tries. A peer that is lost is not waited for.
+func (p *path) part() {
+	lost := p.quiet() > silence || p.stranded()
+	for i, wait := range partTimes {
+		if i > 0 && p.again() != nil {
+			return
+		}
+		if lost {
+			continue
+		}
+		select {
+		case <-p.parted:
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// parting says that the peer's goodbye was heard: an empty datagram, which QUIC never
+// sends, twice.
+func (p *path) parting() {
 	p.wmu.Lock()
 	defer p.wmu.Unlock()
 	for range 2 {
-		_ = p.send()
+		_ = p.seal(nil)
 	}
 }
 

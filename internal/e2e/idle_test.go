@@ -87,12 +87,24 @@ func TestIdleSessions(t *testing.T) {
 		t.Errorf("%.1f goroutines for each session", each)
 	}
 	closeAll(t, terminals)
+	desk.UsePath(control.DirectOnly)
+	closeAll(t, idleSessions(t, desk, 4))
 	// A few may come and go: timers, connections of HTTP.
 	awaitEnds(t, func() bool { return runtime.NumGoroutine() <= before+10 })
+	// None has ended because nothing was heard of an operator who had said goodbye.
+	ends := 0
+	await(t, "the agent's entries", func() bool {
+		log := d.must(t, "dora", "audit", "tail", "-n", "0", "--json")
+		if strings.Contains(log, "the connection to the operator was lost") {
+			t.Fatalf("an operator's goodbye was lost:\n%s", log)
+		}
+		ends = strings.Count(log, "the operator closed the session")
+		return ends >= n+2+4
+	})
+	t.Logf("%d sessions were told that they are closed", ends)
 }
 
-// awaitEnds waits for closed sessions to be gone at their agent too. One whose
-// operator's goodbye was lost ends with its idle time-out, 45 s later.
+// awaitEnds waits for closed sessions to be gone at their agent too.
 func awaitEnds(t testing.TB, gone func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Minute)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/pion/stun/v4"
 	"github.com/pion/transport/v5"
@@ -129,6 +130,11 @@ func (c *fenced) Close() error {
 	}
 	return c.socket.Close()
 }
+
+// SetDeadline implements [net.PacketConn]: it bounds reads alone. ICE sets one that is
+// over before it closes a socket, and what waits to be sent then, a session's goodbye
+// last of all, would never go out.
+func (c *fenced) SetDeadline(t time.Time) error { return c.socket.SetReadDeadline(t) }
 
 // ReadFrom implements [net.PacketConn].
 func (c *fenced) ReadFrom(p []byte) (int, net.Addr, error) {

@@ -134,6 +134,27 @@ func TestSwitchGoesDirectAndBack(t *testing.T) {
 	ping(t, s.operator, s.agent, "a second direct path")
 }
 
+// What was written last is sent before a direct path is closed: it says goodbye.
+func TestClosedPathHasSentAll(t *testing.T) {
+	s := newSwitches(t)
+	s.connect(t)
+	s.await(t, path.Direct)
+	const words = 30
+	for range words {
+		if _, err := s.agent.WriteTo([]byte("goodbye"), s.operator.LocalRelayed()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.agent.Close()
+	s.operator.SetReadDeadline(time.Now().Add(30 * time.Second))
+	buf := make([]byte, 100)
+	for n := range words {
+		if _, _, err := s.operator.ReadFrom(buf); err != nil {
+			t.Fatalf("after %d of %d: %v", n, words, err)
+		}
+	}
+}
+
 // A side that is on the relay hears one that is not.
 func TestSwitchHearsBothPaths(t *testing.T) {
 	s := newSwitches(t)

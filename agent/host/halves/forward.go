@@ -22,6 +22,7 @@ type forward struct {
 	session *net.UnixConn
 	path    *path.Switch
 	running sync.WaitGroup
+	sent    chan struct{} // closed when nothing comes from the session any more
 
 	mu      sync.Mutex
 	peer    net.Addr // of permit; nil until then
@@ -31,7 +32,7 @@ type forward struct {
 }
 
 func newForward(k *link.Conn, id uint64, session *net.UnixConn, s *path.Switch) *forward {
-	return &forward{k: k, id: id, session: session, path: s}
+	return &forward{k: k, id: id, session: session, path: s, sent: make(chan struct{})}
 }
 
 func (f *forward) start() {
@@ -63,6 +64,7 @@ func (f *forward) in() {
 
 // out forwards what goes to the peer.
 func (f *forward) out() {
+	defer close(f.sent)
 	b := make([]byte, 2048)
 	for {
 		n, err := f.session.Read(b)
@@ -139,8 +141,15 @@ func (f *forward) leave(number uint64) {
 	}
 }
 
-// close ends the path, and releases it on the relay.
+// farewell is how long a session's last datagrams, which say goodbye, may take to be
+// forwarded.
+const farewell = 100 * time.Millisecond
+
+// close ends the path, once what the session has sent has gone out, and releases it on
+// the relay.
 func (f *forward) close() {
+	_ = f.session.SetReadDeadline(time.Now().Add(farewell))
+	<-f.sent
 	f.mu.Lock()
 	a := f.attempt
 	f.attempt = nil

@@ -64,9 +64,11 @@ func (o *outer) close() {
 	ways := o.ways
 	o.ways = nil
 	o.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, f := range ways {
-		f.close()
+		closing.Go(f.close)
 	}
+	closing.Wait()
 }
 
 // outer is the network half. It implements link.Side and, for its uplink, uplink.Inside.
@@ -278,7 +280,8 @@ func (o *outer) open(ctx context.Context, u *uplink.Uplink, r link.Request) (lin
 	}
 	f := newForward(o.k, m.Way, session, s)
 	if !o.keep(m.Way, f) {
-		f.close()
+		session.Close()
+		s.Close()
 		link.CloseFiles([]*os.File{kept})
 		return link.Reply{}, net.ErrClosed
 	}
