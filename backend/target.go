@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -139,12 +140,56 @@ type Approval struct {
 	CanDecide bool   // this member may decide now
 	WhyNot    string // why CanDecide is false
 	Approved  int    // how many approved so far
-	Quorum    int    // how many must
+	Quorum    int    // how many must, at least
+	Turn      string // why a yes of this member is not asked for yet, where CanDecide; a no always may be
 
-	Approvers []string // people who may decide; empty: not known
-	Unread    string   // a program whose content is not in Argv, so that who approves has not seen it
-	Plan      string   // names those that were asked for together; empty: it stands alone
-	PlanSize  int      // how many these are
+	Steps     []ApprovalStep // what the policy asks for, one after the other; empty: not known
+	Approvers []string       // people who may decide; empty: not known
+	Unread    string         // a program whose content is not in Argv, so that who approves has not seen it
+	Plan      string         // names those that were asked for together; empty: it stands alone
+	PlanSize  int            // how many these are
+}
+
+// An ApprovalStep is where one step of an Approval stands.
+type ApprovalStep struct {
+	By    []string // people whose yes counts for it
+	Waits string   // what it still needs, in words; empty when it is complete
+}
+
+// Progress says in words how far an approval has come: "1 of 2: bob; waits for 1 of
+// role:approver", or "step 1 of 2 done: bob; waits for 1 of role:security".
+func (a Approval) Progress() string {
+	if len(a.Steps) == 0 {
+		return fmt.Sprintf("%d of %d", a.Approved, a.Quorum)
+	}
+	done := 0
+	var people []string
+	for done < len(a.Steps) && a.Steps[done].Waits == "" {
+		people = append(people, a.Steps[done].By...)
+		done++
+	}
+	next := ApprovalStep{}
+	if done < len(a.Steps) {
+		next = a.Steps[done]
+	}
+	text := fmt.Sprintf("step %d of %d", max(done, 1), len(a.Steps))
+	switch {
+	case len(a.Steps) == 1:
+		people = append(people, next.By...)
+		text = fmt.Sprintf("%d of %d", len(people), a.Quorum)
+	case done > 0:
+		text += " done"
+	}
+	if len(people) > 0 {
+		text += ": " + strings.Join(people, ", ")
+	}
+	if len(a.Steps) > 1 && len(next.By) > 0 {
+		text += fmt.Sprintf("; step %d has %s", done+1, strings.Join(next.By, ", "))
+	}
+	if next.Waits != "" {
+		text += "; waits for " + next.Waits
+	}
+	return text
 }
 
 // A Decision is a person's answer to an Approval.

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"fmt"
 	"context"
 	"os"
 	"path/filepath"
@@ -67,6 +68,42 @@ func TestApprovedRunsOnce(t *testing.T) {
 	}
 	if strings.Contains(w.logs.String(), "canary") {
 		t.Error("the log holds the command")
+	}
+}
+
+// A hold with steps: every step must be complete by people who are somebody else each,
+// whatever the order of their signatures.
+func TestStepsOfAHold(t *testing.T) {
+	w := newWorld(t)
+	w.setPolicy(strings.Replace(fmt.Sprintf(testPolicy, w.user), `{approvers: ["role:approver"], quorum: 2, expires: 15m}`,
+		`{steps: [{approvers: ["bob@*"]}, {all: [{approvers: ["beth@*"]}, {approvers: ["role:approver"]}]}]}`, 1))
+	w.start()
+	argv, ran := canary(t)
+	for _, tc := range []struct {
+		by    []person
+		waits string
+	}{
+		{[]person{w.bob}, "1 of 3"},
+		{[]person{w.bob, w.beth}, "2 of 3"},
+		{[]person{w.bob, w.bob2, w.beth}, "2 of 3"},
+		{[]person{w.beth, w.alice, w.carl}, "own request"},
+		{[]person{w.beth, w.alice}, "2 of 3"},
+	} {
+		e := w.try(attempt{by: &w.carl, argv: argv, approve: w.approvedBy(tc.by...)})
+		if e.answer.Allowed() || ran() || !strings.Contains(e.answer.Reason, tc.waits) {
+			t.Errorf("%d approvals: %+v, want %q", len(tc.by), e.answer, tc.waits)
+		}
+	}
+	if e := w.try(attempt{by: &w.carl, argv: argv, approve: w.approvedBy(w.alice, w.beth, w.bob)}); !e.answer.Allowed() || !ran() {
+		t.Errorf("all steps are complete: %+v\n%s", e, w.logs)
+	}
+	// Many enough, and not those who are asked for.
+	w.setPolicy(strings.Replace(string(policyDoc(w)), `{approvers: ["beth@*"]}, {`, `{approvers: ["carol@*", "carl@*"]}, {`, 1))
+	w.must(w.refreshAgent())
+	argv, ran = canary(t)
+	if e := w.try(attempt{by: &w.carl, argv: argv, approve: w.approvedBy(w.alice, w.beth, w.bob)}); e.answer.Allowed() || ran() ||
+		!strings.Contains(e.answer.Reason, "waits for 1 of carol@*, carl@*") {
+		t.Errorf("three of whom one is not asked for: %+v", e.answer)
 	}
 }
 

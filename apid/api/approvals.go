@@ -85,7 +85,7 @@ func (s *Server) postApproval(ctx context.Context, r *door.Request, in wire.AskR
 		}
 		asked = &ask.Ask{
 			Record: record, SessionID: p.SessionID, Target: p.Target, Kind: p.Kind, As: p.As, Commitment: p.Commitment,
-			PolicyHash: p.PolicyHash, Tier: in.Tier, Rule: in.Rule, Approvers: held.Obligations.Approvers,
+			PolicyHash: p.PolicyHash, Tier: in.Tier, Rule: in.Rule, Approvers: held.Obligations.Approvers, Needs: held.Obligations.Needs,
 			ProofHash: v.Hash(), Created: now.Unix(), Sealed: in.Sealed,
 		}
 		entry := j.entry(audit.Ask, r.Caller, t.roster)
@@ -125,7 +125,6 @@ func (j *judgement) held(t *team) policy.Verdict {
 type namedApprovals struct {
 	rows      []*ask.Ask
 	decisions [][]byte // their Decision envelopes
-	quorum    int      // the least of theirs; 0 where there are none
 }
 
 // namedApprovals checks that each approval is of this request, approved, and not
@@ -152,9 +151,6 @@ func (s *Server) namedApprovals(t *team, p token.Proof, ids []token.ID) (namedAp
 		named.rows = append(named.rows, r)
 		for _, d := range r.Decisions {
 			named.decisions = append(named.decisions, d.Decision)
-		}
-		if named.quorum == 0 || r.Record.Quorum < named.quorum {
-			named.quorum = r.Record.Quorum
 		}
 	}
 	return named, nil
@@ -298,8 +294,8 @@ func (s *Server) postDecision(ctx context.Context, r *door.Request, in wire.Seal
 		if slices.ContainsFunc(a.Record.Decisions, func(d approval.Decided) bool { return d.Hash == v.Hash() }) {
 			return nil // the same decision again, after a lost answer
 		}
-		may := a.MayDecide(t.roster, r.Caller.Kid, s.now())
-		if a.Record, err = a.Record.Decide(v, r.Caller.Device.MemberID, may, s.now()); err != nil {
+		say := a.Say(t.roster, r.Caller.Device, s.now())
+		if a.Record, err = a.Record.Decide(v, r.Caller.Device.MemberID, say, s.now()); err != nil {
 			return ask.Problem(err)
 		}
 		a.Decisions = append(a.Decisions, in)

@@ -310,7 +310,7 @@ func (j *judgement) problem() *wire.ProblemError {
 	switch v.Effect {
 	case policy.Hold:
 		p = wire.NewProblem(wire.KindHeld, v.Reason, "ask for approval")
-		p.Approvers, p.Quorum = v.Obligations.Approvers, v.Obligations.Quorum
+		p.Approvers, p.Quorum, p.Needs = v.Obligations.Approvers, v.Obligations.Quorum, v.Obligations.Needs.String()
 		p.AskFor, p.UseFor = int64(v.Obligations.AskFor.Seconds()), int64(v.Obligations.UseFor.Seconds())
 	case policy.Confirm:
 		p = wire.NewProblem(wire.KindConfirm, v.Reason, "confirm, and sign a new proof that says so")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -88,7 +89,7 @@ func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.Sessi
 			return err
 		}
 		entry.Approvals = named.decisions
-		if refusal = j.refusal(named); refusal != nil {
+		if refusal = j.refusal(t.roster, named); refusal != nil {
 			return s.record(t, entry)
 		}
 		if err := reachable(online, agent.Name); err != nil {
@@ -159,7 +160,7 @@ func (s *Server) grantedBefore(t *team, v token.VerifiedProof) (*sessionBody, er
 
 // refusal is nil where a judgement, with the approvals that were named for it,
 // is a yes.
-func (j *judgement) refusal(named namedApprovals) error {
+func (j *judgement) refusal(on *roster.Roster, named namedApprovals) error {
 	switch j.verdict.Effect {
 	case policy.Allow:
 		return nil
@@ -168,7 +169,8 @@ func (j *judgement) refusal(named namedApprovals) error {
 			return nil
 		}
 	case policy.Hold:
-		if named.quorum >= j.verdict.Obligations.Quorum && named.quorum > 0 {
+		short := func(a *ask.Ask) bool { return !a.Meets(j.verdict, on) }
+		if len(named.rows) > 0 && !slices.ContainsFunc(named.rows, short) {
 			return nil
 		}
 	}

@@ -139,7 +139,7 @@ func (b *Backend) prepare(p *plan) (*ask, []roster.Device, error) {
 	now := b.now()
 	approvers := r.Approvers(v, me.MemberID, now)
 	if len(approvers) == 0 {
-		return nil, nil, fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, joinWords(v.Obligations.Approvers))
+		return nil, nil, fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, v.Obligations.Needs)
 	}
 	if err := p.command.Check(); err != nil {
 		return nil, nil, err
@@ -443,7 +443,7 @@ func (b *Backend) Decide(ctx context.Context, id backend.ApprovalID, d backend.D
 	if err != nil {
 		return err
 	}
-	c, err := b.consider(ctx, r, id)
+	c, err := b.consider(ctx, r, id, d)
 	if err != nil {
 		return err
 	}
@@ -461,7 +461,7 @@ func (b *Backend) DecideTogether(ctx context.Context, ids []backend.ApprovalID, 
 	}
 	all, asks := make([]*review.Review, len(ids)), make([]approval.VerifiedAsk, len(ids))
 	for i, id := range ids {
-		if all[i], err = b.consider(ctx, r, id); err != nil {
+		if all[i], err = b.consider(ctx, r, id, d); err != nil {
 			return 0, err
 		}
 		asks[i] = all[i].Verified
@@ -492,8 +492,8 @@ func (b *Backend) beforeDecision(ctx context.Context, d backend.Decision) (*rost
 }
 
 // consider opens what waits under an id, if it is what was shown and this device
-// may decide it.
-func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID) (*review.Review, error) {
+// may decide it so.
+func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID, d backend.Decision) (*review.Review, error) {
 	tid, err := token.ParseID(string(id))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
@@ -509,8 +509,8 @@ func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.App
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrDenied, err)
 	}
-	if c.Why != "" {
-		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, c.Why)
+	if why := c.Refusal(d.Approve); why != "" {
+		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, why)
 	}
 	b.mu.Lock()
 	seen, ok := b.shown[tid]

@@ -412,7 +412,7 @@ func shown(v policy.Verdict) backend.Verdict {
 		out.Effect = backend.Confirm
 	case policy.Hold:
 		out.Effect = backend.Hold
-		out.Approvers = fmt.Sprintf("%d of %s", v.Obligations.Quorum, joinWords(v.Obligations.Approvers))
+		out.Approvers = v.Obligations.Needs.String()
 	}
 	return out
 }
@@ -447,7 +447,7 @@ func translate(err error) error {
 	}
 	switch {
 	case errors.Is(err, wire.ErrHeld):
-		v.Effect, v.Approvers = backend.Hold, fmt.Sprintf("%d of %s", p.Quorum, joinWords(p.Approvers))
+		v.Effect, v.Approvers = backend.Hold, cmp.Or(p.Needs, fmt.Sprintf("%d of %s", p.Quorum, joinWords(p.Approvers)))
 		return v.Err()
 	case errors.Is(err, wire.ErrConfirm):
 		v.Effect = backend.Confirm

@@ -183,7 +183,7 @@ func (s *starts) hold(ctx context.Context, e gating.Event, shown backend.Start) 
 		return
 	}
 	shown.Approval = id
-	shown.Approvers = fmt.Sprintf("%d of %s", p.verdict.Obligations.Quorum, joinWords(p.verdict.Obligations.Approvers))
+	shown.Approvers = p.verdict.Obligations.Needs.String()
 	s.tell(shown)
 	if err := s.b.Await(ctx, id); err != nil {
 		if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,9 +103,17 @@ func goodWant() Want {
 	a := goodAsk()
 	return Want{
 		TeamFP: a.TeamFP, SessionID: a.SessionID, Agent: a.Agent, Operator: a.Operator, Requester: "alice", Kind: a.Kind, As: a.As,
-		Command: a.Command, PolicyHash: a.PolicyHash, Granted: []token.ID{a.ID}, Quorum: 1, Eligible: eligible,
+		Command: a.Command, PolicyHash: a.PolicyHash, Granted: []token.ID{a.ID}, Quorum: 1, Enough: func([]string) error { return nil }, Eligible: eligible,
 		HeadKnown: func(h token.Head) bool { return h == head }, Now: now.Add(time.Minute),
 	}
+}
+
+// missing wants dave among those who have approved.
+func missing(members []string) error {
+	if !slices.Contains(members, "dave") {
+		return errors.New("waits for dave")
+	}
+	return nil
 }
 
 func TestCheck(t *testing.T) {
@@ -153,6 +162,8 @@ func TestCheck(t *testing.T) {
 		{"two asks", []VerifiedApproval{one[0], approve(t, carol, func(a *Approval) { a.Nonce = token.ID{96} })}, same, ErrMismatch},
 		{"two texts of one ask", []VerifiedApproval{one[0], approve(t, carol, func(a *Approval) { a.AskHash = envelope.Sum(nil) })}, same, ErrMismatch},
 		{"nothing verified", []VerifiedApproval{{}}, same, ErrMismatch},
+		{"the wrong people", two, func(w *Want) { w.Quorum, w.Enough = 2, missing }, ErrQuorum},
+		{"nobody says who is enough", one, func(w *Want) { w.Enough = nil }, ErrMalformed},
 		{"no quorum", one, func(w *Want) { w.Quorum = 0 }, ErrMalformed},
 		{"nobody eligible", one, func(w *Want) { w.Eligible = nil }, ErrMalformed},
 		{"no roster", one, func(w *Want) { w.HeadKnown = nil }, ErrMalformed},
@@ -347,6 +358,8 @@ func decision(t testing.TB, by key.Identity, yes bool, at time.Time) VerifiedDec
 	return v
 }
 
+var anybody = Say{Eligible: true, Enough: func([]string) bool { return true }}
+
 var askHash = envelope.Sum([]byte("ask"))
 
 func record(t testing.TB, quorum int) Record {
@@ -416,7 +429,7 @@ func do(t testing.TB, r Record, s step) (Record, error) {
 	member, ok := eligible(s.who.Kid())
 	switch s.what {
 	case "approve", "deny":
-		return r.Decide(decision(t, s.who, s.what == "approve", at), member, ok, at)
+		return r.Decide(decision(t, s.who, s.what == "approve", at), member, Say{Eligible: ok, Enough: anybody.Enough}, at)
 	case "cancel":
 		return r.Cancel(member, at)
 	}
@@ -427,24 +440,24 @@ func TestRecordRefusesOtherDecisions(t *testing.T) {
 	r := record(t, 1)
 	other := r
 	other.ID = token.ID{99}
-	if _, err := other.Decide(decision(t, bob, true, now), "bob", true, now); !errors.Is(err, ErrMismatch) {
+	if _, err := other.Decide(decision(t, bob, true, now), "bob", anybody, now); !errors.Is(err, ErrMismatch) {
 		t.Errorf("decision of another ask: %v", err)
 	}
 	other = r
 	other.AskHash = envelope.Sum(nil)
-	if _, err := other.Decide(decision(t, bob, true, now), "bob", true, now); !errors.Is(err, ErrMismatch) {
+	if _, err := other.Decide(decision(t, bob, true, now), "bob", anybody, now); !errors.Is(err, ErrMismatch) {
 		t.Errorf("decision of another text: %v", err)
 	}
-	if _, err := (Record{}).Decide(VerifiedDecision{}, "bob", true, now); err == nil {
+	if _, err := (Record{}).Decide(VerifiedDecision{}, "bob", anybody, now); err == nil {
 		t.Error("the zero record was decided")
 	}
-	if got, err := (Record{ID: r.ID, AskHash: askHash, Operator: r.Operator, Requester: "alice", Quorum: 1, AskUntil: r.AskUntil}).Decide(decision(t, bob, true, now), "bob", true, now); err == nil || got.State != "" {
+	if got, err := (Record{ID: r.ID, AskHash: askHash, Operator: r.Operator, Requester: "alice", Quorum: 1, AskUntil: r.AskUntil}).Decide(decision(t, bob, true, now), "bob", anybody, now); err == nil || got.State != "" {
 		t.Errorf("a record in no state became %q, %v", got.State, err)
 	}
-	if _, err := r.Decide(decision(t, bob, true, now.Add(time.Minute)), "bob", true, now); !errors.Is(err, ErrMalformed) {
+	if _, err := r.Decide(decision(t, bob, true, now.Add(time.Minute)), "bob", anybody, now); !errors.Is(err, ErrMalformed) {
 		t.Errorf("decided in the future: %v", err)
 	}
-	if _, err := r.Decide(decision(t, bob, true, now), "", true, now); !errors.Is(err, ErrNotEligible) {
+	if _, err := r.Decide(decision(t, bob, true, now), "", anybody, now); !errors.Is(err, ErrNotEligible) {
 		t.Errorf("a device of nobody: %v", err)
 	}
 }
@@ -453,7 +466,7 @@ func TestNewRecord(t *testing.T) {
 	until := now.Add(time.Minute).Unix()
 	for name, make := range map[string]func() (Record, error){
 		"no quorum":   func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", 0, until, now) },
-		"huge quorum": func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", 9, until, now) },
+		"huge quorum": func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", MaxQuorum+1, until, now) },
 		"no id":       func() (Record, error) { return NewRecord(token.ID{}, askHash, alice.Kid(), "alice", 1, until, now) },
 		"no hash": func() (Record, error) {
 			return NewRecord(token.ID{1}, envelope.Hash{}, alice.Kid(), "alice", 1, until, now)
@@ -554,6 +567,43 @@ func TestCheckModel(t *testing.T) {
 			rt.Fatalf("%v, want ok = %v", err, want)
 		}
 	})
+}
+
+// Where a hold has steps, a yes before its turn is refused and may come later, a no
+// may come at any time, and people who are many enough are not yet the right ones.
+func TestRecordSteps(t *testing.T) {
+	r, order := record(t, 2), []string{"bob", "carol"}
+	say := func(of Record, who string) Say {
+		s := Say{Eligible: true, Enough: func(yes []string) bool { return slices.Equal(yes, order) }}
+		if n := len(of.Approved()); n < len(order) && order[n] != who {
+			s.Turn = "waits for " + order[n]
+		}
+		return s
+	}
+	if _, err := r.Decide(decision(t, carol, true, now), "carol", say(r, "carol"), now); !errors.Is(err, ErrTurn) || !strings.Contains(err.Error(), "bob") {
+		t.Fatalf("a yes before its turn: %v", err)
+	}
+	if no, err := r.Decide(decision(t, carol, false, now), "carol", say(r, "carol"), now); err != nil || no.State != Denied {
+		t.Fatalf("a no before its turn: %v %v", no.State, err)
+	}
+	if _, err := r.Decide(decision(t, bob, true, now), "bob", Say{Eligible: true}, now); !errors.Is(err, ErrNotEligible) {
+		t.Errorf("nobody says who is enough: %v", err)
+	}
+	wrong, err := r.Decide(decision(t, dave, true, now), "dave", anybody, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong, err = wrong.Decide(decision(t, bob, true, now), "bob", Say{Eligible: true, Enough: say(r, "").Enough}, now); err != nil || wrong.State != Pending {
+		t.Errorf("two of whom one is not asked for: %v %v", wrong.State, err)
+	}
+	for i, id := range []key.Identity{bob, carol} {
+		if r, err = r.Decide(decision(t, id, true, now), order[i], say(r, order[i]), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.State != Approved || !slices.Equal(r.Approved(), order) {
+		t.Errorf("%v by %v", r.State, r.Approved())
+	}
 }
 
 func FuzzFormats(f *testing.F) {

@@ -3,6 +3,7 @@ package approval
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,7 +41,10 @@ type Want struct {
 	Command    token.Command
 	PolicyHash envelope.Hash
 	Granted    []token.ID // the approvals that the grant names, which apid has used up
-	Quorum     int        // of the verdict's obligations
+	Quorum     int        // of the verdict's obligations: the least number of people
+	// Enough answers nil if these members, who are Quorum or more and have all said
+	// yes, are whom the verdict asks for, step by step; else it says who is missing.
+	Enough func(memberIDs []string) error
 	// Eligible answers the member whose device this is, if that member may
 	// decide this request by the agent's own roster and policy, now.
 	Eligible func(key.Kid) (memberID string, ok bool)
@@ -50,14 +54,14 @@ type Want struct {
 }
 
 // Check answers nil if the approvals are a yes to exactly this request by at
-// least Quorum distinct people, none of them the requester. Every approval that
+// least Quorum distinct people who are Enough, none of them the requester. Every approval that
 // was brought must be good; one bad one refuses all. All of them carry the same
 // nonce, which the caller writes to its ledger before anything runs.
 //
 // Errors: ErrMismatch, ErrExpired, ErrQuorum, ErrNotEligible, ErrSelf,
 // ErrOlderRoster, ErrMalformed.
 func Check(approvals []VerifiedApproval, want Want) error {
-	if want.Quorum < 1 || want.Eligible == nil || want.HeadKnown == nil || want.Requester == "" {
+	if want.Quorum < 1 || want.Enough == nil || want.Eligible == nil || want.HeadKnown == nil || want.Requester == "" {
 		return malformed("a check needs a quorum, a requester, and who is eligible on which roster")
 	}
 	if err := want.Command.Check(); err != nil {
@@ -93,6 +97,9 @@ func Check(approvals []VerifiedApproval, want Want) error {
 	}
 	if len(members) < want.Quorum {
 		return fmt.Errorf("%w: %d of %d", ErrQuorum, len(members), want.Quorum)
+	}
+	if err := want.Enough(slices.Sorted(maps.Keys(members))); err != nil {
+		return fmt.Errorf("%w: %w", ErrQuorum, err)
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ var (
 	ErrClosed = errors.New("approval: this ask is closed")
 	// ErrPending means that the decision is still to come.
 	ErrPending = errors.New("approval: not approved yet")
+	// ErrTurn means a yes for a step that is not the next one yet.
+	ErrTurn = errors.New("approval: not this step's turn")
 	// ErrNotAsker means a cancel by somebody else.
 	ErrNotAsker = errors.New("approval: only who asked can cancel")
 )
@@ -88,7 +90,7 @@ func NewRecord(id token.ID, askHash envelope.Hash, operator key.Kid, requester s
 // MaxQuorum bounds how many people one approval can need, and MaxDecisions how
 // many may decide one ask.
 const (
-	MaxQuorum    = 8
+	MaxQuorum    = 16
 	MaxDecisions = 16
 )
 
@@ -100,19 +102,29 @@ func (r Record) At(now time.Time) Record {
 	return r
 }
 
-// Decide adds a verified decision. member is whose device signed it by the
-// roster, and eligible whether that member may decide by roster and policy.
+// Say is what roster and policy say of somebody who decides.
+type Say struct {
+	Eligible bool // may decide this
+	// Turn is empty, or says which step of the policy comes before this one's yes.
+	// A no waits for no step.
+	Turn string
+	// Enough reports whether these members, who have all approved, are whom the policy
+	// asks for.
+	Enough func(memberIDs []string) bool
+}
+
+// Decide adds a verified decision. member is whose device signed it by the roster.
 //
-// Errors: ErrMismatch, ErrSelf, ErrNotEligible, ErrTwice, ErrExpired, ErrUsed,
+// Errors: ErrMismatch, ErrSelf, ErrNotEligible, ErrTurn, ErrTwice, ErrExpired, ErrUsed,
 // ErrClosed, ErrMalformed.
-func (r Record) Decide(v VerifiedDecision, member string, eligible bool, now time.Time) (Record, error) {
+func (r Record) Decide(v VerifiedDecision, member string, say Say, now time.Time) (Record, error) {
 	r = r.At(now)
 	d := v.Body()
 	skew := int64(token.Skew / time.Second)
 	switch {
 	case d.ID != r.ID || d.AskHash != r.AskHash || r.ID.IsZero():
 		return r, fmt.Errorf("%w: the decision names another ask", ErrMismatch)
-	case member == "" || !eligible && member != r.Requester:
+	case member == "" || say.Enough == nil || !say.Eligible && member != r.Requester:
 		return r, ErrNotEligible
 	case member == r.Requester || d.Approver == r.Operator:
 		return r, ErrSelf
@@ -129,6 +141,8 @@ func (r Record) Decide(v VerifiedDecision, member string, eligible bool, now tim
 		return r, malformed("decided in the future; check the clock")
 	case d.Decided > r.AskUntil, d.Approve && now.Unix() > d.UseUntil:
 		return r, ErrExpired
+	case d.Approve && say.Turn != "":
+		return r, fmt.Errorf("%w: %s", ErrTurn, say.Turn)
 	}
 	r.Decisions = append(slices.Clip(r.Decisions), Decided{
 		Member: member, Approver: d.Approver, Approve: d.Approve, At: now.Unix(), UseUntil: d.UseUntil, Hash: v.Hash(),
@@ -140,10 +154,20 @@ func (r Record) Decide(v VerifiedDecision, member string, eligible bool, now tim
 	if r.UseUntil == 0 || d.UseUntil < r.UseUntil {
 		r.UseUntil = d.UseUntil
 	}
-	if r.State == Pending && len(r.Decisions) >= r.Quorum {
+	if yes := r.Approved(); r.State == Pending && len(yes) >= r.Quorum && say.Enough(yes) {
 		r.State = Approved
 	}
 	return r, nil
+}
+
+// Approved are the members who have said yes, each once.
+func (r Record) Approved() (members []string) {
+	for _, d := range r.Decisions {
+		if d.Approve {
+			members = append(members, d.Member)
+		}
+	}
+	return members
 }
 
 func (r Record) decided(member string) bool {

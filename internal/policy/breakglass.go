@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 )
 
 // BreakGlass says which quorum of devices may stand in for apid's grant.
@@ -29,6 +31,12 @@ func (p *Policy) BreakGlass() (BreakGlass, bool) {
 // String says what it needs, for reasons.
 func (b *BreakGlass) String() string {
 	return fmt.Sprintf("needs %d of %s; asks expire in %s", b.Quorum, strings.Join(b.Members, ", "), durationText(b.Expires))
+}
+
+// hold is what stands in for the grant.
+func (b *BreakGlass) hold() *hold {
+	h := newHold(quorum.Of(b.Quorum, b.Members), b.Expires, b.line)
+	return &h
 }
 
 // breaking is the verdict on a request without apid's grant. It never allows by
@@ -60,7 +68,7 @@ func (p *Policy) breaking(req *Request, as string, r *rule) Verdict {
 			return Verdict{Rule: breakGlassRule, Line: b.line, Reason: fmt.Sprintf("denied by break_glass (line %d): it opens the target's login user, and never root, unless an entry names another", b.line)}
 		}
 	}
-	v, held := p.session(r, req), &hold{approvers: b.Members, members: b.members, quorum: b.Quorum, expires: b.Expires, line: b.line}
+	v, held := p.session(r, req), b.hold()
 	v.Rule, v.Line = breakGlassRule, b.line
 	if req.Program == nil {
 		v.Effect, v.Reason = Hold, fmt.Sprintf("held by break_glass (line %d), without apid's grant: %s", b.line, held)

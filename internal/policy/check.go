@@ -2,9 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 )
 
 // EligibleApprovers returns who may approve the request that got v: everybody
@@ -22,6 +24,47 @@ func (s *Snapshot) EligibleApprovers(v Verdict, requesterID string) []Person {
 		}
 	}
 	return s.eligible(members, requesterID)
+}
+
+// Tally says how far those who have approved the request that got v have come: the
+// members with these ids, except the requester, as far as they are on the roster.
+// Where the verdict is no hold or the requester is not known, nothing is complete.
+func (s *Snapshot) Tally(v Verdict, requesterID string, approved []string) quorum.Tally {
+	if s == nil || v.Effect != Hold || requesterID == "" {
+		return quorum.Tally{}
+	}
+	approved = slices.DeleteFunc(slices.Clone(approved), func(id string) bool { return id == requesterID })
+	return v.Obligations.Needs.Count(approved, s.named())
+}
+
+// MayApprove says whether this member's yes can be asked for now, after those who
+// have approved already; if not, in words, for whom the request waits before.
+func (s *Snapshot) MayApprove(v Verdict, requesterID, memberID string, approved []string) (bool, string) {
+	tally := s.Tally(v, requesterID, approved)
+	if memberID == requesterID {
+		return false, "nobody decides an own request"
+	}
+	if v.Obligations.Needs.May(tally, memberID, s.named()) {
+		return true, ""
+	}
+	return false, fmt.Sprintf("step %d of %d comes first: %s", tally.Done+1, len(tally.Steps), tally.Waits())
+}
+
+// named tells which entries of a policy name which members of the snapshot.
+func (s *Snapshot) named() quorum.Named {
+	people, members := make(map[string]*Person, len(s.People)), map[string]member{}
+	for i := range s.People {
+		people[s.People[i].MemberID] = &s.People[i]
+	}
+	return func(id, text string) bool {
+		p := people[id]
+		m, ok := members[text]
+		if !ok {
+			m, _ = parseMember(text) // the zero member, of a text that is none, matches only the empty address
+			members[text] = m
+		}
+		return p != nil && id != "" && p.Email != "" && m.matches(p.Email, p.Roles)
+	}
 }
 
 func (s *Snapshot) eligible(members []member, requesterID string) []Person {
@@ -97,15 +140,19 @@ func (s *commandSet) holds() bool {
 // canApprove says whether at least one of the requesters has enough others to
 // approve. Where no requester is on the roster yet, the approvers alone count.
 func (s *Snapshot) canApprove(h *hold, requesters []member) bool {
-	someone := false
+	ids := make([]string, len(s.People))
+	for i, p := range s.People {
+		ids[i] = p.MemberID
+	}
+	someone, can := false, h.needs.Reachable(ids, s.named())
 	for _, p := range s.People {
 		if p.MemberID == "" || !anyMember(requesters, p.Email, p.Roles) {
 			continue
 		}
 		someone = true
-		if len(s.eligible(h.members, p.MemberID)) >= h.quorum {
+		if can(p.MemberID) {
 			return true
 		}
 	}
-	return !someone && len(s.eligible(h.members, "")) >= h.quorum
+	return !someone && can("")
 }

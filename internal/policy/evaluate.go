@@ -185,7 +185,7 @@ func (p *Policy) session(r *rule, req *Request) Verdict {
 }
 
 func (o *Obligations) askFor(h *hold) {
-	o.Approvers, o.Quorum, o.AskFor, o.UseFor = h.approvers, h.quorum, h.expires, useFor
+	o.Needs, o.Approvers, o.Quorum, o.AskFor, o.UseFor = h.needs, h.approvers, h.least, h.expires, useFor
 }
 
 // HeldByTier is for a server, which sees no command: v is what Evaluate said of

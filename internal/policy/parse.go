@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/policy/document"
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
@@ -18,7 +19,7 @@ type ParseError = document.Error
 
 // Limits of values, beside those of the document.
 const (
-	maxQuorum   = 16
+	maxQuorum   = quorum.MaxPeople
 	maxSuite    = 0xffff
 	maxDuration = 7 * 24 * time.Hour
 )
@@ -46,7 +47,7 @@ func Parse(doc []byte) (*Policy, error) {
 		grace:      defaultGrace,
 		minSuite:   defaultMinSuite,
 	}}
-	d.p.approvers = d.newHold(1)
+	d.p.approvers = newHold(quorum.Needs{{Parts: []quorum.Part{newPart()}}}, defaultExpires, 1)
 	d.p.commands = newCommandSet()
 	root := d.Read(doc)
 	if d.Err() == nil {
@@ -85,7 +86,7 @@ func (d *docReader) fields(allowlist, testlist *ast.Node) []document.Field {
 		document.Key("commands", func(v ast.Node) { d.commands(v, "commands", &d.p.commands) }).
 			Of(document.Object(d.commandFields("commands", &commandSet{})...), "How much commands can do, and what follows."),
 		document.Key("approvers", func(v ast.Node) { d.p.approvers = d.holdEntry(v, "approvers") }).
-			Of(document.Object(d.holdFields("approvers", &hold{})...), "Who approves held commands under rules without a hold of their own."),
+			Of(document.Object(d.holdFields("approvers", &quorum.Part{}, &hold{})...), "Who approves held commands under rules without a hold of their own."),
 		document.Key("gate", func(v ast.Node) { d.p.gate = d.OneOf(v, "gate", gateLevels...) }).
 			Of(document.Words(gateLevels...), "The least gate level an interactive shell needs.").Else(defaultGate),
 		document.Key("max_session", func(v ast.Node) { d.p.maxSession = d.duration(v, "max_session", time.Second) }).
@@ -232,7 +233,7 @@ func (d *docReader) allowFields(r *rule) []document.Field {
 		document.Key("hold", func(v ast.Node) {
 			h := d.holdEntry(v, "hold")
 			r.hold = &h
-		}).Of(document.Object(d.holdFields("hold", &hold{})...), "What the entry allows must be approved first."),
+		}).Of(document.Object(d.holdFields("hold", &quorum.Part{}, &hold{})...), "What the entry allows must be approved first."),
 		document.Key("record", func(v ast.Node) { r.record = d.OneOf(v, "record", records...) }).
 			Of(document.Words(records...), "required: no recording, no session.").Else(defaultRecord),
 		document.Key("commands", func(v ast.Node) {
@@ -377,35 +378,91 @@ func (d *docReader) window(n ast.Node) window.Window {
 	return w
 }
 
-func (d *docReader) newHold(line int) hold {
-	return hold{
-		approvers: []string{defaultApprovers},
-		members:   []member{{role: strings.TrimPrefix(defaultApprovers, "role:")}},
-		quorum:    1, expires: defaultExpires, line: line,
+// partFields are the keys of some people and how many of them.
+func (d *docReader) partFields(what string, p *quorum.Part) []document.Field {
+	return []document.Field{
+		document.Key("approvers", func(v ast.Node) {
+			d.members(v, what+".approvers")
+			p.Approvers = d.Texts(v, what+".approvers")
+		}).Of(membersShape, "Who may approve: e-mail addresses with * as wildcard, or role:NAME.").Else([]string{defaultApprovers}),
+		document.Key("quorum", func(v ast.Node) { p.Quorum = d.Number(v, what+".quorum", 1, maxQuorum) }).
+			Of(document.Whole(1, maxQuorum), "How many people, none of them the requester.").Else(1),
 	}
 }
 
-func (d *docReader) holdFields(what string, h *hold) []document.Field {
-	return []document.Field{
-		document.Key("approvers", func(v ast.Node) {
-			h.members, h.approvers = d.members(v, what+".approvers"), d.Texts(v, what+".approvers")
-		}).Of(membersShape, "Who may approve: e-mail addresses with * as wildcard, or role:NAME.").Else([]string{defaultApprovers}),
-		document.Key("quorum", func(v ast.Node) { h.quorum = d.Number(v, what+".quorum", 1, maxQuorum) }).
-			Of(document.Whole(1, maxQuorum), "How many people, none of them the requester.").Else(1),
+func newPart() quorum.Part { return quorum.Part{Approvers: []string{defaultApprovers}, Quorum: 1} }
+
+// stepFields are the keys of a step: some people, or all or any of several parts.
+func (d *docReader) stepFields(what string, alone *quorum.Part, s *quorum.Step) []document.Field {
+	parts := func(key string) func(ast.Node) {
+		return func(v ast.Node) {
+			if len(s.Parts) > 0 {
+				d.Fail(v, "a step has `all` or `any`, not both; make it two steps")
+			}
+			s.Any = key == "any"
+			d.List(v, what+"."+key, func(e ast.Node) {
+				p := newPart()
+				if !d.Mapping(e, "a part of "+key, d.partFields(what+"."+key, &p)...)["approvers"] {
+					d.Fail(e, "a part of %s names its approvers", key)
+				}
+				s.Parts = append(s.Parts, p)
+			})
+			if len(s.Parts) < 2 || len(s.Parts) > quorum.MaxParts {
+				d.Fail(v, "%s has 2 to %d parts, not %d; write approvers and quorum where there is one", key, quorum.MaxParts, len(s.Parts))
+			}
+		}
+	}
+	part := document.ListOf(document.Object(d.partFields(what, &quorum.Part{})...)).AtLeast(2)
+	return append(d.partFields(what, alone),
+		document.Key("all", parts("all")).Of(part, "Each of these parts must be complete."),
+		document.Key("any", parts("any")).Of(part, "One of these parts must be complete."),
+	)
+}
+
+func (d *docReader) step(n ast.Node, what string) quorum.Step {
+	alone, s := newPart(), quorum.Step{}
+	seen := d.Mapping(n, what, d.stepFields(what, &alone, &s)...)
+	own := seen["approvers"] || seen["quorum"]
+	switch {
+	case own && (seen["all"] || seen["any"]):
+		d.Fail(n, "a step has approvers and quorum, or all, or any: one of the three")
+	case !own && s.Parts == nil:
+		d.Fail(n, "a step names its approvers, or has all or any")
+	case own:
+		s.Parts = []quorum.Part{alone}
+	}
+	return s
+}
+
+func (d *docReader) holdFields(what string, alone *quorum.Part, h *hold) []document.Field {
+	return append(d.partFields(what, alone),
+		document.Key("steps", func(v ast.Node) {
+			d.List(v, what+".steps", func(e ast.Node) { h.needs = append(h.needs, d.step(e, "a step of "+what)) })
+			if problem := h.needs.Check(); problem != "" {
+				d.Fail(v, "%s.steps: %s", what, problem)
+			}
+		}).Of(document.ListOf(document.Object(d.stepFields(what, &quorum.Part{}, &quorum.Step{})...)).AtLeast(1),
+			"Instead of approvers and quorum: one step after the other. Each person counts once in all of them."),
 		document.Key("expires", func(v ast.Node) { h.expires = d.duration(v, what+".expires", time.Second) }).
 			Of(durationShape, "How long a request waits for their decision.").Else(short(defaultExpires)),
-	}
+	)
 }
 
 func (d *docReader) holdEntry(n ast.Node, what string) hold {
-	h := d.newHold(document.LineOf(n))
-	d.Mapping(n, what, d.holdFields(what, &h)...)
-	return h
+	alone, h := newPart(), hold{expires: defaultExpires}
+	seen := d.Mapping(n, what, d.holdFields(what, &alone, &h)...)
+	switch {
+	case seen["steps"] && (seen["approvers"] || seen["quorum"]):
+		d.Fail(n, "%s has steps, or approvers and quorum, not both", what)
+	case !seen["steps"]:
+		h.needs = quorum.Needs{{Parts: []quorum.Part{alone}}}
+	}
+	return newHold(h.needs, h.expires, document.LineOf(n))
 }
 
 // String says what a hold needs, for reasons.
 func (h *hold) String() string {
-	return fmt.Sprintf("needs %d of %s; asks expire in %s", h.quorum, strings.Join(h.approvers, ", "), durationText(h.expires))
+	return fmt.Sprintf("needs %s; asks expire in %s", h.needs, durationText(h.expires))
 }
 
 // durationText writes whole minutes, hours and days as people do.

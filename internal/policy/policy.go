@@ -18,7 +18,7 @@
 //
 // The package is pure. It must not import os, net/http, database/sql or
 // log/slog, and of this module only internal/sanitize and the packages beside it:
-// catalogue, command, document, glob, reach and window.
+// catalogue, command, document, glob, quorum, reach and window.
 package policy
 
 import (
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 )
 
 // An Effect is what the policy says. The zero value denies. Effects are
@@ -139,8 +140,9 @@ type Verdict struct {
 // Obligations come with every verdict but deny. Slices belong to the policy;
 // do not change them.
 type Obligations struct {
-	Approvers  []string      // who may approve a hold: e-mail globs and "role:x"
-	Quorum     int           // how many distinct people must approve a hold
+	Needs      quorum.Needs  // who must approve a hold, step by step: this is what counts
+	Approvers  []string      // all of them: e-mail globs and "role:x"
+	Quorum     int           // the least number of distinct people that can meet Needs
 	AskFor     time.Duration // how long a hold waits for the decision
 	UseFor     time.Duration // how long an approval can be used after that
 	Record     string        // "required", "on" or "off"

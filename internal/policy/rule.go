@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/window"
 )
@@ -31,11 +32,16 @@ type rule struct {
 
 // A hold says who must approve.
 type hold struct {
-	approvers []string // as written
-	members   []member
-	quorum    int
+	needs     quorum.Needs
+	approvers []string // all whom needs name, as written
+	least     int      // how many people can meet needs
 	expires   time.Duration
 	line      int
+}
+
+func newHold(needs quorum.Needs, expires time.Duration, line int) hold {
+	least, _ := needs.People()
+	return hold{needs: needs, approvers: needs.Approvers(), least: least, expires: expires, line: line}
 }
 
 // A member is an e-mail glob or a role.

@@ -97,6 +97,7 @@ type ProblemError struct {
 	Rule      string   `json:"rule,omitempty"`      // the policy rule that decided
 	Line      int      `json:"line,omitempty"`      // its line in the policy document
 	Approvers []string `json:"approvers,omitempty"` // who could approve, when held
+	Needs     string   `json:"needs,omitempty"`     // the same in words, step by step
 	Quorum    int      `json:"quorum,omitempty"`    // how many of them, when held
 	AskFor    int64    `json:"ask_for,omitempty"`   // seconds that an ask may stay open, when held
 	UseFor    int64    `json:"use_for,omitempty"`   // seconds that a yes stays good, when held

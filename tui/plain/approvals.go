@@ -101,6 +101,9 @@ func (t *talk) approval(ctx context.Context, a backend.Approval) error {
 		t.say("There is nothing for you to decide here.")
 		return nil
 	}
+	if a.Turn != "" {
+		t.say("A yes of yours is not asked for yet: you can deny.")
+	}
 	n, err := t.choose(ctx, "What do you decide?", "Approve", "Deny")
 	if err != nil || n == 0 {
 		return err

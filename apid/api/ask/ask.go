@@ -24,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -43,6 +44,7 @@ type Ask struct {
 	Tier       string                `cbor:"tier"`      // as the asker says; the agent judges
 	Rule       string                `cbor:"rule"`      // as the asker says
 	Approvers  []string              `cbor:"approvers"` // of the verdict at the time of the ask
+	Needs      quorum.Needs          `cbor:"needs,omitzero"`
 	ProofHash  envelope.Hash         `cbor:"proof_hash"`
 	Created    int64                 `cbor:"created"` // unix seconds
 	Sealed     []byte                `cbor:"sealed"`
@@ -68,6 +70,9 @@ func Read(stored store.Approval) (*Ask, error) {
 	a := new(Ask)
 	if err := envelope.Unmarshal(stored.Body, a); err != nil {
 		return nil, fmt.Errorf("ask: stored approval: %w", err)
+	}
+	if a.Needs == nil { // kept before holds had steps
+		a.Needs = quorum.Of(a.Record.Quorum, a.Approvers)
 	}
 	a.stored = stored
 	return a, nil
@@ -106,8 +111,31 @@ func (a *Ask) IsFor(p token.Proof) bool {
 
 // MayDecide reports whether a device is one of those that may decide now.
 func (a *Ask) MayDecide(on *roster.Roster, kid key.Kid, now time.Time) bool {
-	hold := policy.Verdict{Effect: policy.Hold, Rule: a.Rule, Obligations: policy.Obligations{Approvers: a.Approvers, Quorum: a.Record.Quorum}}
-	return slices.ContainsFunc(on.Approvers(hold, a.Record.Requester, now), func(d roster.Device) bool { return d.Kid == kid })
+	return slices.ContainsFunc(on.Approvers(a.hold(), a.Record.Requester, now), func(d roster.Device) bool { return d.Kid == kid })
+}
+
+// hold is the verdict that the ask was made for, as far as it says who decides.
+func (a *Ask) hold() policy.Verdict {
+	return policy.Verdict{Effect: policy.Hold, Rule: a.Rule, Obligations: policy.Obligations{Needs: a.Needs, Approvers: a.Approvers, Quorum: a.Record.Quorum}}
+}
+
+// Say is what a device's member has to say about this ask, now.
+func (a *Ask) Say(on *roster.Roster, d roster.Device, now time.Time) approval.Say {
+	people := on.Snapshot()
+	_, turn := people.MayApprove(a.hold(), a.Record.Requester, d.MemberID, a.Record.Approved())
+	return approval.Say{
+		Eligible: a.MayDecide(on, d.Kid, now),
+		Turn:     turn,
+		Enough: func(members []string) bool {
+			return people.Tally(a.hold(), a.Record.Requester, members).Complete()
+		},
+	}
+}
+
+// Meets reports whether those who have approved are whom another verdict on the same
+// request asks for.
+func (a *Ask) Meets(v policy.Verdict, on *roster.Roster) bool {
+	return on.Snapshot().Tally(v, a.Record.Requester, a.Record.Approved()).Complete()
 }
 
 // Visible reports whether a caller is told of this ask.
@@ -118,7 +146,7 @@ func (a *Ask) Visible(c door.Caller, now time.Time) bool {
 // Outline gives what Visible needs of the ask, without its blobs: what is kept in
 // memory to judge later who may be told of a change.
 func (a *Ask) Outline() *Ask {
-	return &Ask{Record: approval.Record{Requester: a.Record.Requester, Quorum: a.Record.Quorum}, Rule: a.Rule, Approvers: a.Approvers}
+	return &Ask{Record: approval.Record{Requester: a.Record.Requester, Quorum: a.Record.Quorum}, Rule: a.Rule, Approvers: a.Approvers, Needs: a.Needs}
 }
 
 // Show gives the ask to a caller; its sealed blobs only when they are asked for.
@@ -175,7 +203,7 @@ func Problem(err error) error {
 		return wire.NewProblem(wire.KindExpired, text, "ask again")
 	case errors.Is(err, approval.ErrUsed), errors.Is(err, approval.ErrTwice), errors.Is(err, approval.ErrClosed):
 		return wire.NewProblem(wire.KindUsed, text, "tucdesk approvals show tells who decided what")
-	case errors.Is(err, approval.ErrPending):
+	case errors.Is(err, approval.ErrPending), errors.Is(err, approval.ErrTurn):
 		return wire.NewProblem(wire.KindHeld, text, "wait for the decision")
 	case errors.Is(err, approval.ErrSelf), errors.Is(err, approval.ErrNotEligible), errors.Is(err, approval.ErrNotAsker),
 		errors.Is(err, approval.ErrMismatch):

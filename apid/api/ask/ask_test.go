@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -27,7 +28,7 @@ func sample(t *testing.T, now time.Time) *Ask {
 	record.Decisions = []approval.Decided{} // as it is read back
 	return &Ask{
 		Record: record, SessionID: token.NewID(), Target: key.Kid{2}, Kind: "exec", As: "deploy", Commitment: envelope.Sum([]byte("c")),
-		PolicyHash: envelope.Sum([]byte("p")), Tier: "high", Rule: "r", Approvers: []string{"role:approver"}, ProofHash: envelope.Sum([]byte("q")),
+		PolicyHash: envelope.Sum([]byte("p")), Tier: "high", Rule: "r", Approvers: []string{"role:approver"}, Needs: quorum.Of(1, []string{"role:approver"}), ProofHash: envelope.Sum([]byte("q")),
 		Created: now.Unix(), Sealed: []byte("sealed"), Decisions: []wire.SealedDecision{{Decision: []byte("d"), Sealed: []byte("s")}},
 	}
 }

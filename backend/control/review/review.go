@@ -20,9 +20,11 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/policy/command"
+	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -40,6 +42,18 @@ type Review struct {
 	Approvers []roster.Device // who may decide now
 	Mine      bool            // asked by the member whose device this is
 	Why       string          // why this device may not decide; empty if it may
+	Turn      string          // why it may not say yes yet; empty if it may
+	Tally     quorum.Tally    // of the yeses whose signatures verify
+
+	emails map[string]string // of the members of Tally
+}
+
+// Refusal says why this device may not decide so; empty if it may.
+func (c *Review) Refusal(approve bool) string {
+	if c.Why == "" && approve {
+		return c.Turn
+	}
+	return c.Why
 }
 
 // Open reviews the opened bytes of what apid shows as ap, on the device me.
@@ -75,6 +89,15 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	c.Verdict = policy.Evaluate(req, r.Snapshot())
 	c.Approvers = r.Approvers(c.Verdict, c.Operator.MemberID, now)
 	c.Mine = me.MemberID == c.Operator.MemberID
+	said := yes(r, ap, va.Hash(), now)
+	c.Tally = r.Snapshot().Tally(c.Verdict, c.Operator.MemberID, said)
+	c.emails = map[string]string{}
+	for _, p := range r.Snapshot().People {
+		if slices.Contains(said, p.MemberID) {
+			c.emails[p.MemberID] = p.Email
+		}
+	}
+	_, c.Turn = r.Snapshot().MayApprove(c.Verdict, c.Operator.MemberID, me.MemberID, said)
 	switch {
 	case c.Mine:
 		c.Why = "nobody decides an own request"
@@ -84,10 +107,31 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 		c.Why = "policy has changed since it was asked; it must be asked again"
 	case !slices.ContainsFunc(c.Approvers, func(d roster.Device) bool { return d.Kid == me.Kid }):
 		c.Why = "you are not one of " + strings.Join(c.Verdict.Obligations.Approvers, " or ")
+	case slices.Contains(said, me.MemberID):
+		c.Why = "you have decided already"
 	case now.Unix() >= a.AskUntil:
 		c.Why = "its time is over"
 	}
 	return c, nil
+}
+
+// yes are the members who have signed a yes to an ask with a device that is good
+// now, each once.
+func yes(r *roster.Roster, ap wire.Approval, ask envelope.Hash, now time.Time) (members []string) {
+	for _, d := range ap.Decisions {
+		u, err := approval.ParseDecision(d.Decision)
+		if err != nil {
+			continue
+		}
+		v, err := u.Verify(r.Key)
+		if err != nil || !v.Body().Approve || v.Body().ID != ap.ID || v.Body().AskHash != ask {
+			continue
+		}
+		if by, err := r.Device(v.Body().Approver, now); err == nil && !slices.Contains(members, by.MemberID) {
+			members = append(members, by.MemberID)
+		}
+	}
+	return members
 }
 
 // Outline is what is known of an approval before it is opened: apid's word, with the
@@ -125,7 +169,17 @@ func (c *Review) Show(out *backend.Approval) {
 		}
 	}
 	out.Mine, out.CanDecide, out.WhyNot = c.Mine, c.Why == "", c.Why
+	if out.CanDecide {
+		out.Turn = c.Turn
+	}
 	out.Quorum = max(out.Quorum, c.Verdict.Obligations.Quorum)
+	for _, s := range c.Tally.Steps {
+		step := backend.ApprovalStep{Waits: s.Waits}
+		for _, id := range s.By {
+			step.By = append(step.By, c.emails[id])
+		}
+		out.Steps = append(out.Steps, step)
+	}
 }
 
 func state(s string) backend.ApprovalState {

@@ -137,7 +137,7 @@ func (c *comparison) person(member string) *Person {
 }
 
 func sameTerms(a, b policy.Obligations) bool {
-	return slices.Equal(a.Approvers, b.Approvers) && a.Quorum == b.Quorum && a.AskFor == b.AskFor && a.Record == b.Record &&
+	return a.Needs.String() == b.Needs.String() && a.AskFor == b.AskFor && a.Record == b.Record &&
 		a.Gate == b.Gate && a.MaxSession == b.MaxSession && a.Grace == b.Grace && a.MinSuite == b.MinSuite && a.BreakGlass == b.BreakGlass
 }
 

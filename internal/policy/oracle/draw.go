@@ -58,7 +58,7 @@ func (r Random) Policy() Policy {
 		p.Block = []Rule{r.rule("block-0", true)}
 	}
 	if r.yes(30) {
-		p.Approvers = r.hold()
+		p.Approvers = r.steps()
 	}
 	if r.yes(50) {
 		p.Glass = r.hold()
@@ -67,7 +67,40 @@ func (r Random) Policy() Policy {
 }
 
 func (r Random) hold() *Hold {
-	return &Hold{Approvers: r.some(someMembers...), Quorum: 1 + r.IntN(3), Expires: time.Duration(1+r.IntN(90)) * time.Minute}
+	h := r.part()
+	h.Expires = time.Duration(1+r.IntN(90)) * time.Minute
+	return &h
+}
+
+func (r Random) part() Hold { return Hold{Approvers: r.some(someMembers...), Quorum: 1 + r.IntN(3)} }
+
+// steps draws a hold that may have steps.
+func (r Random) steps() *Hold {
+	h := r.hold()
+	if r.yes(60) {
+		return h
+	}
+	for range 1 + r.IntN(2) {
+		s := Step{Any: r.yes(50), Parts: []Hold{r.part()}}
+		if r.yes(60) {
+			s.Parts = append(s.Parts, r.part())
+		}
+		h.Steps = append(h.Steps, s)
+	}
+	h.Approvers, h.Quorum = nil, 0
+	return h
+}
+
+// People draws some who have approved.
+func (r Random) People() []Person {
+	var people []Person
+	for range r.IntN(6) {
+		people = append(people, Person{
+			Email: r.one("alice@example.com", "bob@example.com", "Bob@Example.com", "eve@evil.org", "x@y.net"),
+			Roles: r.maybe(80, "sre", "dba", "admin", "role:sre"),
+		})
+	}
+	return people
 }
 
 func (r Random) rule(name string, denies bool) Rule {
@@ -110,7 +143,7 @@ func (r Random) rule(name string, denies bool) Rule {
 		return v
 	}
 	if r.yes(50) {
-		v.Hold = r.hold()
+		v.Hold = r.steps()
 	}
 	if r.yes(50) {
 		v.Record = r.one("required", "on", "off")
@@ -232,7 +265,25 @@ func quoted(list []string) string {
 }
 
 func (h *Hold) document(who string) string {
-	return fmt.Sprintf("{%s: %s, quorum: %d, expires: %s}", who, quoted(h.Approvers), h.Quorum, h.Expires)
+	if h.Steps == nil {
+		return fmt.Sprintf("{%s: %s, quorum: %d, expires: %s}", who, quoted(h.Approvers), h.Quorum, h.Expires)
+	}
+	var steps []string
+	for _, s := range h.Steps {
+		var parts []string
+		for _, p := range s.Parts {
+			parts = append(parts, fmt.Sprintf("{approvers: %s, quorum: %d}", quoted(p.Approvers), p.Quorum))
+		}
+		switch {
+		case len(parts) == 1:
+			steps = append(steps, parts[0])
+		case s.Any:
+			steps = append(steps, "{any: ["+strings.Join(parts, ", ")+"]}")
+		default:
+			steps = append(steps, "{all: ["+strings.Join(parts, ", ")+"]}")
+		}
+	}
+	return fmt.Sprintf("{steps: [%s], expires: %s}", strings.Join(steps, ", "), h.Expires)
 }
 
 func (r Rule) document(b *strings.Builder) {

@@ -57,7 +57,14 @@ type Window struct {
 type Hold struct {
 	Approvers []string
 	Quorum    int
+	Steps     []Step // instead of Approvers and Quorum
 	Expires   time.Duration
+}
+
+// A Step asks for all of its parts, or for any of them.
+type Step struct {
+	Any   bool
+	Parts []Hold // their approvers and quorum
 }
 
 // Commands are lists of patterns by tier; nil lists are not given. Words of patterns
@@ -84,12 +91,60 @@ type Request struct {
 
 // A Verdict is what policy says.
 type Verdict struct {
-	Effect    string
-	Rule      string // "" where the oracle does not say which
-	Tier      string
-	Approvers []string
-	Quorum    int
-	Record    string // "" of a deny
+	Effect string
+	Rule   string // "" where the oracle does not say which
+	Tier   string
+	Hold   Hold   // who approves, where Effect is hold
+	Record string // "" of a deny
+}
+
+// A Person is somebody who has approved.
+type Person struct {
+	Email string
+	Roles []string
+}
+
+// Met reports whether these people, each in one place at most, are who a hold asks
+// for. It tries each of them everywhere.
+func (h Hold) Met(people []Person) bool {
+	steps := h.Steps
+	if steps == nil {
+		steps = []Step{{Parts: []Hold{h}}}
+	}
+	have := make([][]int, len(steps))
+	for i, s := range steps {
+		have[i] = make([]int, len(s.Parts))
+	}
+	var try func(left []Person) bool
+	try = func(left []Person) bool {
+		enough := true
+		for i, s := range steps {
+			parts := 0
+			for j, p := range s.Parts {
+				if have[i][j] >= p.Quorum {
+					parts++
+				}
+			}
+			enough = enough && (parts == len(s.Parts) || s.Any && parts > 0)
+		}
+		if enough || len(left) == 0 {
+			return enough
+		}
+		for i, s := range steps {
+			for j, p := range s.Parts {
+				if !names(p.Approvers, left[0].Email, left[0].Roles) {
+					continue
+				}
+				have[i][j]++
+				if try(left[1:]) {
+					return true
+				}
+				have[i][j]--
+			}
+		}
+		return try(left[1:])
+	}
+	return try(people)
 }
 
 var (
@@ -335,7 +390,7 @@ func (p Policy) Judge(q Request) Verdict {
 			v.Record = entry.Record
 		}
 		if entry.Hold != nil {
-			v.Effect, v.Approvers, v.Quorum = "hold", entry.Hold.Approvers, entry.Hold.Quorum
+			v.Effect, v.Hold = "hold", *entry.Hold
 		}
 	case p.Mode != "blocklist" || q.carries() || q.user() != q.LoginUser || q.user() == "root":
 		return deny
@@ -365,7 +420,7 @@ func (p Policy) breaking(q Request, entry *Rule) Verdict {
 	if entry == nil && (!names(p.Glass.Approvers, q.Member, q.Roles) || q.user() != q.LoginUser || q.user() == "root") {
 		return deny
 	}
-	v := Verdict{Effect: "hold", Rule: "break_glass", Record: "required", Approvers: p.Glass.Approvers, Quorum: p.Glass.Quorum}
+	v := Verdict{Effect: "hold", Rule: "break_glass", Record: "required", Hold: *p.Glass}
 	return p.command(v, q, entry, *p.Glass)
 }
 
@@ -387,9 +442,9 @@ func (p Policy) command(v Verdict, q Request, entry *Rule, held Hold) Verdict {
 	v.Effect, v.Rule = effect, ""
 	switch effect {
 	case "deny":
-		v.Record, v.Approvers, v.Quorum = "", nil, 0
+		v.Record, v.Hold = "", Hold{}
 	case "hold":
-		v.Approvers, v.Quorum = held.Approvers, held.Quorum
+		v.Hold = held
 	}
 	return v
 }

@@ -67,17 +67,30 @@ type jsonApproval struct {
 	Mine      bool      `json:"mine"`
 	CanDecide bool      `json:"can_decide"`
 	WhyNot    string    `json:"why_not,omitempty"`
+	Turn      string    `json:"not_yet,omitempty"`
+	Progress  string    `json:"progress"`
+	Steps     []step    `json:"steps,omitempty"`
 	Approvers []string  `json:"approvers,omitempty"`
 	Unread    string    `json:"content_not_covered,omitempty"`
 	Plan      string    `json:"plan,omitempty"`
 	PlanSize  int       `json:"plan_size,omitempty"`
 }
 
+// A step is one of what the policy asks for.
+type step struct {
+	By    []string `json:"by"`
+	Waits string   `json:"waits_for,omitempty"`
+}
+
 func toJSON(p backend.Approval) jsonApproval {
+	var steps []step
+	for _, s := range p.Steps {
+		steps = append(steps, step{By: append([]string{}, s.By...), Waits: s.Waits})
+	}
 	return jsonApproval{
 		ID: string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
 		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Reason: p.Reason, Asked: p.Asked, AskUntil: p.AskUntil,
-		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot,
+		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot, Turn: p.Turn, Progress: p.Progress(), Steps: steps,
 		Approvers: p.Approvers, Unread: p.Unread, Plan: p.Plan, PlanSize: p.PlanSize,
 	}
 }
@@ -124,6 +137,8 @@ func (c *CLI) list() *cobra.Command {
 					you = "asked"
 				case !p.CanDecide:
 					you = "may not"
+				case p.Turn != "":
+					you = "later"
 				}
 				t.Row(sanitize.Clean(string(p.ID)), sanitize.Clean(p.Operator), sanitize.Clean(p.Target),
 					sanitize.Clean(output.Until(p.AskUntil, time.Now())), sanitize.Literal(you), what(p))
@@ -198,7 +213,7 @@ func (c *CLI) printAll(ps []backend.Approval) {
 		q := ps[0]
 		same = same && slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As &&
 			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Kind == q.Kind &&
-			p.Quorum == q.Quorum && p.Approved == q.Approved && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
+			p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
 	}
 	fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
 	if len(ps) != ps[0].PlanSize {
@@ -250,10 +265,13 @@ func (c *CLI) print(p backend.Approval) {
 	}
 	line("tier", sanitize.Clean(p.Tier))
 	line("reason", sanitize.Clean(p.Reason))
-	line("approved", sanitize.Clean(fmt.Sprintf("%d of %d", p.Approved, p.Quorum)))
+	line("approved", sanitize.Clean(p.Progress()))
 	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))
 	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), output.Until(p.AskUntil, time.Now()))))
 	line("you", sanitize.Clean(p.WhyNot))
+	if p.Turn != "" {
+		line("you", sanitize.Clean("you can say no; for a yes, "+p.Turn))
+	}
 }
 
 func (c *CLI) show() *cobra.Command {

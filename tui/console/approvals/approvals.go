@@ -40,7 +40,7 @@ func (q *View) Set(list []backend.Approval, now time.Time) (fresh bool) {
 	slices.SortStableFunc(list, func(a, b backend.Approval) int { return order(a, now) - order(b, now) })
 	rang := make(map[backend.ApprovalID]bool)
 	for _, a := range list {
-		if Decidable(a, now) {
+		if awaits(a, now) {
 			rang[a.ID] = true
 			fresh = fresh || !q.rang[a.ID]
 		}
@@ -57,7 +57,7 @@ func (q *View) Set(list []backend.Approval, now time.Time) (fresh bool) {
 
 func order(a backend.Approval, now time.Time) int {
 	switch {
-	case Decidable(a, now):
+	case awaits(a, now):
 		return 0
 	case waits(a, now):
 		return 1
@@ -74,11 +74,14 @@ func Decidable(a backend.Approval, now time.Time) bool {
 	return a.CanDecide && !a.Mine && waits(a, now)
 }
 
-// Pending counts what this member could decide now.
+// awaits says whether a is this member's to decide, no step before it being open.
+func awaits(a backend.Approval, now time.Time) bool { return Decidable(a, now) && a.Turn == "" }
+
+// Pending counts what waits for this member's decision now.
 func (q *View) Pending(now time.Time) int {
 	n := 0
 	for _, a := range q.List {
-		if Decidable(a, now) {
+		if awaits(a, now) {
 			n++
 		}
 	}
@@ -118,6 +121,8 @@ func StateWord(a backend.Approval, now time.Time) string {
 		return knownState(a.State)
 	case a.Mine:
 		return "yours: waiting"
+	case a.CanDecide && a.Turn != "":
+		return "later step"
 	case a.CanDecide:
 		return "decide"
 	}
@@ -170,7 +175,7 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	c.Spans(x, y, 7, canvas.Lit(c.Styles.Plain, left))
 	x += 7
 	style := c.Styles.Faint
-	if Decidable(a, now) {
+	if awaits(a, now) {
 		style = c.Styles.Hold
 	}
 	c.Spans(x, y, stateCells, canvas.Lit(style, StateWord(a, now)))
@@ -264,11 +269,14 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	}
 	paras = append(paras, text("Time left", left))
 	if a.Quorum > 0 {
-		paras = append(paras, text("Approved", fmt.Sprintf("%d of %d", a.Approved, a.Quorum)))
+		paras = append(paras, text("Approved", a.Progress()))
 	}
 	paras = append(paras, canvas.Para{Label: "State", Text: sanitize.Literal(StateWord(a, now)), Style: st.Bold})
 	if a.WhyNot != "" && !Decidable(a, now) {
 		paras = append(paras, text("Why not", a.WhyNot))
+	}
+	if a.Turn != "" && Decidable(a, now) {
+		paras = append(paras, text("Not yet", "you can say no; for a yes, "+a.Turn))
 	}
 	return paras
 }

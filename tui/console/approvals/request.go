@@ -52,7 +52,7 @@ func (r *Request) Key(k tea.KeyPressMsg, now time.Time) dialog.Outcome {
 	case keymap.ActBack:
 		return dialog.Outcome{Close: true}
 	case keymap.ActApprove:
-		if Decidable(r.Seen, now) && r.Read {
+		if awaits(r.Seen, now) && r.Read {
 			return dialog.Outcome{Do: dialog.DoDialog{Next: r.approvePrompt()}}
 		}
 	case keymap.ActDeny:
@@ -74,6 +74,8 @@ func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
 		return canvas.Lit(st.Faint, "yours: waiting for somebody else")
 	case !Decidable(r.Seen, now):
 		return say(st.Faint, "nothing to decide; "+key(keymap.ActBack)+" goes back")
+	case r.Seen.Turn != "":
+		return say(st.Faint, "an earlier step waits; "+key(keymap.ActDeny)+" denies")
 	case r.changed && !r.Read:
 		return canvas.Lit(st.Warn, "it changed while you read: read it again to its end")
 	case !r.Read:
