@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate"
@@ -192,12 +191,7 @@ func (c *checker) checkApprovals(a *admission, t *task) error {
 		Operator: a.operator.Kid, Requester: a.operator.MemberID, Kind: p.Kind, As: p.As,
 		Command: t.command, PolicyHash: t.roster.PolicyHash(),
 		Granted: a.grant.Body().Approvals, Quorum: t.verdict.Obligations.Quorum,
-		Enough: func(members []string) error {
-			if tally := t.roster.Snapshot().Tally(t.verdict, a.operator.MemberID, members); !tally.Complete() {
-				return fmt.Errorf("waits for %s", tally.Waits())
-			}
-			return nil
-		},
+		Enough: t.roster.Snapshot().Enough(t.verdict, a.operator.MemberID),
 		Eligible: func(k key.Kid) (string, bool) {
 			d, err := t.roster.Device(k, now)
 			// The requester's other devices are known, so that Check can say why.

@@ -358,7 +358,7 @@ func decision(t testing.TB, by key.Identity, yes bool, at time.Time) VerifiedDec
 	return v
 }
 
-var anybody = Say{Eligible: true, Enough: func([]string) bool { return true }}
+var anybody = Say{Eligible: true, Enough: func([]string) error { return nil }}
 
 var askHash = envelope.Sum([]byte("ask"))
 
@@ -465,9 +465,11 @@ func TestRecordRefusesOtherDecisions(t *testing.T) {
 func TestNewRecord(t *testing.T) {
 	until := now.Add(time.Minute).Unix()
 	for name, make := range map[string]func() (Record, error){
-		"no quorum":   func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", 0, until, now) },
-		"huge quorum": func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", MaxQuorum+1, until, now) },
-		"no id":       func() (Record, error) { return NewRecord(token.ID{}, askHash, alice.Kid(), "alice", 1, until, now) },
+		"no quorum": func() (Record, error) { return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", 0, until, now) },
+		"huge quorum": func() (Record, error) {
+			return NewRecord(token.ID{1}, askHash, alice.Kid(), "alice", MaxQuorum+1, until, now)
+		},
+		"no id": func() (Record, error) { return NewRecord(token.ID{}, askHash, alice.Kid(), "alice", 1, until, now) },
 		"no hash": func() (Record, error) {
 			return NewRecord(token.ID{1}, envelope.Hash{}, alice.Kid(), "alice", 1, until, now)
 		},
@@ -574,7 +576,12 @@ func TestCheckModel(t *testing.T) {
 func TestRecordSteps(t *testing.T) {
 	r, order := record(t, 2), []string{"bob", "carol"}
 	say := func(of Record, who string) Say {
-		s := Say{Eligible: true, Enough: func(yes []string) bool { return slices.Equal(yes, order) }}
+		s := Say{Eligible: true, Enough: func(yes []string) error {
+			if !slices.Equal(yes, order) {
+				return errors.New("not those")
+			}
+			return nil
+		}}
 		if n := len(of.Approved()); n < len(order) && order[n] != who {
 			s.Turn = "waits for " + order[n]
 		}

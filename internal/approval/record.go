@@ -108,9 +108,9 @@ type Say struct {
 	// Turn is empty, or says which step of the policy comes before this one's yes.
 	// A no waits for no step.
 	Turn string
-	// Enough reports whether these members, who have all approved, are whom the policy
+	// Enough answers nil if these members, who have all approved, are whom the policy
 	// asks for.
-	Enough func(memberIDs []string) bool
+	Enough func(memberIDs []string) error
 }
 
 // Decide adds a verified decision. member is whose device signed it by the roster.
@@ -154,7 +154,7 @@ func (r Record) Decide(v VerifiedDecision, member string, say Say, now time.Time
 	if r.UseUntil == 0 || d.UseUntil < r.UseUntil {
 		r.UseUntil = d.UseUntil
 	}
-	if yes := r.Approved(); r.State == Pending && len(yes) >= r.Quorum && say.Enough(yes) {
+	if yes := r.Approved(); r.State == Pending && len(yes) >= r.Quorum && say.Enough(yes) == nil {
 		r.State = Approved
 	}
 	return r, nil

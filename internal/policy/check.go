@@ -37,6 +37,17 @@ func (s *Snapshot) Tally(v Verdict, requesterID string, approved []string) quoru
 	return v.Obligations.Needs.Count(approved, s.named())
 }
 
+// Enough gives a function that answers nil if members who have approved are whom v
+// asks for, or says who is missing.
+func (s *Snapshot) Enough(v Verdict, requesterID string) func(memberIDs []string) error {
+	return func(approved []string) error {
+		if tally := s.Tally(v, requesterID, approved); !tally.Complete() {
+			return fmt.Errorf("policy: waits for %s", tally.Waits())
+		}
+		return nil
+	}
+}
+
 // MayApprove says whether this member's yes can be asked for now, after those who
 // have approved already; if not, in words, for whom the request waits before.
 func (s *Snapshot) MayApprove(v Verdict, requesterID, memberID string, approved []string) (bool, string) {

@@ -126,9 +126,7 @@ func (a *Ask) Say(on *roster.Roster, d roster.Device, now time.Time) approval.Sa
 	return approval.Say{
 		Eligible: a.MayDecide(on, d.Kid, now),
 		Turn:     turn,
-		Enough: func(members []string) bool {
-			return people.Tally(a.hold(), a.Record.Requester, members).Complete()
-		},
+		Enough:   people.Enough(a.hold(), a.Record.Requester),
 	}
 }
 
