@@ -29,7 +29,7 @@ type checker struct {
 	used     *ledger.Used
 	now      func() time.Time
 	refresh  func(context.Context) error // fetches the newest roster; bounded and rate limited
-	level    gate.Level                  // of the gate for shells here
+	levels   gate.Levels                 // of the gate, for shells here
 }
 
 // An admission is an offer that has passed steps 1 to 5, or, beside a refusal,
@@ -253,18 +253,20 @@ func (c *checker) judge(a *admission) *refusal {
 func (c *checker) oblige(a *admission) *refusal {
 	o := a.verdict.Obligations
 	if o.Record == recorder.Required && len(a.roster.Auditors()) == 0 {
-		return &refusal{
-			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
-			reason: "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients",
-		}
+		return unmet(a.verdict, "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients")
 	}
-	if !policy.GateMeets(string(c.level), o.Gate) {
-		return &refusal{
-			code: codePolicy, rule: a.verdict.Rule, line: a.verdict.Line,
-			reason: "policy wants the gate level " + o.Gate + " for interactive shells, and this agent has " + string(c.level) + "; use exec, or a policy with gate: none",
-		}
+	_, no := c.gateLevel(a.verdict)
+	return no
+}
+
+// gateLevel is the gate's level for a session; a shell that can't have what policy wants
+// is refused.
+func (c *checker) gateLevel(v policy.Verdict) (gate.Level, *refusal) {
+	level, ok := c.levels.For(v.Obligations.Gate)
+	if !ok {
+		return gate.None, unmet(v, "policy wants the gate level %s for shells, and this agent has only %s; use exec, or have an admin sign a policy whose key gate names one of these", v.Obligations.Gate, c.levels)
 	}
-	return nil
+	return level, nil
 }
 
 // relay wants a relay that the roster names, and a credential for our side of

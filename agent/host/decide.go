@@ -69,7 +69,11 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 	default:
 		return t, refuse(codeRequest, nil, "this agent does not serve %s yet", p.Kind)
 	}
-	if no := c.reevaluate(a, t); no != nil {
+	no := c.reevaluate(a, t)
+	if no == nil && policy.Kind(m.Kind) == policy.Shell {
+		t.level, no = c.gateLevel(t.verdict)
+	}
+	if no != nil {
 		return t, no
 	}
 	switch t.verdict.Effect {

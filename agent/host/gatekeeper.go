@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
@@ -17,44 +18,44 @@ import (
 var _ live.Gatekeeper = (*ward)(nil)
 
 // startGate makes the gate of this process, where there can be one, and gives the
-// level that sessions here have. Why there is none is in the log, once.
-func (h *Host) startGate() (*gate.Gate, gate.Level) {
+// levels that shells here can have. Why there is none is in the log, once.
+func (h *Host) startGate() (*gate.Gate, gate.Levels) {
 	if h.c.Gate == nil {
-		return nil, gate.None
+		return nil, gate.Everywhere
 	}
-	g, err := gate.New(h.c.Gate...)
-	if err == nil {
-		var f, perr = g.Probe()
-		if perr == nil {
-			h.c.Logger.Info("the exec gate is on", "level", gate.Enforced, "landlock", f.Landlock, "wait_killable", f.Killable)
-			return g, gate.Enforced
-		}
-		g.Close()
-		err = perr
+	g, f, err := gate.Open(h.c.Gate)
+	if err != nil {
+		h.c.Logger.Warn("the exec gate can't be had: where policy wants shells gated by the kernel, there are none", "error", err)
+		return nil, gate.Everywhere
 	}
-	h.c.Logger.Warn("the exec gate can't be had: shells run ungated, and where policy wants them gated, not at all", "error", err)
-	return nil, gate.None
+	h.c.Logger.Info("the exec gate is on", "level", gate.Enforced, "landlock", f.Landlock, "wait_killable", f.Killable)
+	return g, slices.Concat(gate.Everywhere, gate.Levels{gate.Enforced})
 }
 
 // Judge implements live.Gatekeeper: the newest policy decides, whatever held when the
 // session began.
 func (d *ward) Judge(_ context.Context, asked live.Task, s live.Start) live.Ruling {
-	c := d.s.checker
-	now := c.now()
+	r, err := d.rules()
+	if err != nil {
+		return live.Ruling{Reason: err.Error()}
+	}
+	return r.Of(s, d.s.checker.now())
+}
+
+// Lend implements cell.Lender.
+func (d *ward) Lend(has []byte) ruling.Loan {
+	r, _ := d.rules() // without them nothing is lent
+	return r.Lend(has)
+}
+
+// rules are those of the newest roster.
+func (d *ward) rules() (ruling.Rules, error) {
+	c, p := d.s.checker, d.a.proof.Body()
 	r, err := c.team.Fresh()
 	if err != nil {
-		return live.Ruling{Reason: err.Error()}
+		return ruling.Rules{}, err
 	}
-	device, err := r.Device(d.a.operator.Kid, now)
-	if err != nil {
-		return live.Ruling{Reason: err.Error()}
-	}
-	agent, err := r.Agent(c.kid, now)
-	if err != nil {
-		return live.Ruling{Reason: err.Error()}
-	}
-	p := d.a.proof.Body()
-	return ruling.Of(r, device, agent, policy.Kind(p.Kind), p.As, s, now)
+	return ruling.RulesOf(r, d.a.operator.Kid, c.kid, policy.Kind(p.Kind), p.As, c.now())
 }
 
 // Permit implements live.Gatekeeper. The operator's device has asked for an exec of the

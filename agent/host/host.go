@@ -227,7 +227,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
-	s.gate, s.level = h.startGate()
+	s.gate, s.levels = h.startGate()
 	var err error
 	if s.spool, err = recording.OpenSpool(filepath.Join(c.Dir, "spool"), c.MaxSpool, c.TeamFP, identity, ids(led.Running)...); err != nil {
 		return nil, nil, err
@@ -258,7 +258,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		return nil, nil, err
 	}
 	s.checker = &checker{
-		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now, level: s.level,
+		kid: identity.Kid(), unsealer: unsealer, team: t, used: led.Used, now: c.Now, levels: s.levels,
 		refresh: s.outside.Refresh,
 	}
 	s.compare = &compare.Comparer{

@@ -70,6 +70,11 @@ func byPolicy(v policy.Verdict, version uint64) *refusal {
 	}
 }
 
+// unmet refuses what policy obliges to and this agent can't give.
+func unmet(v policy.Verdict, format string, args ...any) *refusal {
+	return &refusal{code: codePolicy, rule: v.Rule, line: v.Line, reason: fmt.Sprintf(format, args...)}
+}
+
 // cut shortens a text to n bytes of whole runes, and says so.
 func cut(s string, n int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

@@ -87,7 +87,7 @@ type sessions struct {
 	self       bool        // a demo's agent that is not root runs programs as itself
 	fail       func(error) // ends the agent
 	gate       *gate.Gate  // of sessions in this process; nil: there is none
-	level      gate.Level  // of every session here
+	levels     gate.Levels // of shells here
 
 	ctx     context.Context // ends all sessions
 	stop    context.CancelCauseFunc
@@ -358,7 +358,7 @@ func (s *sessions) use(items ...ledger.Item) error {
 }
 
 // recheck ends sessions of operators who may not act any more, and all of them
-// when this agent itself may not.
+// when this agent itself may not. The others judge by the new rules from now on.
 func (s *sessions) recheck(r *roster.Roster) {
 	now := s.checker.now()
 	_, self := r.Agent(s.identity.Kid(), now)
@@ -369,6 +369,8 @@ func (s *sessions) recheck(r *roster.Roster) {
 		if err = errors.Join(self, err); err != nil {
 			s.metrics.refusals.WithLabelValues(codeRevoked).Inc()
 			d.half.Cut(err)
+		} else if lent, ok := d.half.(interface{ Withdraw() }); ok {
+			lent.Withdraw()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
-	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
@@ -138,11 +138,7 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	if user == "" {
 		user = d.a.agent.LoginUser
 	}
-	level := gate.None // an exec is one argument list, which was judged: what it starts is not
-	if policy.Kind(p.Kind) == policy.Shell {
-		level = d.s.level
-		t.level = level
-	}
+	level := cmp.Or(t.level, gate.None) // an exec is one argument list, which was judged: what it starts is not
 	return live.Task{
 		ID: t.id, User: user, Record: v.Obligations.Record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts,
 		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level)},

@@ -278,20 +278,6 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestGateMeets(t *testing.T) {
-	for _, tt := range []struct {
-		have, need string
-		want       bool
-	}{
-		{"none", "none", true}, {"none", "advisory", false}, {"line", "advisory", true}, {"advisory", "line", false},
-		{"enforced", "enforced", true}, {"enforced", "line", true}, {"", "none", false}, {"enforced", "", false}, {"x", "x", false},
-	} {
-		if GateMeets(tt.have, tt.need) != tt.want {
-			t.Errorf("GateMeets(%q, %q) is not %v", tt.have, tt.need, tt.want)
-		}
-	}
-}
-
 func TestEvaluateDoesNotAllocate(t *testing.T) {
 	snap := &Snapshot{Policy: parseExample(t)}
 	for name, req := range map[string]*Request{

@@ -159,21 +159,6 @@ const useFor = 5 * time.Minute
 // gateLevels from weakest to strongest (gate.md).
 var gateLevels = []string{"none", "advisory", "line", "enforced"}
 
-// GateMeets says whether a gate of level have is enough where need is asked
-// for. Unknown levels are never enough.
-func GateMeets(have, need string) bool {
-	h, n := -1, -1
-	for i, level := range gateLevels {
-		if level == have {
-			h = i
-		}
-		if level == need {
-			n = i
-		}
-	}
-	return h >= 0 && n >= 0 && h >= n
-}
-
 // A Policy is a parsed document. Only Parse makes one.
 type Policy struct {
 	mode       string

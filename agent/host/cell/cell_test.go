@@ -20,11 +20,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tucdesk/tucdesk/agent/host/cell/starts"
 	"github.com/tucdesk/tucdesk/agent/host/halves"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
+	"github.com/tucdesk/tucdesk/agent/host/ruling"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/gating"
@@ -43,6 +45,10 @@ type keeper struct {
 	asked []string
 	no    error
 	sink  *memory
+
+	lends  bool
+	policy string
+	loans  int
 }
 
 func (k *keeper) ask(what string) error {
@@ -84,6 +90,73 @@ func (k *keeper) Permit(context.Context, live.Task, live.Start, live.Ruling, gat
 }
 func (k *keeper) Report(_ live.Task, _ live.Start, _ live.Ruling, o gating.State, _ string) {
 	k.ask("report " + string(o))
+}
+
+func (k *keeper) Lend(has []byte) ruling.Loan {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.loans++
+	if !k.lends {
+		return ruling.Nothing()
+	}
+	return ruling.Loan{
+		Lent: true, Member: "alice@example.com", MemberID: "m", Roles: []string{}, Target: "web-1", Tags: map[string]string{}, LoginUser: "app",
+		Kind: "shell", Document: []byte(k.policy),
+	}
+}
+
+// What rules allow starts without a word to the keeper, while they are lent, and no
+// longer; whatever else there is to say of a start says the keeper.
+func TestLease(t *testing.T) {
+	k := newKeeper(t)
+	i, half, cut := joined(t, k)
+	close(i.begun)
+	asked := func(argv ...string) bool {
+		t.Helper()
+		before := len(k.seen())
+		r := i.Judge(t.Context(), live.Task{ID: 7}, live.Start{Argv: argv, Cwd: "/", Files: []live.StartFile{{Path: "/bin/" + argv[0]}}})
+		if now := len(k.seen()); (now > before) != (r.Effect == "hold") || now == before && r.Effect != "allow" {
+			t.Fatalf("%q: %+v, asked %d times", argv, r, now-before)
+		}
+		return len(k.seen()) > before
+	}
+	lend := func(policy string) {
+		k.mu.Lock()
+		k.lends, k.policy, k.loans = policy != "", "version: 1\nmode: allowlist\nallowlist: [{name: r, members: ['*'], targets: {names: ['*']}, sessions: [shell, exec], as: [app]}]\n"+policy, 0
+		k.mu.Unlock()
+		half.Withdraw()
+	}
+	// until: the note goes its own way.
+	until := func(asks bool, argv ...string) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); asked(argv...) != asks; {
+			if time.Now().After(end) {
+				t.Fatalf("%q: asks is still %v", argv, !asks)
+			}
+		}
+	}
+	if !asked("ls") {
+		t.Error("nothing is lent, and it starts")
+	}
+	lend("commands: {low: [ls, rm]}\n")
+	until(false, "ls")
+	for range 100 {
+		i.Judge(t.Context(), live.Task{}, live.Start{Argv: []string{"ls"}, Cwd: "/", Files: []live.StartFile{{Path: "/bin/ls"}}})
+	}
+	k.mu.Lock()
+	if k.loans > 10 {
+		t.Errorf("asked for the rules %d times", k.loans)
+	}
+	k.mu.Unlock()
+	if asked("rm") {
+		t.Error("rm is low, and was asked about")
+	}
+	lend("commands: {high: [rm]}\n")
+	until(true, "rm")
+	cut()
+	if r := i.Judge(t.Context(), live.Task{}, live.Start{Argv: []string{"ls"}, Cwd: "/", Files: []live.StartFile{{Path: "/bin/ls"}}}); r.Effect == "allow" {
+		t.Error("there is no keeper, and it starts")
+	}
 }
 
 // memory is a recording that knows offsets.
@@ -182,7 +255,7 @@ func TestKeeper(t *testing.T) {
 	if r := i.Judge(t.Context(), task, odd); r.Effect != "hold" || r.Line != 4 || r.Wait != time.Minute || !reflect.DeepEqual(r.Argv, odd.Argv) {
 		t.Errorf("%+v", r)
 	}
-	if got, err := startOf(odd).start(); err != nil || !reflect.DeepEqual(got, odd) {
+	if got, err := starts.StartOf(odd).Live(); err != nil || !reflect.DeepEqual(got, odd) {
 		t.Errorf("%+v became %+v, %v", odd, got, err)
 	}
 	if r := i.Judge(t.Context(), task, live.Start{Argv: []string{strings.Repeat("x", maxStart)}}); r.Effect != "" {
@@ -326,10 +399,11 @@ func TestDoor(t *testing.T) {
 		hello helloCall
 		want  error
 	}{
-		"another session": {helloCall{version, token.ID{2}, secret}, errOver},
-		"a wrong secret":  {helloCall{version, id, bytes.Repeat([]byte{8}, secretSize)}, errOver},
-		"no secret":       {helloCall{version, id, []byte{}}, errOver},
-		"another version": {helloCall{version + 1, id, secret}, errVersion},
+		"another session":   {helloCall{version, token.ID{2}, secret}, errOver},
+		"a wrong secret":    {helloCall{version, id, bytes.Repeat([]byte{8}, secretSize)}, errOver},
+		"no secret":         {helloCall{version, id, []byte{}}, errOver},
+		"a later version":   {helloCall{version + 1, id, secret}, errVersion},
+		"too old a version": {helloCall{oldVersion - 1, id, secret}, errVersion},
 	} {
 		l, err := knock(m.hello)
 		if !errors.Is(err, m.want) {
@@ -365,14 +439,14 @@ func FuzzKeeper(f *testing.F) {
 		}
 		f.Add(note, byte(o), b)
 	}
-	start := startOf(live.Start{Argv: []string{"ls"}, Cwd: "/", Files: []live.StartFile{{Path: "/bin/ls", Names: []string{"ls"}}}})
+	start := starts.StartOf(live.Start{Argv: []string{"ls"}, Cwd: "/", Files: []live.StartFile{{Path: "/bin/ls", Names: []string{"ls"}}}})
 	for o, v := range map[link.Op]any{
 		opHello: helloCall{1, token.ID{1}, make([]byte, secretSize)}, opKeep: keepCall{1, "r", "u", "p", netip.MustParseAddrPort("192.0.0.8:1"), netip.MustParseAddrPort("192.0.0.8:2")},
 		opSign: signCall{"hs-agent", [][]byte{{1}, {2}}}, opStart: evidenceMessage{Checkpoint: []byte{}}, opDecide: channel.OpenMessage{Kind: "exec", Argv: []string{"ls"}},
 		opCommit: taskCall{1}, opRefuse: refuseCall{1, "host", "why"}, opOutcome: outcomeCall{1, []byte{}, 0, "", ""}, opEnd: endCall{},
 		opCreate: nil, opAppend: appendCall{1, 0, []byte("x")}, opSegment: segmentCall{}, opClosed: nil, opGather: attemptCall{1, 1},
-		opConnect: connectCall{Way: 1, Attempt: 1}, opJudge: judgeCall{1, start}, opPermit: permitCall{1, start, rulingOf(live.Ruling{}), gating.Answer{Bundle: []byte{}}},
-		opReport: reportCall{1, start, rulingOf(live.Ruling{}), "refused", ""},
+		opConnect: connectCall{Way: 1, Attempt: 1}, opJudge: judgeCall{1, start}, opPermit: permitCall{1, start, starts.RulingOf(live.Ruling{}), gating.Answer{Bundle: []byte{}}},
+		opReport: reportCall{1, start, starts.RulingOf(live.Ruling{}), "refused", ""}, opRules: rulesCall{make([]byte, 32)},
 	} {
 		seed(false, o, v)
 	}
@@ -391,7 +465,7 @@ func FuzzKeeper(f *testing.F) {
 			a, err := g.Call(t.Context(), r)
 			link.CloseFiles(a.Files)
 			switch {
-			case err == nil && (g.h == nil || r.Op < opSign || r.Op > opReport):
+			case err == nil && (g.h == nil || r.Op < opSign || r.Op > opRules):
 				t.Fatalf("call %d was taken", o)
 			case err == nil:
 				if _, err := link.Encode(a.Body); err != nil {

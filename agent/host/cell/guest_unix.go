@@ -126,7 +126,7 @@ func (g *guest) hello(r link.Request) (link.Reply, error) {
 	if g.door == nil || g.who() != nil {
 		return link.Reply{}, link.ErrProtocol
 	}
-	if m.Version != version {
+	if m.Version != version && m.Version != oldVersion {
 		return link.Reply{}, errVersion
 	}
 	h := g.door.half(m.Session)

@@ -81,6 +81,7 @@ type Half struct {
 	attempts map[uint64]direct.Attempt
 	adopt    *time.Timer
 	cut      error // why it must end, said while it was not there
+	lent     bool  // it has asked for rules
 }
 
 // Start starts a process for a session. gone is called once, when nothing of it is left.

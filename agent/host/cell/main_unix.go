@@ -22,6 +22,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/ruling"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -105,6 +106,7 @@ type inmate struct {
 	begun    chan struct{} // closed when session is there
 	left     chan struct{} // closed when no keeper comes any more
 	judging  chan struct{} // a token for each program start that is asked about
+	lease    ruling.Lease  // of the keeper's rules about program starts
 
 	// Set before begun is closed.
 	session *live.Session
@@ -228,6 +230,7 @@ func (h *inmate) attach(k *link.Conn) {
 }
 
 func (h *inmate) detach() {
+	h.lease.Withdraw()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.k != nil {
@@ -442,6 +445,11 @@ func (h *inmate) Note(r link.Request) error {
 			return err
 		}
 		h.session.Cut(errors.New(m.Reason))
+	case opWithdraw:
+		if err := link.Decode(r.Body, nil); err != nil {
+			return err
+		}
+		h.lease.Withdraw()
 	case opLost:
 		var m attemptCall
 		if err := link.Decode(r.Body, &m); err != nil {

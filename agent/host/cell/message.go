@@ -22,8 +22,12 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-// version is that of SPEC.md. A keeper takes halves of this one.
-const version = 1
+// version is that of SPEC.md. A keeper takes halves of the one before, too: they ask
+// about each start.
+const (
+	version    = 2
+	oldVersion = 1
+)
 
 const (
 	// maxInward and maxOutward bound a frame's body towards the keeper and away from
@@ -62,6 +66,7 @@ const (
 	opJudge   link.Op = 16
 	opPermit  link.Op = 17
 	opReport  link.Op = 18
+	opRules   link.Op = 19
 )
 
 // What the session half tells.
@@ -79,9 +84,10 @@ const (
 
 // What the keeper tells.
 const (
-	opFinish link.Op = 96
-	opCut    link.Op = 97
-	opLost   link.Op = 98
+	opFinish   link.Op = 96
+	opCut      link.Op = 97
+	opLost     link.Op = 98
+	opWithdraw link.Op = 99
 )
 
 // helloCall is the first of a half that comes to the door.

@@ -24,6 +24,30 @@ const (
 	Enforced Level = "enforced"
 )
 
+// Levels are those that an agent can give a shell.
+type Levels []Level
+
+func (l Levels) String() string {
+	words := make([]string, len(l))
+	for i, level := range l {
+		words[i] = string(level)
+	}
+	return strings.Join(words, ", ")
+}
+
+// Everywhere are the levels that need no kernel.
+var Everywhere = Levels{None, Advisory, Line}
+
+// For gives the level of a shell for which policy wants at least need: the kernel's gate
+// where there is one, and else what was asked for. false: there is no such shell here.
+func (l Levels) For(need string) (Level, bool) {
+	level := Level(need)
+	if slices.Contains(l, Enforced) && slices.Contains(Everywhere, level) {
+		return Enforced, true
+	}
+	return level, slices.Contains(l, level)
+}
+
 var (
 	// ErrUnsupported means a system on which no session can be gated.
 	ErrUnsupported = errors.New("gate: this system has no exec gate")

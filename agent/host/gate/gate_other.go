@@ -14,6 +14,9 @@ type Gate struct{}
 // New answers ErrUnsupported.
 func New(...string) (*Gate, error) { return nil, ErrUnsupported }
 
+// Open answers ErrUnsupported.
+func Open([]string) (*Gate, shim.Features, error) { return nil, shim.Features{}, ErrUnsupported }
+
 // Close does nothing.
 func (*Gate) Close() {}
 

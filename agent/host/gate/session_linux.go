@@ -41,6 +41,20 @@ func New(shim ...string) (*Gate, error) {
 	return &Gate{pool, shim}, nil
 }
 
+// Open makes a gate and probes it: without an error, sessions can be Enforced.
+func Open(args []string) (*Gate, shim.Features, error) {
+	g, err := New(args...)
+	if err != nil {
+		return nil, shim.Features{}, err
+	}
+	f, err := g.Probe()
+	if err != nil {
+		g.Close()
+		return nil, f, err
+	}
+	return g, f, nil
+}
+
 // Close ends the gate. Sessions that still run start no more programs.
 func (g *Gate) Close() { g.pool.Close() }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,11 +28,6 @@ const (
 	// maxQueued bounds the events that wait to be sent; more are dropped, but for
 	// those about a start that waits, which are sent again to whoever comes.
 	maxQueued = 64
-	// allowedFor is how long a start is taken to be allowed that is the same in all
-	// that the keeper judges, and maxAllowed how many are known: loops start the same
-	// program again and again. No other ruling is remembered.
-	allowedFor = time.Second
-	maxAllowed = 256
 )
 
 // A Start is a program that is about to start inside a channel.
@@ -95,7 +89,6 @@ type gated struct {
 
 	mu      sync.Mutex
 	asked   map[*gate.Program]*question
-	allowed map[string]time.Time // until when, by what was judged
 	started uint64
 	refused uint64
 	marks   int
@@ -111,11 +104,11 @@ type question struct {
 
 // gateOf starts programs of a channel under the gate, if the keeper has said so.
 func (s *Session) gateOf(w *work) (start func(*exec.Cmd) error, end func(), err error) {
-	if w.Answer.Gate != Enforced {
+	if gate.Level(w.Answer.Gate) == gate.None {
 		return nil, func() {}, nil
 	}
 	k, ok := s.keeper.(Gatekeeper)
-	if !ok || s.Gate == nil {
+	if !ok || s.Gate == nil || w.Answer.Gate != Enforced {
 		return nil, nil, errNoGate
 	}
 	g := &gated{s: s, w: w, keeper: k, began: time.Now(), asked: map[*gate.Program]*question{}}
@@ -144,14 +137,9 @@ func (g *gated) sum() {
 // Judge implements gate.Judge.
 func (g *gated) Judge(p *gate.Program) gate.Answer {
 	q := &question{start: g.startOf(p), answer: make(chan gating.Answer, 1)}
-	same := q.start.key()
-	if g.isAllowed(same) {
-		return gate.Start
-	}
 	q.ruling = g.keeper.Judge(g.s.ctx, g.w.Task, q.start)
 	switch q.ruling.Effect {
 	case "allow":
-		g.allow(same)
 		return gate.Start
 	case string(gating.Confirm), string(gating.Hold):
 		if why := unaskable(q.start, q.ruling); why != "" {
@@ -163,49 +151,6 @@ func (g *gated) Judge(p *gate.Program) gate.Answer {
 	}
 	g.keep(p, q)
 	return gate.Refuse
-}
-
-func (g *gated) isAllowed(same string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return time.Now().Before(g.allowed[same])
-}
-
-func (g *gated) allow(same string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.allowed) >= maxAllowed || g.allowed == nil {
-		g.allowed = map[string]time.Time{}
-	}
-	if len(same) < maxAsked {
-		g.allowed[same] = time.Now().Add(allowedFor)
-	}
-}
-
-// key is the same for two starts only if all that is judged of them is.
-func (s *Start) key() string {
-	var b strings.Builder
-	list := func(words ...string) {
-		b.WriteString(strconv.Itoa(len(words)))
-		for _, w := range words {
-			b.WriteByte(' ')
-			b.WriteString(strconv.Itoa(len(w)))
-			b.WriteByte(':')
-			b.WriteString(w)
-		}
-		b.WriteByte(';')
-	}
-	list(s.Requested, s.Cwd)
-	list(s.Argv...)
-	list(s.Loads...)
-	for _, kv := range s.Env {
-		list(kv[:]...)
-	}
-	for _, f := range s.Files {
-		list(f.Path, strconv.FormatUint(uint64(f.Owner), 10), strconv.FormatUint(f.Links, 10), strconv.FormatBool(f.Writable), strconv.FormatBool(f.New))
-		list(f.Names...)
-	}
-	return b.String()
 }
 
 // unaskable says why nobody can be asked about a start.

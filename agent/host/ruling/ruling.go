@@ -6,7 +6,16 @@
 // what apid, approvers and the check of their approvals judge. A start for which they
 // would not be asked is denied.
 //
-// It is pure. It must not import agent/host or agent/ledger.
+// The keeper judges by [Rules] of its roster. It lends them to a session half, which
+// has them for [LeaseTime] at most and may let start what they allow; for every other
+// word it asks the keeper. A [Lease] is what the half has of them.
+//
+// Invariants:
+//   - a half without rules allows nothing by itself, and rules allow nothing that the
+//     keeper, with the same roster, would not;
+//   - rules that were withdrawn while they were on their way are not taken.
+//
+// It must not import agent/host or agent/ledger.
 package ruling
 
 import (
@@ -14,19 +23,40 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/roster"
 )
 
-// Of judges a start inside a session of a kind, as a user, by a roster and its policy.
-func Of(r *roster.Roster, device roster.Device, agent roster.Agent, kind policy.Kind, as string, s live.Start, now time.Time) live.Ruling {
-	if len(s.Files) == 0 || len(s.Argv) == 0 {
+// Rules are what policy has to know of one session to judge what starts in it. The
+// zero value denies.
+type Rules struct {
+	request  policy.Request // but for command and time
+	snapshot *policy.Snapshot
+	document []byte // that the snapshot's policy was read from
+}
+
+// RulesOf gives the rules for sessions of a kind, as a user, by a roster. Its error says
+// that device or agent may do nothing now.
+func RulesOf(r *roster.Roster, operator, agent key.Kid, kind policy.Kind, as string, now time.Time) (Rules, error) {
+	device, err := r.Device(operator, now)
+	if err != nil {
+		return Rules{}, err
+	}
+	machine, err := r.Agent(agent, now)
+	if err != nil {
+		return Rules{}, err
+	}
+	return Rules{*r.Request(device, machine, kind, as, nil, now), r.Snapshot(), r.PolicyDocument()}, nil
+}
+
+// Of judges a start.
+func (r Rules) Of(s live.Start, now time.Time) live.Ruling {
+	if len(s.Argv) == 0 {
 		return live.Ruling{Reason: "denied: it is not known what would start"}
 	}
-	req := r.Request(device, agent, kind, as, nil, now)
-	req.Program = programOf(s)
-	v := policy.Evaluate(req, r.Snapshot())
+	v := r.judge(s, now)
 	out := live.Ruling{Tier: v.Tier, Rule: v.Rule, Line: v.Line, Reason: v.Reason}
 	if v.Tier == "" {
 		return out // whatever it says: the program was not judged
@@ -41,26 +71,57 @@ func Of(r *roster.Roster, device roster.Device, agent roster.Agent, kind policy.
 	if v.Effect == policy.Confirm {
 		out.Wait = confirmIn
 	}
-	// By the file's own name: whoever says yes must not be told another one.
-	if file := s.Files[0].Path; file != "" {
-		argv := slices.Concat([]string{file}, s.Argv[1:])
-		exec := r.Request(device, agent, policy.Exec, as, argv, now)
-		exec.Cwd = s.Cwd
-		if policy.Evaluate(exec, r.Snapshot()).Effect == v.Effect {
+	if argv := askedAs(s); argv != nil {
+		exec := r.request
+		exec.Kind, exec.Argv, exec.Cwd, exec.At = policy.Exec, argv, s.Cwd, now
+		if policy.Evaluate(&exec, r.snapshot).Effect == v.Effect {
 			out.Argv = argv
 			return out
 		}
 	}
-	out.Effect = policy.Deny.String()
+	out.Effect, out.Wait = policy.Deny.String(), 0
 	out.Reason += "; it can't be asked for from inside a session here: policy does not ask the same of an exec of its file; start it by the file's own name, or with exec"
 	return out
+}
+
+// allows reports whether nobody need be asked about a start.
+func (r Rules) allows(s live.Start, now time.Time) bool {
+	if len(s.Argv) == 0 {
+		return false
+	}
+	v := r.judge(s, now)
+	return v.Tier != "" && v.Effect == policy.Allow
+}
+
+func (r Rules) judge(s live.Start, now time.Time) policy.Verdict {
+	req := r.request
+	req.Program, req.At = programOf(s), now
+	return policy.Evaluate(&req, r.snapshot)
+}
+
+// askedAs are the words by which others are asked about a start: a program by its
+// file's own name, so that whoever says yes is not told another one. nil: its file has
+// no name.
+func askedAs(s live.Start) []string {
+	switch {
+	case len(s.Files) == 0: // a line
+		return s.Argv
+	case s.Files[0].Path == "":
+		return nil
+	}
+	return slices.Concat([]string{s.Files[0].Path}, s.Argv[1:])
 }
 
 // confirmIn is how long a start waits for its operator's own word.
 const confirmIn = 2 * time.Minute
 
-// programOf gives a start as policy reads it.
+// programOf gives a start as policy reads it. A line is read as one that is asked for
+// with exec is: what it can't be seen to do is not taken for harmless, because nobody
+// looks again.
 func programOf(s live.Start) *command.Program {
+	if len(s.Files) == 0 {
+		return &command.Program{Argv: s.Argv, Cwd: s.Cwd}
+	}
 	fileOf := func(f live.StartFile) *command.File {
 		return &command.File{
 			Path: f.Path, Names: f.Names, Owner: f.Owner, Links: f.Links, Regular: true, Writable: f.Writable, New: f.New,
