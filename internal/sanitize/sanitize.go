@@ -46,6 +46,16 @@ func (t Text) String() string { return t.s }
 // IsZero says whether the text is empty.
 func (t Text) IsZero() bool { return t.s == "" }
 
+// Join is texts one after the other. A word that goes on across a border was judged in
+// its parts.
+func Join(texts ...Text) Text {
+	var b strings.Builder
+	for _, t := range texts {
+		b.WriteString(t.s)
+	}
+	return Text{b.String()}
+}
+
 // Clean returns raw as one visible line. Newlines, tabs, escapes and the other
 // controls, bidi marks, invisible runes, spaces other than U+0020, private and
 // unassigned runes, bytes that are not UTF-8 and the brackets of the marks

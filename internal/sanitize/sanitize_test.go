@@ -240,3 +240,9 @@ func BenchmarkClean(b *testing.B) {
 		})
 	}
 }
+
+func TestJoin(t *testing.T) {
+	if got := Join(Clean("a\x1b"), Literal(": "), Text{}, Clean("b")).String(); got != Clean("a\x1b").String()+": b" {
+		t.Errorf("joined %q", got)
+	}
+}

@@ -11,7 +11,9 @@ import (
 	"github.com/charmbracelet/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 	"github.com/tucdesk/tucdesk/tui/console/program"
@@ -35,6 +37,17 @@ type Options struct {
 	Theme canvas.Theme
 	// Quiet rings no bell.
 	Quiet bool
+	// Views are arrangements of the list of targets that have names; Arranged is how
+	// it is shown first.
+	Views    []agents.Saved
+	Arranged agents.Arrangement
+	// Kept is what was kept by the run before, and Keeper keeps it for the next; nil:
+	// nothing outlives the console.
+	Kept   kept.State
+	Keeper kept.Keeper
+	// Many runs one command on many targets, and is its terminal: it shows what policy
+	// says of each and asks before it starts anything. nil: one target at a time.
+	Many func(ctx context.Context, targets []backend.TargetID, argv []string) (backend.Terminal, error)
 	// Who is shown at the right of the tab bar: who one is, and where.
 	Who string
 	// Notice is shown above everything at the start, a paragraph for each line,

@@ -53,11 +53,12 @@ func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 // drawToast shows a toast at the right: above the footer, but in the tab bar
 // where a program or a dialog has the rows below.
 func (m *model) drawToast(c *canvas.Canvas) {
-	if m.toast == nil || m.rows <= 2 {
+	toast := m.said.Shown(m.now())
+	if toast == nil || m.rows <= 2 {
 		return
 	}
 	w := 0
-	for _, s := range m.toast {
+	for _, s := range toast {
 		w += canvas.Width(s.Text)
 	}
 	w = min(w+2, m.cols)
@@ -66,7 +67,7 @@ func (m *model) drawToast(c *canvas.Canvas) {
 		y = 0
 	}
 	c.Blank(uv.Rect(m.cols-w, y, w, 1), c.Styles.Plain)
-	c.Spans(m.cols-w+1, y, w-1, m.toast...)
+	c.Spans(m.cols-w+1, y, w-1, toast...)
 }
 
 func (m *model) drawBar(c *canvas.Canvas) {
@@ -147,7 +148,7 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	t := m.current()
 	switch {
 	case m.place == atAgents && m.agents.Typing:
-		c.Spans(0, y, m.cols, append(m.keys.Of(&keymap.FilterKeys).Footer(c), canvas.Lit(c.Styles.Faint, "  words, and env:prod for tags"))...)
+		c.Spans(0, y, m.cols, append(m.keys.Of(&keymap.FilterKeys).Footer(c), canvas.Lit(c.Styles.Faint, "  words, env:prod, !role:db, state:online"))...)
 	case m.place == atAgents:
 		c.Spans(0, y, m.cols, m.keys.Of(&keymap.AgentKeys).Footer(c)...)
 	case m.place == atApprovals:

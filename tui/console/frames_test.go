@@ -10,6 +10,9 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/mem"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
+	"github.com/tucdesk/tucdesk/tui/console/kept"
+	"github.com/tucdesk/tucdesk/tui/console/layout"
 )
 
 // broken is a backend whose listings fail.
@@ -79,6 +82,25 @@ func TestFrames(t *testing.T) {
 	}{
 		{"agents", seen("alice"), func(h *harness) {}},
 		{"agents-filter", alice, func(h *harness) { h.keys("/"); h.typing("env:prod db") }},
+		{"agents-arranged", alice, func(h *harness) {
+			h.keys("b")
+			h.typing("env")
+			h.keys("enter", "c")
+			h.typing("role env")
+			h.keys("enter", "down", "down", "space", "space", "home", "enter")
+		}},
+		{"agents-marked", alice, func(h *harness) { h.keys("/"); h.typing("!role:db"); h.keys("enter", "*", "x") }},
+		{"agents-views", alice, func(h *harness) {
+			h.m.kept = kept.State{Views: []agents.Saved{{Name: "prod databases", Arrangement: agents.Arrangement{Filter: "env:prod role:db", Sort: "-name"}}}}
+			h.keys("w", "down")
+		}},
+		{"layout", alice, func(h *harness) {
+			h.m.kept = kept.State{Layouts: []kept.Layout{{Name: "all of it", Tabs: []*layout.Plan{
+				{Share: 500, First: &layout.Plan{Target: "web-1"}, Second: &layout.Plan{Target: "vault"}}, {Target: "db-1"},
+			}}}}
+			h.keys("l", "enter")
+		}},
+		{"messages", alice, func(h *harness) { h.keys("r", "l", "esc", "m") }},
 		{"agents-no-match", alice, func(h *harness) { h.keys("/"); h.typing("zzz"); h.keys("enter") }},
 		{"agents-empty", empty, func(h *harness) {}},
 		{"agents-error", func() backend.Backend { return broken{alice()} }, func(h *harness) {}},

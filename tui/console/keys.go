@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/arrange"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/copymode"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
@@ -116,11 +117,16 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	t, ok := a.Current()
 	switch act {
 	case keymap.ActOpen:
+		if a.Fold() {
+			return nil
+		}
 		if ok {
 			return m.open(agents.Shell(t.ID), phrase.Brief(t.Name))
 		}
 	case keymap.ActExec:
-		if ok {
+		if many := a.Marked(); len(many) > 0 {
+			m.execOnMarked(many)
+		} else if ok {
 			m.push(prompts.Exec([]canvas.Para{{Label: "Target", Text: phrase.Clean(t.Name), Style: m.st.Bold}}, func(words []string) any {
 				return dialog.DoOpen{Req: backend.OpenRequest{Target: t.ID, Kind: backend.KindExec, Argv: words, TTY: true}}
 			}))
@@ -128,8 +134,26 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	case keymap.ActFilter:
 		a.Typing = true
 	case keymap.ActBack:
-		a.Query.Set("")
-		a.ApplyFilter()
+		if !a.Unmark() {
+			a.Query.Set("")
+			a.ApplyFilter()
+		}
+	case keymap.ActMark:
+		if !a.Fold() && !a.Mark() {
+			m.say(m.st.Warn, tooManyMarks, sanitize.Text{})
+		}
+	case keymap.ActMarkAll:
+		if !a.MarkAll() {
+			m.say(m.st.Warn, tooManyMarks, sanitize.Text{})
+		}
+	case keymap.ActSort:
+		m.push(arrange.Sort(a.Ix, a.Arranged()))
+	case keymap.ActGroup:
+		m.push(arrange.Group(a.Ix, a.Arranged()))
+	case keymap.ActColumns:
+		m.push(arrange.Columns(a.Ix, a.Arranged()))
+	case keymap.ActViews:
+		m.push(arrange.Views(m.opts.Views, m.kept.Views, a.Arranged()))
 	case keymap.ActDetails:
 		if ok {
 			m.push(&dialog.Notice{Title: phrase.Brief(t.Name), Body: func(st *canvas.Styles) []canvas.Para {
@@ -266,6 +290,10 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(m.palette())
 	case keymap.ActQuit:
 		return m.quit()
+	case keymap.ActSaid:
+		m.push(m.said.Dialog())
+	case keymap.ActLayouts:
+		m.push(arrange.Layouts(m.kept.Layouts, m.plans()))
 	case keymap.ActAgents:
 		m.goTo(atAgents)
 	case keymap.ActApprovals:
@@ -327,5 +355,5 @@ func (m *model) do(what any) tea.Cmd {
 	case dialog.DoDecide:
 		return m.decide(what)
 	}
-	return nil
+	return m.keeping(what)
 }

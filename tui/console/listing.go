@@ -20,11 +20,12 @@ func (m *model) listTargets() tea.Cmd {
 		return nil
 	}
 	m.listing = true
+	shown := m.agents.Arranged()
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
 		targets, err := collect(m.backend.Targets(ctx), maxTargets)
-		return targetsMsg{agents.NewIndex(targets), err}
+		return targetsMsg{agents.NewIndex(targets).Prepare(shown), err}
 	}
 }
 
@@ -112,37 +113,47 @@ func (m *model) poll() tea.Cmd {
 	return tea.Batch(approvals, targets)
 }
 
-// askVerdicts asks for the verdicts of rows on the screen that have none, in
-// one batch where the backend can.
+// askVerdicts asks for the verdicts of rows on the screen that have none.
 func (m *model) askVerdicts() tea.Cmd {
 	reqs := m.agents.Unknown()
 	if len(reqs) == 0 {
 		return nil
 	}
 	m.agents.Asking = true
-	ix := m.agents.Ix
+	ix, ask := m.agents.Ix, m.evaluate(reqs)
 	return func() tea.Msg {
+		verdicts, err := ask()
+		return verdictsMsg{reqs: reqs, verdicts: verdicts, err: err, targets: ix}
+	}
+}
+
+// evaluate gives what asks for the verdicts of requests, in one batch where the
+// backend can; without a policy these are nil.
+func (m *model) evaluate(reqs []backend.OpenRequest) func() ([]backend.Verdict, error) {
+	return func() ([]backend.Verdict, error) {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		msg := verdictsMsg{reqs: reqs, targets: ix}
 		if b, ok := backend.As[backend.BatchEvaluator](m.backend); ok {
-			msg.verdicts, msg.err = b.EvaluateBatch(ctx, reqs)
-			if msg.err == nil && len(msg.verdicts) != len(reqs) {
-				msg.err = fmt.Errorf("console: %d verdicts for %d requests", len(msg.verdicts), len(reqs))
+			verdicts, err := b.EvaluateBatch(ctx, reqs)
+			if err == nil && len(verdicts) != len(reqs) {
+				err = fmt.Errorf("console: %d verdicts for %d requests", len(verdicts), len(reqs))
 			}
-			return msg
+			return verdicts, err
 		}
-		ev, _ := backend.As[backend.Evaluator](m.backend)
+		ev, ok := backend.As[backend.Evaluator](m.backend)
+		if !ok {
+			return nil, nil
+		}
+		var verdicts []backend.Verdict
 		for _, req := range reqs {
 			v, err := ev.Evaluate(ctx, req)
 			if errors.Is(err, backend.ErrNotFound) {
 				v = backend.Verdict{Reason: "no such target"}
 			} else if err != nil {
-				msg.err = err
-				return msg
+				return nil, err
 			}
-			msg.verdicts = append(msg.verdicts, v)
+			verdicts = append(verdicts, v)
 		}
-		return msg
+		return verdicts, nil
 	}
 }

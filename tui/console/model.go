@@ -16,17 +16,18 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
+	"github.com/tucdesk/tucdesk/tui/console/toasts"
 )
 
 const (
 	tickEvery      = time.Second
 	approvalsEvery = 2 * time.Second
 	targetsEvery   = 15 * time.Second
-	toastFor       = 6 * time.Second
 	hintGap        = 500 * time.Millisecond // between two listings of one kind that hints ask for
 	bellGap        = time.Second            // a program can't ring all the time
 	awaitAgain     = 3 * time.Second        // after a failure that passes
@@ -116,9 +117,10 @@ type model struct {
 	splits     []*layout.Tree // of the ids of tabs; a tab is in one at most
 	zoomed     bool           // splits show one pane only
 
-	toast      []canvas.Span
-	toastUntil time.Time
-	lastBell   time.Time
+	said     toasts.Log
+	lastBell time.Time
+	kept     kept.State
+	cast     map[int]bool // of the ids of tabs: what is typed in one goes to all
 
 	listing, queueing         bool // a listing is on its way
 	noticing                  bool
@@ -144,8 +146,11 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		st:      o.Theme.Styles(true),
 		agents:  agents.New(single || batch),
 		queue:   approvals.View{Able: approver},
+		kept:    o.Kept,
+		cast:    make(map[int]bool),
 		dirty:   true,
 	}
+	m.agents.Arrange(o.Arranged)
 	m.agents.Keys, m.queue.Keys = m.keys, m.keys
 	if o.Notice != "" {
 		m.dialogs = append(m.dialogs, &dialog.Notice{Title: sanitize.Literal("Welcome"), Body: func(st *canvas.Styles) (ps []canvas.Para) {
@@ -218,9 +223,7 @@ func (m *model) ring() tea.Cmd {
 }
 
 func (m *model) tick() tea.Cmd {
-	if m.toast != nil && m.now().After(m.toastUntil) {
-		m.toast, m.dirty = nil, true
-	}
+	m.dirty = m.said.Over(m.now()) || m.dirty
 	// Count-downs, and waiting tabs.
 	if len(m.queue.List) > 0 || m.place >= atTabs {
 		m.dirty = true
@@ -295,14 +298,15 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		return m.awaited(msg)
 	case decidedMsg:
 		return m.decided(msg)
+	case layoutMsg:
+		m.layoutAsked(msg)
 	}
 	return nil
 }
 
 // say shows a toast.
 func (m *model) say(style uv.Style, words string, text sanitize.Text) {
-	m.toast = []canvas.Span{canvas.Lit(style, words), {Style: style, Text: text}}
-	m.toastUntil = m.now().Add(toastFor)
+	m.said.Say(m.now(), canvas.Lit(style, words), canvas.Span{Style: style, Text: text})
 	m.dirty = true
 }
 

@@ -44,6 +44,8 @@ func (m *model) newTab(req backend.OpenRequest, name sanitize.Text, state tabSta
 // closeTab takes a tab off the screen and ends what it does.
 func (m *model) closeTab(t *tab) {
 	t.close()
+	delete(m.cast, t.id)
+	m.said.Forget(t.id)
 	beside := m.unsplit(t.id)
 	at := slices.Index(m.tabs, t)
 	if at < 0 {
@@ -88,11 +90,14 @@ func (m *model) openTab(t *tab) tea.Cmd {
 	cols, rows := area.Dx(), area.Dy()
 	t.req.Cols, t.req.Rows = uint16(min(cols, 1<<15)), uint16(min(rows, 1<<15))
 	t.req.Term, t.req.TTY = "xterm-256color", true
-	id, ctx, req := t.id, t.ctx, t.req
+	id, ctx, req, open := t.id, t.ctx, t.req, m.backend.Open
+	if t.open != nil {
+		open = t.open
+	}
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
-		term, err := m.backend.Open(ctx, req)
+		term, err := open(ctx, req)
 		if err == nil && m.ctx.Err() != nil {
 			// The console ended: nobody takes the message.
 			_ = term.Close()

@@ -2,6 +2,7 @@ package console
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 )
@@ -65,7 +66,7 @@ func TestSplitsWhereThereIsLittleRoom(t *testing.T) {
 			t.Errorf("%d tabs of at least 3 rows in 10", len(h.m.tabs))
 		}
 		h.see("no room")
-		h.sleep(2 * toastFor)
+		h.sleep(12 * time.Second)
 		h.golden("splits-full")
 		h.m.resize(20, 6)
 		if h.m.onScreen(h.m.tabs[0]) || !h.m.onScreen(h.m.tabs[2]) {

@@ -40,7 +40,8 @@ type tab struct {
 	state  tabState
 	since  time.Time
 	ctx    context.Context
-	cancel context.CancelFunc // ends opening and waiting
+	cancel context.CancelFunc                                                   // ends opening and waiting
+	open   func(context.Context, backend.OpenRequest) (backend.Terminal, error) // nil: the backend's
 	pane   *pane.Pane
 	starts *starts.List // nil where the pane's program starts are not judged
 	scroll bool         // keys scroll

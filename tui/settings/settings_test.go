@@ -12,7 +12,9 @@ import (
 	"github.com/charmbracelet/colorprofile"
 
 	"github.com/tucdesk/tucdesk/tui/console"
+	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 )
@@ -188,4 +190,32 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a prefix %q was let in", s.Prefix)
 		}
 	})
+}
+
+func TestShelf(t *testing.T) {
+	shelf := Shelf{filepath.Join(t.TempDir(), "home")}
+	if s, err := shelf.Load(); err != nil || len(s.Views) != 0 {
+		t.Errorf("nothing gives %+v, %v", s, err)
+	}
+	var s kept.State
+	s.KeepView(agents.Saved{Name: "a"})
+	if err := shelf.Keep(s); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := shelf.Load(); err != nil || len(got.Views) != 1 {
+		t.Errorf("kept %+v, %v", got, err)
+	}
+	name := filepath.Join(shelf.Home, StateName)
+	if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st, err)
+	}
+	if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shelf.Load(); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("a broken file: %v", err)
+	}
+	if left, _ := filepath.Glob(name + ".*"); len(left) != 0 {
+		t.Errorf("left behind: %q", left)
+	}
 }

@@ -33,5 +33,10 @@ func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) err
 		return err
 	}
 	s.Apply(&o)
+	shelf := settings.Shelf{Home: home}
+	if o.Kept, err = shelf.Load(); err != nil {
+		return err
+	}
+	o.Keeper = shelf
 	return console.Run(ctx, b, o)
 }

@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -26,13 +28,18 @@ type View struct {
 	loaded bool
 	Err    error // of the last listing; the rows are those before
 	Ix     *Index
-	Rows   []int32 // into ix.targets: what the filter leaves
+	Rows   []int32 // as Index.Arrange gives them
+	found  int     // targets that match
 	Cursor int     // into rows
 	top    int     // first row on the screen
 	Height int     // rows on the screen, of the last frame
 
 	Typing bool // the filter has the keys
 	Query  canvas.LineEdit
+
+	shape  Arrangement // but for the filter, which is Query
+	folded map[string]bool
+	marks  Marks
 
 	Keys *keymap.Keys // for hints
 
@@ -51,7 +58,7 @@ type Known struct {
 
 // New makes an empty list. Without a policy no verdicts are asked for.
 func New(policy bool) View {
-	return View{Ix: NewIndex(nil), policy: policy, Verdicts: make(map[backend.TargetID]Known), Height: 20}
+	return View{Ix: NewIndex(nil), policy: policy, Verdicts: make(map[backend.TargetID]Known), Height: 20, folded: make(map[string]bool), marks: make(Marks)}
 }
 
 // SetTargets takes a new listing and keeps the cursor on its target.
@@ -61,7 +68,7 @@ func (a *View) SetTargets(ix *Index) {
 	a.Ix, a.Asking = ix, false
 	a.ApplyFilter()
 	if had {
-		at := slices.IndexFunc(a.Rows, func(row int32) bool { return a.Ix.Targets[row].ID == current.ID })
+		at := slices.IndexFunc(a.Rows, func(row int32) bool { return row >= 0 && a.Ix.Targets[row].ID == current.ID })
 		if at >= 0 {
 			a.Cursor = at
 		}
@@ -70,13 +77,104 @@ func (a *View) SetTargets(ix *Index) {
 
 // ApplyFilter takes the query as it is typed now.
 func (a *View) ApplyFilter() {
-	a.Rows = a.Ix.Filter(a.Query.String())
+	a.Rows, a.found = a.Ix.Arrange(a.Arranged(), a.folded)
 	a.Move(0)
+}
+
+// Arranged is how the list is shown now.
+func (a *View) Arranged() Arrangement {
+	out := a.shape
+	out.Filter = a.Query.String()
+	return out
+}
+
+// Arrange shows the list so, from its first target on.
+func (a *View) Arrange(to Arrangement) {
+	a.shape = to
+	a.Query.Set(to.Filter)
+	clear(a.folded)
+	a.Cursor = 0
+	a.ApplyFilter()
+	if _, ok := a.Current(); !ok && len(a.Rows) > 1 {
+		a.Cursor = 1 // behind the group's name
+	}
+}
+
+// Fold hides the targets of the group under the cursor, or shows them again. It says
+// whether a group is there.
+func (a *View) Fold() bool {
+	if a.Cursor >= len(a.Rows) || a.Rows[a.Cursor] >= 0 {
+		return false
+	}
+	name := a.Ix.grouping(a.shape.Group).names[-1-a.Rows[a.Cursor]]
+	if a.folded[name] = !a.folded[name]; !a.folded[name] {
+		delete(a.folded, name)
+	}
+	a.ApplyFilter()
+	return true
+}
+
+// Mark marks the target under the cursor, or takes its mark away, and goes on to the
+// next row. It returns false where there are too many.
+func (a *View) Mark() bool {
+	t, ok := a.Current()
+	switch {
+	case ok && a.marks[t.ID]:
+		delete(a.marks, t.ID)
+	case ok && len(a.marks) >= MaxMarks:
+		return false
+	case ok:
+		a.marks[t.ID] = true
+	}
+	a.Move(1)
+	return true
+}
+
+// MarkAll marks every target that matches the filter, or takes all marks away where
+// all of these have one. It returns false, and changes nothing, where that is too many.
+func (a *View) MarkAll() bool {
+	more := 0
+	for _, row := range a.Ix.match {
+		if !a.marks[a.Ix.Targets[row].ID] {
+			more++
+		}
+	}
+	switch {
+	case more == 0:
+		clear(a.marks)
+		return true
+	case len(a.marks)+more > MaxMarks:
+		return false
+	}
+	for _, row := range a.Ix.match {
+		a.marks[a.Ix.Targets[row].ID] = true
+	}
+	return true
+}
+
+// Unmark takes all marks away, and says whether there were any.
+func (a *View) Unmark() bool {
+	had := len(a.marks) > 0
+	clear(a.marks)
+	return had
+}
+
+// Marked are the targets that are marked and still there, in the backend's order.
+func (a *View) Marked() (out []backend.Target) {
+	if len(a.marks) == 0 {
+		return nil
+	}
+	for _, t := range a.Ix.Targets {
+		if a.marks[t.ID] {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // Current is the target under the cursor.
 func (a *View) Current() (backend.Target, bool) {
-	if a.Cursor >= len(a.Rows) {
+	if a.Cursor >= len(a.Rows) || a.Rows[a.Cursor] < 0 {
 		return backend.Target{}, false
 	}
 	return a.Ix.Targets[a.Rows[a.Cursor]], true
@@ -114,6 +212,9 @@ func (a *View) Unknown() []backend.OpenRequest {
 		top = max(0, a.Cursor-a.Height+1)
 	}
 	for _, row := range a.Rows[min(top, len(a.Rows)):min(top+2*a.Height, len(a.Rows))] {
+		if row < 0 {
+			continue
+		}
 		id := a.Ix.Targets[row].ID
 		if v, ok := a.Verdicts[id]; !ok || v.At != a.Ix {
 			reqs = append(reqs, Shell(id))
@@ -147,20 +248,113 @@ const (
 	verdictWidth = 10
 	detailsFrom  = 16 // rows of the view from which on details are shown below
 	detailsRows  = 5
+	wideFrom     = 60 // cells from which on there are more columns
+	maxColumn    = 20 // cells of a tag's column
 )
+
+// said is what the first line says at its right: how the list is arranged, and how
+// much of it is shown.
+func (a *View) said() string {
+	var parts []string
+	if a.shape.Group != "" {
+		parts = append(parts, "by "+a.shape.Group)
+	}
+	if a.shape.Sort != "" {
+		parts = append(parts, "sorted by "+a.shape.Sort)
+	}
+	if n := len(a.marks); n > 0 {
+		parts = append(parts, strconv.Itoa(n)+" marked")
+	}
+	if a.Typing || len(a.Query.Runes) > 0 || parts != nil {
+		parts = append(parts, strconv.Itoa(a.found)+" of "+strconv.Itoa(len(a.Ix.Targets)))
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (a *View) nameWidth(cells int) int {
+	if cells < wideFrom {
+		return cells - 4 - verdictWidth - 1
+	}
+	return max(16, cells*3/10)
+}
+
+// columnWidths divides cells among the columns of tags: as wide as what is on the
+// screen, and none beyond the edge.
+func (a *View) columnWidths(cells int) []int {
+	var out []int
+	for _, key := range a.shape.Columns {
+		w := len(key)
+		for _, row := range a.Rows[min(a.top, len(a.Rows)):min(a.top+a.Height, len(a.Rows))] {
+			if row >= 0 {
+				w = max(w, ansi.StringWidth(phrase.Brief(a.Ix.Targets[row].Tags[key]).String()))
+			}
+		}
+		if w = min(w, maxColumn, cells); w <= 0 {
+			break
+		}
+		out = append(out, w)
+		cells -= w + 1
+	}
+	return out
+}
+
+// drawTitles names the columns.
+func (a *View) drawTitles(c *canvas.Canvas, area uv.Rectangle) {
+	st := c.Styles.Faint
+	x := area.Min.X + 5
+	c.Spans(x, area.Min.Y, area.Max.X-x, canvas.Lit(st, "name"))
+	x += a.nameWidth(area.Dx()) + 1
+	c.Spans(x, area.Min.Y, area.Max.X-x, canvas.Lit(st, "verdict"))
+	x += verdictWidth + 1
+	c.Spans(x, area.Min.Y, area.Max.X-x, canvas.Lit(st, "state"))
+	x += stateWidth + 1
+	for i, w := range a.columnWidths(area.Max.X - x) {
+		c.Spans(x, area.Min.Y, w, canvas.Span{Style: st, Text: phrase.Brief(a.shape.Columns[i])})
+		x += w + 1
+	}
+}
+
+// drawGroup shows the name of a group, and how many are in it.
+func (a *View) drawGroup(c *canvas.Canvas, area uv.Rectangle, i int) {
+	g := a.Ix.grouping(a.shape.Group)
+	group := -1 - a.Rows[i]
+	marker, fold := "  ", "▾ "
+	if i == a.Cursor {
+		marker = "> "
+	}
+	name := g.names[group]
+	if a.folded[name] {
+		fold = "▸ "
+	}
+	title := a.shape.Group + "=" + name
+	if name == "" {
+		title = "without " + a.shape.Group
+	}
+	c.Spans(area.Min.X, area.Min.Y, area.Dx(), canvas.Lit(c.Styles.Bold, marker+fold), canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(title)},
+		canvas.Lit(c.Styles.Faint, "  "+strconv.Itoa(a.Ix.members(g, group))))
+	if i == a.Cursor {
+		c.Restyle(area, uv.AttrReverse)
+	}
+}
 
 // Draw shows the list, the filter, and the details where there is room.
 func (a *View) Draw(c *canvas.Canvas, area uv.Rectangle) *tea.Cursor {
 	var cursor *tea.Cursor
 	top := area.Min.Y
-	if a.Typing || len(a.Query.Runes) > 0 {
-		n := c.Spans(area.Min.X, top, area.Dx(), canvas.Lit(c.Styles.Bold, "/"))
-		at := a.Query.Draw(c, area.Min.X+n, top, area.Dx()-n-14)
-		if a.Typing {
-			cursor = at
+	if said := a.said(); a.Typing || len(a.Query.Runes) > 0 || said != "" {
+		room := area.Dx() - ansi.StringWidth(said)
+		if a.Typing || len(a.Query.Runes) > 0 {
+			n := c.Spans(area.Min.X, top, room, canvas.Lit(c.Styles.Bold, "/"))
+			at := a.Query.Draw(c, area.Min.X+n, top, max(1, room-n-1))
+			if a.Typing {
+				cursor = at
+			}
 		}
-		count := strconv.Itoa(len(a.Rows)) + " of " + strconv.Itoa(len(a.Ix.Targets))
-		c.Spans(area.Max.X-len(count), top, len(count), canvas.Lit(c.Styles.Faint, count))
+		c.Spans(area.Max.X-min(area.Dx(), ansi.StringWidth(said)), top, area.Dx(), canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(said)})
+		top++
+	}
+	if len(a.shape.Columns) > 0 && area.Dx() >= wideFrom {
+		a.drawTitles(c, uv.Rect(area.Min.X, top, area.Dx(), 1))
 		top++
 	}
 	bottom := area.Max.Y
@@ -187,25 +381,29 @@ func (a *View) Draw(c *canvas.Canvas, area uv.Rectangle) *tea.Cursor {
 }
 
 func (a *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int) {
+	if a.Rows[i] < 0 {
+		a.drawGroup(c, area, i)
+		return
+	}
 	t := a.Ix.Targets[a.Rows[i]]
 	st := c.Styles
 	x, y, right := area.Min.X, area.Min.Y, area.Max.X
-	marker := "  "
+	marker := [2]byte{' ', ' '}
 	if i == a.Cursor {
-		marker = "> "
+		marker[0] = '>'
 	}
-	x += c.Spans(x, y, 2, canvas.Lit(st.Bold, marker))
+	if a.marks[t.ID] {
+		marker[1] = '*'
+	}
+	x += c.Spans(x, y, 2, canvas.Lit(st.Bold, string(marker[:])))
 	style := st.Plain
 	if t.State != backend.Online {
 		style = st.Faint
 	}
 	x += c.Spans(x, y, 2, canvas.Lit(style, phrase.State(t.State)))
 	x++
-	wide := area.Dx() >= 60
-	nameWidth := area.Dx() - 4 - verdictWidth - 1
-	if wide {
-		nameWidth = max(16, area.Dx()*3/10)
-	}
+	wide := area.Dx() >= wideFrom
+	nameWidth := a.nameWidth(area.Dx())
 	c.Spans(x, y, nameWidth, canvas.Span{Style: style, Text: phrase.Brief(t.Name)})
 	x += nameWidth + 1
 	word, vstyle := a.verdictText(st, t.ID)
@@ -214,7 +412,13 @@ func (a *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int) {
 	if wide {
 		c.Spans(x, y, stateWidth, canvas.Lit(style, t.State.String()))
 		x += stateWidth + 1
-		c.Spans(x, y, right-x, tagSpans(st, t.Tags)...)
+		if len(a.shape.Columns) == 0 {
+			c.Spans(x, y, right-x, tagSpans(st, t.Tags)...)
+		}
+		for i, w := range a.columnWidths(right - x) {
+			c.Spans(x, y, w, canvas.Span{Style: st.Faint, Text: phrase.Brief(t.Tags[a.shape.Columns[i]])})
+			x += w + 1
+		}
 	}
 	if i == a.Cursor {
 		c.Restyle(area, uv.AttrReverse)
@@ -282,19 +486,4 @@ func (a *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
 	}
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
 	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
-}
-
-// An Arrangement is how the list is shown. The zero value is all targets in their
-// order.
-type Arrangement struct {
-	Filter  string   // as it is typed
-	Sort    string   // "name", "state" or a tag's key; "-" before it turns it round; empty: the best match, then the backend's order
-	Group   string   // a tag's key; empty: no groups
-	Columns []string // tags' keys, a column each; empty: tags as text
-}
-
-// A Saved arrangement can be chosen by its name.
-type Saved struct {
-	Name string
-	Arrangement
 }

@@ -8,19 +8,26 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/fuzzy"
 )
 
-// An Index finds targets among 100,000 while one types. A query is words
-// between blanks, all of which must match: `key:value` or `key=value` by the
-// beginning of a tag's value, anything else fuzzily in the name, or as a part
-// of a tag.
+// An Index finds targets among 100,000 while one types. A query is words between
+// blanks, all of which must hold: `key:value` or `key=value` by the beginning of a
+// tag's value, `state:online` by the state, anything else fuzzily in the name, or as a
+// part of a tag. A word after ! must not hold, and is no letters apart: a part of the
+// name or of a tag.
+//
+// It is for one goroutine at a time.
 type Index struct {
 	Targets []backend.Target
-	names   []string  // lower case
+	names   []string  // lower case, one behind the other in memory
+	letters []uint64  // of names, as lettersOf
 	tags    []string  // each distinct tag once, lower case, as key=value
-	rowTags [][]int32 // for each target, into tags
+	tagged  [][]int32 // for each of tags, the targets that have it
 
 	query string  // the last one
 	match []int32 // what it matched, in the order of targets
 	score []int32 // for each of match
+
+	orders map[string][]int32
+	groups map[string]*grouping
 }
 
 // NewIndex makes an index of targets, in their order.
@@ -28,26 +35,41 @@ func NewIndex(targets []backend.Target) *Index {
 	ix := &Index{
 		Targets: targets,
 		names:   make([]string, len(targets)),
-		rowTags: make([][]int32, len(targets)),
+		letters: make([]uint64, len(targets)),
+		orders:  make(map[string][]int32),
+		groups:  make(map[string]*grouping),
 	}
-	ids := make(map[string]int32)
+	type tag struct{ key, value string }
+	ids := make(map[tag]int)
+	var all strings.Builder
 	for i, t := range targets {
-		ix.names[i] = strings.ToLower(t.Name)
-		row := make([]int32, 0, len(t.Tags))
+		all.WriteString(strings.ToLower(t.Name))
 		for k, v := range t.Tags {
-			text := strings.ToLower(k + "=" + v)
-			id, ok := ids[text]
+			id, ok := ids[tag{k, v}]
 			if !ok {
-				id = int32(len(ix.tags))
-				ids[text] = id
-				ix.tags = append(ix.tags, text)
+				id = len(ix.tags)
+				ids[tag{k, v}] = id
+				ix.tags, ix.tagged = append(ix.tags, strings.ToLower(k+"="+v)), append(ix.tagged, nil)
 			}
-			row = append(row, id)
+			ix.tagged[id] = append(ix.tagged[id], int32(i))
 		}
-		ix.rowTags[i] = row
+	}
+	for i, rest := 0, all.String(); i < len(targets); i++ {
+		n := len(strings.ToLower(targets[i].Name))
+		ix.names[i], rest = rest[:n], rest[n:]
+		ix.letters[i] = lettersOf(ix.names[i])
 	}
 	ix.reset()
 	return ix
+}
+
+// lettersOf has a bit for each byte of s, several bytes sharing some: a name that
+// lacks a bit of a pattern lacks the pattern's letters.
+func lettersOf(s string) (set uint64) {
+	for i := range len(s) {
+		set |= 1 << (s[i] & 63)
+	}
+	return set
 }
 
 // reset makes every target match.
@@ -62,43 +84,84 @@ func (ix *Index) reset() {
 
 // A word is one part of a query.
 type word struct {
-	text string
-	tags []bool // for each of index.tags, whether the word matches it
-	tag  bool   // only tags count
+	text    string
+	letters uint64
+	rows    []uint64 // a bit for each target whose tags or state fit; nil: none do
+	tag     bool     // only tags and the state count
+	not     bool
 }
 
+// words gives those of a query, the ones that cost least first.
 func (ix *Index) words(query string) []word {
 	var out []word
 	for text := range strings.FieldsSeq(query) {
-		t := word{text: text, tags: make([]bool, len(ix.tags))}
-		key, value, isTag := strings.Cut(strings.Replace(text, ":", "=", 1), "=")
-		t.tag = isTag
+		var w word
+		w.text, w.not = strings.CutPrefix(text, "!")
+		if w.text == "" {
+			continue // somebody begins to type
+		}
+		w.letters = lettersOf(w.text)
+		key, value, isTag := strings.Cut(strings.Replace(w.text, ":", "=", 1), "=")
+		w.tag = isTag
 		for i, tag := range ix.tags {
+			fits := strings.Contains(tag, w.text)
 			if isTag {
 				k, v, _ := strings.Cut(tag, "=")
-				t.tags[i] = k == key && strings.HasPrefix(v, value)
-			} else {
-				t.tags[i] = strings.Contains(tag, text)
+				fits = k == key && strings.HasPrefix(v, value)
+			}
+			if fits {
+				w.add(ix.tagged[i], len(ix.Targets))
 			}
 		}
-		out = append(out, t)
+		if isTag && key == "state" && value != "" {
+			var with []int32
+			for i := range ix.Targets {
+				if strings.HasPrefix(ix.Targets[i].State.String(), value) {
+					with = append(with, int32(i))
+				}
+			}
+			w.add(with, len(ix.Targets))
+		}
+		out = append(out, w)
 	}
+	slices.SortStableFunc(out, func(a, b word) int {
+		cost := map[bool]int{true: 0, false: 1}
+		return cost[a.tag] - cost[b.tag]
+	})
 	return out
 }
+
+// add has the word fit rows, of n.
+func (w *word) add(rows []int32, n int) {
+	if w.rows == nil {
+		w.rows = make([]uint64, (n+63)/64)
+	}
+	for _, row := range rows {
+		w.rows[row/64] |= 1 << (row % 64)
+	}
+}
+
+// has says whether a target's tags or state fit.
+func (w *word) has(row int32) bool { return w.rows != nil && w.rows[row/64]&(1<<(row%64)) != 0 }
 
 // Filter returns the targets that match, best first; the order of targets
 // among equals. The result is only valid until the next call.
 func (ix *Index) Filter(query string) []int32 {
+	top := ix.narrow(query)
+	return byScore(ix.match, ix.score, top)
+}
+
+// narrow keeps the targets that match, and gives the highest score.
+func (ix *Index) narrow(query string) (top int32) {
 	query = strings.ToLower(query)
-	// What matches a longer query matched the shorter one, unless a word
-	// became a tag or the query grew in the middle.
-	if !strings.HasPrefix(query, ix.query) || strings.ContainsAny(query[len(ix.query):], ":=") {
+	// What matches a longer query matched the shorter one, unless a word became a
+	// tag, must not hold, or the query grew in the middle.
+	if !strings.HasPrefix(query, ix.query) || strings.ContainsAny(query[len(ix.query):], ":=") || strings.Contains(query, "!") {
 		ix.reset()
 	}
 	ix.query = query
 	words := ix.words(query)
 	kept := 0
-	var top int32
 	for _, row := range ix.match {
 		total := int32(0)
 		ok := true
@@ -116,22 +179,28 @@ func (ix *Index) Filter(query string) []int32 {
 		}
 	}
 	ix.match, ix.score = ix.match[:kept], ix.score[:kept]
-	return byScore(ix.match, ix.score, top)
+	return top
 }
 
-// rank says how well one target matches a word.
-func (ix *Index) rank(t *word, row int32) (int32, bool) {
-	if !t.tag {
-		if s := fuzzy.Rank(ix.names[row], t.text); s > 0 {
+// rank says how well one target fits a word, and whether it does.
+func (ix *Index) rank(w *word, row int32) (int32, bool) {
+	if w.not {
+		return 0, !ix.holds(w, row)
+	}
+	if !w.tag && ix.letters[row]&w.letters == w.letters {
+		if s := fuzzy.Rank(ix.names[row], w.text); s > 0 {
 			return s, true
 		}
 	}
-	for _, tag := range ix.rowTags[row] {
-		if t.tags[tag] {
-			return 1, true
-		}
+	if w.has(row) {
+		return 1, true
 	}
 	return 0, false
+}
+
+// holds says whether a word holds without letters apart.
+func (ix *Index) holds(w *word, row int32) bool {
+	return !w.tag && ix.letters[row]&w.letters == w.letters && strings.Contains(ix.names[row], w.text) || w.has(row)
 }
 
 // byScore sorts rows by score, highest first, and keeps the order of equals.

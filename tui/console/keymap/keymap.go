@@ -67,6 +67,14 @@ const (
 	ActGrowUp
 	ActGrowDown
 	ActPalette
+	ActMark
+	ActMarkAll
+	ActSort
+	ActGroup
+	ActColumns
+	ActViews
+	ActSaid
+	ActLayouts
 )
 
 // names are the actions in a file.
@@ -118,6 +126,14 @@ var names = map[Action]string{
 	ActGrowUp:     "grow-up",
 	ActGrowDown:   "grow-down",
 	ActPalette:    "actions",
+	ActMark:       "mark",
+	ActMarkAll:    "mark-all",
+	ActSort:       "sort",
+	ActGroup:      "group",
+	ActColumns:    "columns",
+	ActViews:      "views",
+	ActSaid:       "messages",
+	ActLayouts:    "layouts",
 }
 
 // String is the action's name in a file.
@@ -158,14 +174,22 @@ var (
 		{ActApprovals, []string{"v"}, "the queue of approvals", "approvals"},
 		{ActNextTab, []string{"tab", "n"}, "next tab", ""},
 		{ActPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
+		{ActLayouts, []string{"l"}, "layouts: keep or open one", ""},
+		{ActSaid, []string{"m"}, "messages: what was said", ""},
 	}
 
 	AgentKeys = Map{"Targets", slices.Concat(helpKeys, []Binding{
 		{ActOpen, []string{"enter"}, "open a login shell", "shell"},
 		{ActExec, []string{"x"}, "run one command, without a shell", "exec"},
 		{ActFilter, []string{"/"}, "filter: words, and env:prod for tags", "filter"},
-		{ActDetails, []string{"i", "space"}, "details: verdict, rule and line", "why"},
-		{ActBack, []string{"esc"}, "drop the filter", ""},
+		{ActMark, []string{"space"}, "mark, for one exec on many", "mark"},
+		{ActDetails, []string{"i"}, "details: verdict, rule and line", "why"},
+		{ActViews, []string{"w"}, "views: choose or keep one", "views"},
+		{ActMarkAll, []string{"*"}, "mark all shown, or none", ""},
+		{ActSort, []string{"s"}, "sort by name, state or tag", ""},
+		{ActGroup, []string{"b"}, "group by a tag", ""},
+		{ActColumns, []string{"c"}, "choose columns of tags", ""},
+		{ActBack, []string{"esc"}, "drop the marks, or the filter", ""},
 		{ActRefresh, []string{"r"}, "ask for the list again", ""},
 		{ActQuit, []string{"q", "ctrl+c"}, "quit", "quit"},
 	}, everywhereKeys, moveKeys)}

@@ -45,6 +45,7 @@ type Entry struct {
 
 // A View is the dialog. Use New.
 type View struct {
+	title   sanitize.Text
 	entries []Entry
 	text    []string // of each entry, what it is found by, in lower case
 	rows    []int    // entries that match, the best first
@@ -56,8 +57,11 @@ type View struct {
 
 // New makes a palette of entries, in the order in which they are shown while
 // nothing is typed.
-func New(entries []Entry) *View {
-	v := &View{entries: entries, text: make([]string, len(entries)), height: 1}
+func New(entries []Entry) *View { return Choose("Actions", entries) }
+
+// Choose makes a dialog like New's in which something else is chosen: title says what.
+func Choose(title string, entries []Entry) *View {
+	v := &View{title: sanitize.Literal(title), entries: entries, text: make([]string, len(entries)), height: 1}
 	for i, e := range entries {
 		v.text[i] = strings.ToLower(strings.Join([]string{join(e.Name), e.Words, join(e.Place), e.Key}, " "))
 	}
@@ -152,7 +156,7 @@ func (v *View) Key(k tea.KeyPressMsg, _ time.Time) dialog.Outcome {
 
 // Draw implements dialog.Dialog.
 func (v *View) Draw(c *canvas.Canvas, area uv.Rectangle, _ time.Time) *tea.Cursor {
-	in := c.Box(dialog.Area(area, dialog.Cols, min(maxHeight, len(v.entries)+around)), sanitize.Literal("Actions"))
+	in := c.Box(dialog.Area(area, dialog.Cols, min(maxHeight, len(v.entries)+around)), v.title)
 	if in.Dx() < 1 || in.Dy() < 1 {
 		return nil
 	}
@@ -169,7 +173,7 @@ func (v *View) Draw(c *canvas.Canvas, area uv.Rectangle, _ time.Time) *tea.Curso
 	switch {
 	case in.Dy() < 2:
 	case len(v.rows) == 0:
-		c.Spans(in.Min.X, in.Max.Y-1, in.Dx(), canvas.Lit(c.Styles.Warn, "no action is called so: fewer letters"))
+		c.Spans(in.Min.X, in.Max.Y-1, in.Dx(), canvas.Lit(c.Styles.Warn, "nothing is called so: fewer letters"))
 	default:
 		e := v.entries[v.rows[v.cursor]]
 		c.Spans(in.Min.X, in.Max.Y-1, in.Dx(), append(spans(c.Styles.Faint, "", e.Place), spans(c.Styles.Faint, " · ", e.Name)...)...)
