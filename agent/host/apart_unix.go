@@ -64,6 +64,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 	}
 	a := &apartment{s: in.sessions, c: cell.Config{
 		Program: cell.Program{Args: append(slices.Clone(c.Args), sessionHalfName), Logger: c.Logger},
+		Errand:  c.Errand,
 		Door:    door, Groups: groups, Logger: c.Logger,
 		Adopt: func(k halves.Kept, theirs, sock *os.File) (cell.Way, error) {
 			w, err := n.Adopt(k, theirs, sock)

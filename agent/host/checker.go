@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate"
@@ -47,6 +48,7 @@ type admission struct {
 	verdict  policy.Verdict // without the command
 	life     time.Duration  // until ends_by
 	at       time.Time      // when it was admitted
+	spent    atomic.Int64   // when its approvals were used, unix seconds; 0: not yet
 }
 
 // admit checks an offer. The admission is never nil; the refusal is nil only if

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
@@ -52,7 +53,7 @@ func Command(at ...string) daemon.Command {
 		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
 			return newService(cfg, env, at)
 		},
-		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand(), shimCommand()),
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand(), shimCommand(), errandCommand()),
 	}
 }
 
@@ -91,7 +92,7 @@ func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error)
 	return New(Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
 		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
-		Apart: true, Args: at, Gate: ShimArgs(at...), NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
+		Apart: true, Args: at, Gate: ShimArgs(at...), Errand: ErrandArgs(at...), NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
 }
 
@@ -138,6 +139,23 @@ func shimCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE:   func(*cobra.Command, []string) error { return shim.Main() },
+	}
+}
+
+// ErrandArgs are the arguments that lead this program to the process of a copy, forward
+// or proxy. at are those at which it has Command, if that is a part of it.
+func ErrandArgs(at ...string) []string { return append(slices.Clone(at), errandName) }
+
+const errandName = "errand"
+
+// errandCommand is the process of a copy, a forward or a proxy, which runs as its account.
+func errandCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                errandName,
+		Short:              "Copy or forward for an operator, for an agent, which starts it",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE:               func(_ *cobra.Command, args []string) error { return errand.Main(args) },
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -65,6 +67,10 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 	case policy.Exec:
 		if len(m.Argv) == 0 {
 			return t, refuse(codeRequest, nil, "exec needs a command")
+		}
+	case policy.Copy, policy.Forward, policy.Proxy:
+		if err := errand.Check(m); err != nil {
+			return t, because(codeRequest, err)
 		}
 	default:
 		return t, refuse(codeRequest, nil, "this agent does not serve %s yet", p.Kind)
@@ -137,7 +143,7 @@ func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal
 	if len(a.bundle.Approvals) == 0 {
 		return held
 	}
-	if t.command.Stdin == token.StdinStream {
+	if t.command.Stdin == token.StdinStream && !reach.Carries(a.proof.Body().Kind) {
 		return refuse(codeApproval, nil, "a held command gets no standard input, unless its SHA-256 is part of the request")
 	}
 	if _, err := c.team.FreshWithin(maxStaleHigh); err != nil {
@@ -170,6 +176,10 @@ func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal
 
 func (c *checker) checkApprovals(a *admission, t *task) error {
 	p, now := a.proof.Body(), c.now()
+	used, spent := now, a.spent.Load()
+	if spent > 0 {
+		used = time.Unix(spent, 0) // in time, by this session, which may open its channel again
+	}
 	keys := func(k key.Kid) (key.Public, bool) {
 		d, err := t.roster.Device(k, now)
 		return d.Public, err == nil
@@ -202,8 +212,8 @@ func (c *checker) checkApprovals(a *admission, t *task) error {
 			return d.MemberID, err == nil && (may[k] || d.MemberID == a.operator.MemberID)
 		},
 		HeadKnown: func(h token.Head) bool { return t.roster.Knows(roster.Head(h)) },
-		Now:       now,
-	}); err != nil {
+		Now:       used,
+	}); err != nil || spent > 0 {
 		return err
 	}
 	t.approved = nonces(given)

@@ -103,11 +103,19 @@ func (e *evidence) intent(a *admission, t *task) error {
 
 // outcome says how it ended, or that it could not start. r is the roster that it was
 // judged by.
-func (e *evidence) outcome(a *admission, r *roster.Roster, f facts, x process.Exit, reason string) error {
+// report is what a copy carried, sealed to the auditors as the command is.
+func (e *evidence) outcome(a *admission, r *roster.Roster, f facts, x process.Exit, reason string, report []byte) error {
 	entry := e.entry(audit.Exec, a, r)
 	entry.Action, entry.Command.Tier = actionExit, f.Tier
 	entry.Policy.Effect, entry.Policy.Rule = f.Effect, f.Rule
 	entry.Outcome = audit.Outcome{Exit: int64(x.Code), Signal: x.Signal, Reason: cut(reason, 1024)}
+	if auditors := r.Auditors(); len(report) > 0 && len(auditors) > 0 {
+		sealed, err := key.Seal(report, auditors...)
+		if err != nil {
+			return err
+		}
+		entry.Command.Sealed = sealed
+	}
 	return e.keep(true, entry)
 }
 

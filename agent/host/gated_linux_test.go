@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -18,12 +19,22 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-const shimArg = "shim-of-the-exec-gate"
+const (
+	shimArg   = "shim-of-the-exec-gate"
+	errandArg = "errand-of-a-session"
+)
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == shimArg {
 		fmt.Fprintln(os.Stderr, shim.Main())
 		os.Exit(1)
+	}
+	if len(os.Args) > 1 && os.Args[1] == errandArg {
+		if err := errand.Main(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

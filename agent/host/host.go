@@ -64,6 +64,9 @@ type Config struct {
 	// Gate are the arguments with which this program is the exec gate's shim: see
 	// gate/shim.Main. nil: shells run ungated, where policy lets them.
 	Gate []string
+	// Errand are the arguments that lead this program to errand.Main, which runs copies,
+	// forwards and proxies as the account that they are for. nil: there are none.
+	Errand []string
 
 	Logger   *slog.Logger          // nil: none
 	Registry prometheus.Registerer // nil: none
@@ -217,7 +220,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	logger := c.Logger
 	fail := func(err error) { end(&diskError{err}) }
 	s := &sessions{
-		identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
+		errand: c.Errand, identity: identity, logger: logger, metrics: h.metrics, max: c.MaxSessions, self: c.Demo, fail: fail,
 		remembered: led.Running,
 		offers:     rate.NewLimiter(offersPerSecond, offersAtOnce),
 		opening:    map[token.ID]bool{}, half: map[token.ID]*ward{}, live: map[token.ID]*ward{},

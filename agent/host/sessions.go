@@ -88,6 +88,7 @@ type sessions struct {
 	fail       func(error) // ends the agent
 	gate       *gate.Gate  // of sessions in this process; nil: there is none
 	levels     gate.Levels // of shells here
+	errand     []string    // see Config.Errand
 
 	ctx     context.Context // ends all sessions
 	stop    context.CancelCauseFunc

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/process"
@@ -57,7 +58,7 @@ func (d *ward) facts() live.Facts {
 	return live.Facts{
 		ID: d.a.id, TeamFP: d.a.roster.TeamFP(), Title: d.a.operator.Email + " on " + d.a.agent.Name, Life: d.a.life, Self: d.s.self,
 		Grace: d.a.verdict.Obligations.Grace,
-		Gate:  d.s.gate,
+		Gate:  d.s.gate, Errand: d.s.errand,
 	}
 }
 
@@ -138,9 +139,13 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	if user == "" {
 		user = d.a.agent.LoginUser
 	}
+	record := v.Obligations.Record
+	if !errand.Recorded(p.Kind) {
+		record = recorder.Off
+	}
 	level := cmp.Or(t.level, gate.None) // an exec is one argument list, which was judged: what it starts is not
 	return live.Task{
-		ID: t.id, User: user, Record: v.Obligations.Record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts,
+		ID: t.id, User: user, Record: record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts,
 		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level)},
 	}, nil
 }
@@ -186,7 +191,7 @@ func (d *ward) Commit(_ context.Context, asked live.Task) error {
 	used := false
 	if known {
 		t.committed = true
-		if len(t.command.Argv) > 0 {
+		if len(t.command.Argv) > 0 && !errand.Many(d.a.proof.Body().Kind) {
 			used, d.ran = d.ran, true
 		}
 	}
@@ -202,6 +207,7 @@ func (d *ward) Commit(_ context.Context, asked live.Task) error {
 			if err := d.s.use(t.approved...); err != nil {
 				return because(codeUsed, err)
 			}
+			d.a.spent.Store(d.s.checker.now().Unix())
 		}
 		if err := d.s.evidence.intent(d.a, t); err != nil {
 			return because(codeLedger, err)
@@ -219,9 +225,9 @@ func (d *ward) Commit(_ context.Context, asked live.Task) error {
 }
 
 // Outcome implements live.Witness.
-func (d *ward) Outcome(asked live.Task, x process.Exit, reason string) error {
+func (d *ward) Outcome(asked live.Task, x process.Exit, reason string, report []byte) error {
 	if t := d.take(asked.ID); t != nil {
-		return d.s.evidence.outcome(d.a, t.roster, t.facts(), x, reason)
+		return d.s.evidence.outcome(d.a, t.roster, t.facts(), x, reason, report)
 	}
 	// It began before this process did: the half has kept what we said of it.
 	var f facts
@@ -232,7 +238,7 @@ func (d *ward) Outcome(asked live.Task, x process.Exit, reason string) error {
 	if err != nil {
 		return err
 	}
-	return d.s.evidence.outcome(d.a, r, f, x, reason)
+	return d.s.evidence.outcome(d.a, r, f, x, reason, report)
 }
 
 // End implements live.Witness.
@@ -264,7 +270,7 @@ func (d *ward) vanished() {
 		const reason = "the session's process has ended before the session"
 		for _, t := range running {
 			if t.committed {
-				_ = d.s.evidence.outcome(d.a, t.roster, t.facts(), process.Exit{Code: 125}, reason) // logged there
+				_ = d.s.evidence.outcome(d.a, t.roster, t.facts(), process.Exit{Code: 125}, reason, nil) // logged there
 			}
 		}
 		var head envelope.Hash

@@ -107,6 +107,7 @@ type world struct {
 	segments  map[token.ID][][]byte
 	maxSpool  int64
 	gate      []string // arguments of the exec gate's shim
+	errand    []string // arguments that lead to errand.Main
 	apiErr    error    // what apid answers instead
 	prove     func(older, newer int64) (tlog.TreeProof, error)
 	ways      map[string]net.PacketConn
@@ -221,7 +222,7 @@ func (w *world) config() Config {
 	return Config{
 		Dir: w.dir, Name: "web-1", TeamID: "acme", TeamFP: w.roster.TeamFP(), APIURL: "http://127.0.0.1:7000",
 		RendezvousURL: testRendezvous, Floor: w.floor, Poll: time.Hour, Logger: slog.New(w.logs), Now: w.now, MaxSpool: w.maxSpool,
-		Gate: w.gate,
+		Gate: w.gate, Errand: w.errand,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -80,7 +81,9 @@ func (a Ask) Check(signer key.Kid) error {
 }
 
 // checkRun checks what ask and approval say will run. Standard input that
-// nobody has seen can't be approved: it is none, a terminal, or bound by hash.
+// nobody has seen can't be approved: it is none, a terminal, or bound by hash. What is
+// copied to a target, or goes through a forward, is not what runs there: it may stream,
+// and whoever approves is told that its content is not covered.
 func checkRun(kind, as string, c token.Command) error {
 	if err := token.CheckKind(kind, as); err != nil {
 		return err
@@ -88,7 +91,7 @@ func checkRun(kind, as string, c token.Command) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if c.Stdin == token.StdinStream {
+	if c.Stdin == token.StdinStream && !reach.Carries(kind) {
 		return malformed("a held command gets no standard input, unless its SHA-256 is part of the request")
 	}
 	return nil

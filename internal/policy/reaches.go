@@ -10,7 +10,7 @@ import (
 type copies struct{ from, to []reach.Paths }
 
 // carries reports whether a request of this kind has words that reach reads.
-func (k Kind) carries() bool { return k == Copy || k == Forward || k == Proxy }
+func (k Kind) carries() bool { return reach.Carries(string(k)) }
 
 // wordsProblem says what is wrong with the words of a copy, forward or proxy.
 func wordsProblem(req *Request) string {

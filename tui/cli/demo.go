@@ -46,7 +46,7 @@ func (a *app) demoCommand() *cobra.Command {
 				}
 				dir = filepath.Join(cache, "tucdesk-demo")
 			}
-			d := &up.Demo{Dir: dir, Database: database, Processes: processes, Shim: up.Shim(), Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
+			d := &up.Demo{Dir: dir, Database: database, Processes: processes, Shim: up.Shim(), Errand: up.Errand(), Progress: func(s string) { fmt.Fprintf(a.stderr, "tucdesk demo: %s\n", s) }}
 			if policy != "" {
 				doc, err := readFile(policy, roster.MaxPolicy)
 				if err != nil {

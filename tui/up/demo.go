@@ -49,6 +49,8 @@ type Demo struct {
 	// Shim are the arguments with which this program is the exec gate's shim; nil:
 	// agents of this process have no gate.
 	Shim []string
+	// Errand are those with which it does copies and forwards; nil: there are none.
+	Errand []string
 	// Progress is told in words what is being done; nil: nobody.
 	Progress func(string)
 }
@@ -381,7 +383,7 @@ func (d *Demo) runAgents(ctx context.Context, s *servers, t *enrolled, apart *pr
 		}
 		h, err := host.New(host.Config{
 			Dir: d.agentDir(m.name), Name: m.name, APIURL: s.apiURL, RendezvousURL: s.rendezvousURL, TeamID: t.homes[founder].Profile.TeamID,
-			TeamFP: t.fp, Demo: true, Gate: d.Shim, Logger: d.Logger.With("agent", m.name),
+			TeamFP: t.fp, Demo: true, Gate: d.Shim, Errand: d.Errand, Logger: d.Logger.With("agent", m.name),
 		})
 		if err != nil {
 			return err

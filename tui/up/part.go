@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tucdesk/tucdesk/agent/host"
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/internal/daemon"
@@ -28,6 +29,10 @@ func parts() map[string]func() daemon.Command {
 // Shim are the arguments with which `tucdesk` is the exec gate's shim.
 func Shim() []string { return host.ShimArgs("part", "agent") }
 
+// Errand are the arguments with which `tucdesk` is the process of an agent's copy,
+// forward or proxy.
+func Errand() []string { return host.ErrandArgs("part", "agent") }
+
 // readyLine is what a part prints once it serves.
 const readyLine = "ready"
 
@@ -39,6 +44,14 @@ func Part(name string, args []string) int {
 		// Standard input is that of the shell which it is about to become.
 		fmt.Fprintln(os.Stderr, shim.Main())
 		return 1
+	}
+	if name == "agent" && len(args) > 0 && slices.Equal(args[:1], host.ErrandArgs()) {
+		// Standard input is what is copied or forwarded.
+		if err := errand.Main(args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	}
 	command, ok := parts()[name]
 	if !ok {

@@ -70,12 +70,12 @@ func (k *keeper) seen() []string {
 	return slices.Clone(k.asked)
 }
 
-func (k *keeper) Create() (recorder.Sink, error)                     { return k.sink, k.ask("create") }
-func (k *keeper) Start(context.Context, session.Evidence) error      { return k.ask("start") }
-func (k *keeper) Commit(_ context.Context, t live.Task) error        { return k.ask("commit") }
-func (k *keeper) Refuse(t live.Task, code, reason string)            { k.ask("refuse " + code + " " + reason) }
-func (k *keeper) Outcome(live.Task, process.Exit, string) error      { return k.ask("outcome") }
-func (k *keeper) End(_ process.Exit, reason string, _ envelope.Hash) { k.ask("end " + reason) }
+func (k *keeper) Create() (recorder.Sink, error)                        { return k.sink, k.ask("create") }
+func (k *keeper) Start(context.Context, session.Evidence) error         { return k.ask("start") }
+func (k *keeper) Commit(_ context.Context, t live.Task) error           { return k.ask("commit") }
+func (k *keeper) Refuse(t live.Task, code, reason string)               { k.ask("refuse " + code + " " + reason) }
+func (k *keeper) Outcome(live.Task, process.Exit, string, []byte) error { return k.ask("outcome") }
+func (k *keeper) End(_ process.Exit, reason string, _ envelope.Hash)    { k.ask("end " + reason) }
 func (k *keeper) Decide(_ context.Context, m channel.OpenMessage) (live.Task, error) {
 	return live.Task{
 		ID: 7, User: "nobody", Record: recorder.On, Label: "label", Facts: []byte("facts"), Answer: channel.Answer{Effect: channel.Allow, Rule: "r", Line: 3},
@@ -247,7 +247,7 @@ func TestKeeper(t *testing.T) {
 	if err != nil || task.ID != 7 || task.User != "nobody" || task.Answer.Line != 3 || string(task.Facts) != "facts" {
 		t.Errorf("%+v, %v", task, err)
 	}
-	if err := errors.Join(i.Start(t.Context(), session.Evidence{RosterSeq: 3, Time: time.Unix(5, 0)}), i.Commit(t.Context(), task), i.Outcome(task, process.Exit{Code: 3}, "")); err != nil {
+	if err := errors.Join(i.Start(t.Context(), session.Evidence{RosterSeq: 3, Time: time.Unix(5, 0)}), i.Commit(t.Context(), task), i.Outcome(task, process.Exit{Code: 3}, "", nil)); err != nil {
 		t.Error(err)
 	}
 	i.Refuse(task, live.CodeHost, "no such user")
@@ -293,7 +293,7 @@ func TestKeeper(t *testing.T) {
 		}
 	}
 	k.refuse(errors.New("a disk's error, with a path"))
-	if err := i.Outcome(task, process.Exit{}, ""); !errors.Is(err, errNoDisk) {
+	if err := i.Outcome(task, process.Exit{}, "", nil); !errors.Is(err, errNoDisk) {
 		t.Errorf("%v", err)
 	}
 	cut()
@@ -330,7 +330,7 @@ func TestInsists(t *testing.T) {
 	cut()
 	done := make(chan error, 2)
 	go func() { done <- sink.Append(1, []byte("two")) }()
-	go func() { done <- i.Outcome(live.Task{ID: 9, Facts: []byte("f")}, process.Exit{Code: 1}, "") }()
+	go func() { done <- i.Outcome(live.Task{ID: 9, Facts: []byte("f")}, process.Exit{Code: 1}, "", nil) }()
 	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
@@ -443,7 +443,7 @@ func FuzzKeeper(f *testing.F) {
 	for o, v := range map[link.Op]any{
 		opHello: helloCall{1, token.ID{1}, make([]byte, secretSize)}, opKeep: keepCall{1, "r", "u", "p", netip.MustParseAddrPort("192.0.0.8:1"), netip.MustParseAddrPort("192.0.0.8:2")},
 		opSign: signCall{"hs-agent", [][]byte{{1}, {2}}}, opStart: evidenceMessage{Checkpoint: []byte{}}, opDecide: channel.OpenMessage{Kind: "exec", Argv: []string{"ls"}},
-		opCommit: taskCall{1}, opRefuse: refuseCall{1, "host", "why"}, opOutcome: outcomeCall{1, []byte{}, 0, "", ""}, opEnd: endCall{},
+		opCommit: taskCall{1}, opRefuse: refuseCall{1, "host", "why"}, opOutcome: outcomeCall{1, []byte{}, 0, "", "", []byte{}}, opEnd: endCall{},
 		opCreate: nil, opAppend: appendCall{1, 0, []byte("x")}, opSegment: segmentCall{}, opClosed: nil, opGather: attemptCall{1, 1},
 		opConnect: connectCall{Way: 1, Attempt: 1}, opJudge: judgeCall{1, start}, opPermit: permitCall{1, start, starts.RulingOf(live.Ruling{}), gating.Answer{Bundle: []byte{}}},
 		opReport: reportCall{1, start, starts.RulingOf(live.Ruling{}), "refused", ""}, opRules: rulesCall{make([]byte, 32)},

@@ -196,7 +196,10 @@ func (g *guest) Call(ctx context.Context, r link.Request) (link.Reply, error) {
 			if err != nil {
 				return nil, err
 			}
-			return nil, kept(h.keeper.Outcome(live.Task{ID: m.Task, Facts: m.Facts}, x, bounded(m.Reason)))
+			if len(m.Report) > maxReport {
+				return nil, link.ErrProtocol
+			}
+			return nil, kept(h.keeper.Outcome(live.Task{ID: m.Task, Facts: m.Facts}, x, bounded(m.Reason), m.Report))
 		})
 	case opEnd:
 		return link.With(r, func(m endCall) (any, error) {

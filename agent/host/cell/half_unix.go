@@ -52,6 +52,7 @@ type Config struct {
 	Away    time.Duration  // how long they look for it; 0: AwayTime
 	Groups  *cgroup.Groups // control groups; nil: there are none
 	Gate    []string       // arguments with which this program is the exec gate's shim; nil: no gate
+	Errand  []string       // arguments that lead this program to errand.Main; nil: no copies and forwards
 	// Adopt has a path kept that an earlier keeper had opened.
 	Adopt  func(k halves.Kept, theirs, sock *os.File) (Way, error)
 	Logger *slog.Logger
@@ -239,7 +240,7 @@ func (h *Half) Respond(ctx context.Context, m live.Handshake, w Way) ([]byte, er
 	var a respondAnswer
 	_, err = k.Call(ctx, opRespond, respondCall{
 		Session: h.facts.ID, TeamFP: h.facts.TeamFP, Title: h.facts.Title, Life: h.facts.Life.Milliseconds(), Grace: h.facts.Grace.Milliseconds(), Self: h.facts.Self,
-		Agent: h.keeper.Public(), Door: h.c.Door, Secret: h.secret, Away: away.Milliseconds(), Gate: append([]string{}, h.c.Gate...),
+		Agent: h.keeper.Public(), Door: h.c.Door, Secret: h.secret, Away: away.Milliseconds(), Gate: append([]string{}, h.c.Gate...), Errand: append([]string{}, h.c.Errand...),
 		Operator: m.Operator, BundleHash: m.BundleHash, Evidence: evidenceOf(m.Evidence), MinSuite: uint64(m.MinSuite), HS1: m.HS1,
 		Path: keepOf(1, kept),
 	}, &a, files...)

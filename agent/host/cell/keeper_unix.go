@@ -72,8 +72,8 @@ func (h *inmate) Refuse(t live.Task, code, reason string) {
 }
 
 // Outcome implements live.Witness.
-func (h *inmate) Outcome(t live.Task, x process.Exit, reason string) error {
-	return h.insist(opOutcome, outcomeCall{t.ID, append([]byte{}, t.Facts...), int64(x.Code), x.Signal, bounded(reason)}, nil)
+func (h *inmate) Outcome(t live.Task, x process.Exit, reason string, report []byte) error {
+	return h.insist(opOutcome, outcomeCall{t.ID, append([]byte{}, t.Facts...), int64(x.Code), x.Signal, bounded(reason), append([]byte{}, report...)}, nil)
 }
 
 // End implements live.Witness.

@@ -408,7 +408,7 @@ func (h *inmate) respond(m respondCall, files []*os.File) ([]byte, error) {
 	}
 	s := live.New(context.Background(), live.Facts{
 		ID: m.Session, TeamFP: m.TeamFP, Title: m.Title, Life: time.Duration(m.Life) * time.Millisecond,
-		Grace: time.Duration(m.Grace) * time.Millisecond, Self: m.Self, Gate: g,
+		Grace: time.Duration(m.Grace) * time.Millisecond, Self: m.Self, Gate: g, Errand: m.Errand,
 	}, h, h.logger)
 	h.mu.Lock()
 	h.session, h.setup, h.way = s, m, w

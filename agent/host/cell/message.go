@@ -40,6 +40,8 @@ const (
 	callsAtOnce    = 10000
 	// maxReason bounds a text of a half's, in bytes.
 	maxReason = 1 << 10
+	// maxReport bounds what a half reports of a copy, in bytes.
+	maxReport = 8 << 10
 	// maxStart bounds the words and names of one program start that is asked about,
 	// in bytes, and maxJudged how many are at a time.
 	maxStart  = 512 << 10
@@ -183,6 +185,7 @@ type outcomeCall struct {
 	Code   int64  `cbor:"code"`
 	Signal string `cbor:"signal"`
 	Reason string `cbor:"reason"`
+	Report []byte `cbor:"report"` // empty: none
 }
 
 type endCall struct {
@@ -237,6 +240,7 @@ type respondCall struct {
 	Secret     []byte          `cbor:"secret"`
 	Away       int64           `cbor:"away"` // ms
 	Gate       []string        `cbor:"gate"`
+	Errand     []string        `cbor:"errand"`
 	Operator   key.Public      `cbor:"operator"`
 	BundleHash envelope.Hash   `cbor:"bundle_hash"`
 	Evidence   evidenceMessage `cbor:"evidence"`

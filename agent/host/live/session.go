@@ -95,7 +95,8 @@ type Witness interface {
 	// Decide's.
 	Start(ctx context.Context, said session.Evidence) error
 	// Outcome says how a task ended, or that it could not start.
-	Outcome(t Task, x process.Exit, reason string) error
+	// report is what a copy has carried, for the auditors; else nil.
+	Outcome(t Task, x process.Exit, reason string, report []byte) error
 	// End says how the session ended, how its last program did, and what its
 	// recording's last manifest is.
 	End(last process.Exit, reason string, recording envelope.Hash)
@@ -119,6 +120,7 @@ type Facts struct {
 	Grace  time.Duration // for which it outlives its connection; 0: not at all
 	Self   bool          // who is not root may run programs as itself: a demo's agent
 	Gate   *gate.Gate    // of this process; nil: programs are not gated
+	Errand []string      // arguments that lead this program to errand.Main; nil: no copies and forwards
 }
 
 // A Handshake is an operator's first message, with what the keeper has checked.

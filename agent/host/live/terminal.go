@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -33,6 +35,7 @@ type work struct {
 	Task
 	m     channel.OpenMessage
 	track *recorder.Track
+	watch *errand.Watch // of a copy, forward or proxy; else nil
 }
 
 // serve is one channel, from the request to the exit.
@@ -63,7 +66,16 @@ func (s *Session) serve(ch *channel.Channel) {
 	s.last = exit
 	s.runs--
 	s.mu.Unlock()
-	if err := s.keeper.Outcome(t.Task, exit, reason); err != nil {
+	why, passed, report := t.watch.Ended()
+	if why != "" {
+		reason = why
+	}
+	said := reason
+	if passed != "" {
+		said = strings.TrimPrefix(reason+"; "+passed, "; ")
+		t.track.Mark(passed)
+	}
+	if err := s.keeper.Outcome(t.Task, exit, said, report); err != nil {
 		s.cancel(err)
 	}
 	_ = ch.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
@@ -77,6 +89,10 @@ func (s *Session) admit(m channel.OpenMessage) (*work, process.User, error) {
 		return nil, process.User{}, err
 	}
 	w := &work{Task: task, m: m}
+	if w.watch, err = errand.New(m); err != nil {
+		s.keeper.Refuse(task, CodeHost, err.Error())
+		return nil, process.User{}, err
+	}
 	user, err := s.user(w.User)
 	if err != nil {
 		s.keeper.Refuse(task, CodeHost, err.Error())
@@ -160,6 +176,11 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		}
 	}
 	spec := t.spec()
+	if t.watch != nil {
+		if spec, err = errand.Spec(t.m, s.Errand); err != nil {
+			return failed(126), err.Error()
+		}
+	}
 	start, ungate, err := s.gateOf(t)
 	if err != nil {
 		return failed(126), err.Error()
@@ -174,6 +195,7 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		return failed(126), "the command can't be run: " + startError(err)
 	}
 	defer p.Close()
+	t.watch.Attach(p)
 
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
@@ -193,7 +215,7 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 	gone := make(chan struct{})
 	go s.input(ch, p, bound, gone, t.track)
 	var streams sync.WaitGroup
-	streams.Go(func() { s.output(ch, channel.FrameStdout, p.Stdout, p, t.track.Stream(t.m.TTY != nil)) })
+	streams.Go(func() { s.output(ch, channel.FrameStdout, p.Stdout, p, t.stdout()); t.halve(ch) })
 	if p.Stderr != nil {
 		streams.Go(func() { s.output(ch, channel.FrameStderr, p.Stderr, p, t.track.Stream(false)) })
 	}
@@ -211,6 +233,22 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		reason = "the operator closed the channel"
 	}
 	return exit, reason
+}
+
+// stdout gives where a program's output is recorded: not that of an errand, which is
+// evidence by itself.
+func (w *work) stdout() *recorder.Stream {
+	if w.watch != nil {
+		return nil
+	}
+	return w.track.Stream(w.m.TTY != nil)
+}
+
+// halve says the end of the output by itself, where the input may go on.
+func (w *work) halve(ch *channel.Channel) {
+	if w.watch.Halves() {
+		_ = ch.CloseWrite() // the exit follows
+	}
 }
 
 func failed(code int) process.Exit { return process.Exit{Code: code} }

@@ -25,7 +25,9 @@ import (
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/policy/quorum"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -156,7 +158,15 @@ func Outline(r *roster.Roster, ap wire.Approval) backend.Approval {
 func (c *Review) Show(out *backend.Approval) {
 	cmd := c.Ask.Command
 	out.Argv, out.Cwd, out.Stdin, out.Reason = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason
-	out.Tier, out.Unread = c.Verdict.Tier, command.Unread(cmd.Argv)
+	out.Tier = c.Verdict.Tier
+	switch {
+	case !reach.Carries(c.Ask.Kind):
+		out.Unread = command.Unread(cmd.Argv)
+	case c.Ask.Kind != reach.KindCopy:
+		out.Unread = "what goes through it"
+	case cmd.Stdin == token.StdinStream:
+		out.Unread = "what is in the files"
+	}
 	for _, kv := range cmd.Env {
 		out.Env = append(out.Env, kv[0]+"="+kv[1])
 	}

@@ -9,6 +9,16 @@ import (
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
 )
 
+// The kinds of session that carry words of this package.
+const (
+	KindCopy    = "copy"
+	KindForward = "forward"
+	KindProxy   = "proxy"
+)
+
+// Carries reports whether sessions of a kind do.
+func Carries(kind string) bool { return kind == KindCopy || kind == KindForward || kind == KindProxy }
+
 // MaxPath bounds a path, in bytes.
 const MaxPath = 4096
 

@@ -103,6 +103,9 @@ func what(p backend.Approval) sanitize.Text {
 		}
 		return sanitize.Clean("(" + p.Kind + ", not readable here)")
 	}
+	if p.Kind != string(backend.KindExec) {
+		return sanitize.Argv(append([]string{p.Kind}, p.Argv...)) // what a copy, a forward or a proxy asks for
+	}
 	return sanitize.Argv(p.Argv)
 }
 
@@ -260,8 +263,11 @@ func (c *CLI) print(p backend.Approval) {
 		line("env", sanitize.Clean(e))
 	}
 	line("stdin", sanitize.Clean(p.Stdin))
-	if p.Unread != "" {
+	switch {
+	case p.Unread != "" && p.Kind == string(backend.KindExec):
 		line("content", sanitize.Clean("NOT covered: what "+p.Unread+" runs is not in these words; who approves has not seen it"))
+	case p.Unread != "":
+		line("content", sanitize.Clean("NOT covered: "+p.Unread+" is not in these words; who approves has not seen it"))
 	}
 	line("tier", sanitize.Clean(p.Tier))
 	line("reason", sanitize.Clean(p.Reason))

@@ -169,8 +169,11 @@ func BriefRequest(kind string, argv []string) sanitize.Text {
 
 // requestText is what a request wants to start.
 func requestText(kind string, argv []string) sanitize.Text {
-	if len(argv) > 0 {
+	switch {
+	case len(argv) > 0 && (kind == "" || kind == string(backend.KindExec)):
 		return sanitize.Argv(argv)
+	case len(argv) > 0: // what a copy, a forward or a proxy asks for
+		return sanitize.Argv(append([]string{kind}, argv...))
 	}
 	if kind == string(backend.KindShell) {
 		return sanitize.Literal("a login shell")
