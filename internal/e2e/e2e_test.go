@@ -44,6 +44,22 @@ func testMain(m *testing.M) int {
 			return 1
 		}
 	}
+	// Login shells of a demo read the profile of whoever runs it. Tests that kill them
+	// leave that person's own alone.
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		log.Print(err)
+		return 1
+	}
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
+		b, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			log.Printf("go env %s: %v", name, err)
+			return 1
+		}
+		os.Setenv(name, strings.TrimSpace(string(b)))
+	}
+	os.Setenv("HOME", home)
 	os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return m.Run()
 }

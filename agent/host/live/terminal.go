@@ -142,11 +142,14 @@ func (s *Session) user(name string) (process.User, error) {
 	u, err := process.Lookup(name)
 	if err != nil && s.Self {
 		if me, merr := process.Self(); merr == nil && !me.IsRoot() {
-			return me, nil
+			return me.AtHome(), nil
 		}
 	}
 	if err == nil && u.IsRoot() && name != "root" {
 		err = errors.New("the user is another name of root, which policy must spell out")
+	}
+	if s.Self {
+		u = u.AtHome()
 	}
 	return u, err
 }

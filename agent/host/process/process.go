@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -60,6 +62,15 @@ type User struct {
 	gid    uint32
 	groups []uint32
 	self   bool // the agent's own user: nothing to change
+}
+
+// AtHome is u with the home that this process's own HOME names, if u is its user: a
+// demo's programs are at home where the demo is.
+func (u User) AtHome() User {
+	if home := os.Getenv("HOME"); u.self && filepath.IsAbs(home) {
+		u.home = home
+	}
+	return u
 }
 
 // A Process is a running program. Its methods are safe for concurrent use;

@@ -326,3 +326,25 @@ func waitGone(t *testing.T, pid int) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// A demo's programs are at home where its person is, and nobody else's move.
+func TestAtHome(t *testing.T) {
+	me, err := Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", "/elsewhere")
+	if got := me.AtHome().home; got != "/elsewhere" {
+		t.Errorf("at home in %q", got)
+	}
+	for _, home := range []string{"", "relative"} {
+		t.Setenv("HOME", home)
+		if got := me.AtHome(); got.home != me.home {
+			t.Errorf("HOME=%q: at home in %q", home, got.home)
+		}
+	}
+	t.Setenv("HOME", "/elsewhere")
+	if other := (User{home: "/theirs"}); other.AtHome().home != "/theirs" {
+		t.Error("another user's home is that of this process")
+	}
+}
