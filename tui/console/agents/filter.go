@@ -113,7 +113,7 @@ func (ix *Index) words(query string) []word {
 				w.add(ix.tagged[i], len(ix.Targets))
 			}
 		}
-		if isTag && key == "state" && value != "" {
+		if isTag && key == "state" {
 			var with []int32
 			for i := range ix.Targets {
 				if strings.HasPrefix(ix.Targets[i].State.String(), value) {
