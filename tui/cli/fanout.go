@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/backend"
-	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 )
@@ -132,7 +131,7 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 	for i := range plan {
 		plan[i].Request.Confirmed = true
 	}
-	if err := a.approvePlan(ctx, b, plan, f.noWait); err != nil {
+	if err := plan.Approve(ctx, b, f.noWait, a.stderr); err != nil {
 		return err
 	}
 	progress := fleet.NewProgress(a.stderr, plan)
@@ -178,46 +177,5 @@ func (a *app) confirmPlan(plan fleet.Plan, req backend.OpenRequest, yes bool) er
 		v.Reason += "; not confirmed"
 		return v.Err()
 	}
-	return nil
-}
-
-// approvePlan asks for one decision about all machines that are held, and waits.
-func (a *app) approvePlan(ctx context.Context, b *control.Backend, plan fleet.Plan, noWait bool) error {
-	held := plan.With(backend.Hold)
-	if len(held) == 0 {
-		return nil
-	}
-	v := plan[held[0]].Verdict
-	if noWait {
-		return v.Err()
-	}
-	reqs := make([]backend.OpenRequest, len(held))
-	for i, at := range held {
-		reqs[i] = plan[at].Request
-	}
-	fmt.Fprintf(a.stderr, "tucdesk: asking for approval of %d machine(s) at once\n", len(held))
-	ids, err := b.AskTogether(ctx, reqs)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stderr, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", ids[0], sanitize.Clean(v.Approvers))
-	for i, id := range ids {
-		if err := b.Await(ctx, id); err != nil {
-			// A plan runs whole or not at all: what is not used is taken back.
-			undo, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-			defer stop()
-			for _, other := range ids {
-				if cerr := b.Cancel(undo, other); cerr != nil && undo.Err() != nil {
-					return fmt.Errorf("%w; and a request could not be taken back: %w", err, cerr)
-				}
-			}
-			if ctx.Err() != nil {
-				return errors.New("interrupted; the requests were taken back")
-			}
-			return fmt.Errorf("nothing was run: %w", err)
-		}
-		plan[held[i]].Request.Approval = id
-	}
-	fmt.Fprintln(a.stderr, "tucdesk: approved")
 	return nil
 }

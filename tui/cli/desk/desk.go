@@ -37,6 +37,6 @@ func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) err
 	if o.Kept, err = shelf.Load(); err != nil {
 		return err
 	}
-	o.Keeper = shelf
+	o.Keeper, o.Many = shelf, many(b)
 	return console.Run(ctx, b, o)
 }

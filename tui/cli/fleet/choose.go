@@ -47,13 +47,18 @@ type Chooser interface {
 
 // PlanOf finds the machines with these tags, and what policy answers for req there.
 func PlanOf(ctx context.Context, from Chooser, tags Tags, req backend.OpenRequest) (Plan, error) {
+	return PlanWhere(ctx, from, tags.On, req)
+}
+
+// PlanWhere is PlanOf for the machines that on chooses.
+func PlanWhere(ctx context.Context, from Chooser, on func(backend.Target) bool, req backend.OpenRequest) (Plan, error) {
 	var plan Plan
 	var reqs []backend.OpenRequest
 	for t, err := range from.Targets(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		if !tags.On(t) {
+		if !on(t) {
 			continue
 		}
 		req.Target = t.ID

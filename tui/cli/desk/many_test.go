@@ -1,0 +1,57 @@
+package desk
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/mem"
+)
+
+// TestMany runs a command on marked targets: what is denied or offline is left out, and
+// nothing runs before yes was typed.
+func TestMany(t *testing.T) {
+	for _, tc := range []struct {
+		ids   []backend.TargetID
+		argv  []string
+		typed string
+		want  []string
+		miss  string
+		code  int
+	}{
+		{[]backend.TargetID{"web-1", "cache-1", "vault"}, []string{"echo", "hi there"}, "yes\r",
+			[]string{"vault-is-closed", "1 target(s) are left out", "Run this on 2 target(s)? type yes: yes", "== cache-1, web-1 (exit 0)", "hi there"}, "== vault", 0},
+		{[]backend.TargetID{"web-1", "web-2"}, []string{"exit", "3"}, "yes\r", []string{"look", "exit 3"}, "", 123},
+		{[]backend.TargetID{"web-1"}, []string{"echo", "ran"}, "y\r", []string{"nothing was run"}, "==", 125},
+		{[]backend.TargetID{"vault"}, []string{"echo", "ran"}, "", []string{"nothing was run: none of them may run it, or can: vault is denied"}, "==", 125},
+		{[]backend.TargetID{"web-1"}, []string{"restart", "api"}, "", []string{"mark fewer"}, "==", 125},
+	} {
+		b := mem.Demo().Backend("alice")
+		term, err := many(b)(t.Context(), tc.ids, tc.argv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.typed != "" {
+			go term.Write([]byte(tc.typed))
+		}
+		shown, err := io.ReadAll(term)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(string(shown), want) {
+				t.Errorf("%v on %v: %q lacks %q", tc.argv, tc.ids, shown, want)
+			}
+		}
+		if tc.miss != "" && strings.Contains(string(shown), tc.miss) {
+			t.Errorf("%v on %v: %q has %q", tc.argv, tc.ids, shown, tc.miss)
+		}
+		if exit, err := term.Wait(); exit.Code != tc.code || err != nil {
+			t.Errorf("%v on %v ended with %v, %v", tc.argv, tc.ids, exit, err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
