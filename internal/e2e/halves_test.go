@@ -76,6 +76,7 @@ func TestKilledNetworkHalf(t *testing.T) {
 	d := startProcesses(t)
 	first := d.networkHalf(t, "agent web-1")
 	bound(t, first)
+	t.Run("keys", func(t *testing.T) { keysAreNowhereElse(t, d) })
 	for _, way := range []control.Path{control.RelayOnly, control.AnyPath} {
 		t.Run("path "+string(way), func(t *testing.T) {
 			b := d.open(t, "alice")

@@ -28,17 +28,16 @@ func (p SessionPublic) Aliases(q SessionPublic) bool {
 // A SessionPrivate is the private side of an X25519 key made for one session.
 // It is never stored; there is no text form. The zero value exchanges nothing.
 //
-// Wipe erases the scalar; copies that crypto/ecdh makes while it computes are
-// left to the garbage collector.
+// Wipe erases the scalar.
 type SessionPrivate struct{ scalar func() *[32]byte } // a closure, as in Identity
 
 // GenerateSessionPrivate makes a new key from crypto/rand.
 func GenerateSessionPrivate() (SessionPrivate, error) {
-	var scalar [32]byte
+	scalar := new([32]byte)
 	if _, err := io.ReadFull(rand.Reader, scalar[:]); err != nil {
 		return SessionPrivate{}, fmt.Errorf("key: no randomness: %w", err)
 	}
-	return SessionPrivateFromScalar(scalar), nil
+	return SessionPrivate{func() *[32]byte { return scalar }}, nil
 }
 
 // SessionPrivateFromScalar takes the 32 bytes as they are, for test vectors.
@@ -62,6 +61,7 @@ func (p SessionPrivate) Public() (SessionPublic, error) {
 	if err != nil {
 		return SessionPublic{}, err
 	}
+	defer Erase(k)
 	return SessionPublic(k.PublicKey().Bytes()), nil
 }
 
@@ -72,6 +72,7 @@ func (p SessionPrivate) Exchange(peer SessionPublic) (SharedSecret, error) {
 	if err != nil {
 		return SharedSecret{}, err
 	}
+	defer Erase(k)
 	pub, err := ecdh.X25519().NewPublicKey(peer[:])
 	if err != nil {
 		return SharedSecret{}, fmt.Errorf("%w: X25519 point", ErrMalformed)

@@ -145,6 +145,7 @@ func (i *Initiator) Abort() {
 func (i *Initiator) finish() {
 	i.done = true
 	i.private.Wipe()
+	key.Erase(i.kem)
 	i.kem = nil
 	i.cfg = nil
 	i.past.wipe()
@@ -175,6 +176,7 @@ func (i *Initiator) consume(b []byte) ([]byte, *Established, error) {
 	}
 	dh, err := i.private.Exchange(m.point)
 	if err != nil {
+		clear(kemSecret)
 		return nil, nil, err
 	}
 	self, peer := i.cfg.Self.Kid(), i.cfg.Peer.Kid()
@@ -281,6 +283,7 @@ func respond(cfg Config, accepted []Suite, b []byte, r *randomness, before func(
 	}
 	dh, err := r.private.Exchange(m1.point)
 	if err != nil {
+		clear(kemSecret)
 		return nil, nil, err
 	}
 

@@ -30,8 +30,16 @@ func (s *secret) derive(purpose string, th [hashSize]byte) *secret {
 }
 
 // expand is HKDF-Expand with SHA-256 (RFC 5869, section 2.3). n is at most
-// 8160; more is a mistake of this package.
+// 8160; more is a mistake of this package. One block is made here: crypto/hkdf leaves a
+// copy of what it gives, and all keys are of one block.
 func expand(prk []byte, info string, n int) []byte {
+	if n <= hashSize {
+		h := hmac.New(sha256.New, prk)
+		defer key.Erase(h)
+		h.Write([]byte(info))
+		h.Write([]byte{1})
+		return h.Sum(make([]byte, 0, hashSize))[:n]
+	}
 	out, err := hkdf.Expand(sha256.New, prk, info, n)
 	if err != nil {
 		panic("session: internal error: " + err.Error())
@@ -48,17 +56,28 @@ func extract(ikm, salt []byte) *secret {
 	return (*secret)(out)
 }
 
-// newAEAD is AES-256-GCM with a nonce of 12 bytes and a tag of 16.
-func newAEAD(k *[keySize]byte) cipher.AEAD {
+// An aead is AES-256-GCM with a nonce of 12 bytes and a tag of 16.
+type aead struct {
+	cipher.AEAD
+	block cipher.Block
+}
+
+func newAEAD(k *[keySize]byte) *aead {
 	block, err := aes.NewCipher(k[:])
 	if err != nil {
 		panic("session: internal error: " + err.Error())
 	}
-	aead, err := cipher.NewGCM(block)
+	gcm, err := cipher.NewGCM(block)
 	if err != nil {
 		panic("session: internal error: " + err.Error())
 	}
-	return aead
+	return &aead{gcm, block}
+}
+
+// erase zeroes the key. a must not be used again.
+func (a *aead) erase() {
+	key.Erase(a.AEAD)
+	key.Erase(a.block)
 }
 
 // A onceAEAD encrypts or decrypts one message. Its nonce is zero, which is safe
@@ -66,11 +85,15 @@ func newAEAD(k *[keySize]byte) cipher.AEAD {
 type onceAEAD struct{ k *secret }
 
 func (o onceAEAD) seal(dst, plain, aad []byte) []byte {
-	return newAEAD((*[keySize]byte)(o.k)).Seal(dst, make([]byte, ivSize), plain, aad)
+	a := newAEAD((*[keySize]byte)(o.k))
+	defer a.erase()
+	return a.Seal(dst, make([]byte, ivSize), plain, aad)
 }
 
 func (o onceAEAD) open(sealed, aad []byte) ([]byte, error) {
-	return newAEAD((*[keySize]byte)(o.k)).Open(nil, make([]byte, ivSize), sealed, aad)
+	a := newAEAD((*[keySize]byte)(o.k))
+	defer a.erase()
+	return a.Open(nil, make([]byte, ivSize), sealed, aad)
 }
 
 // hashOf hashes the concatenation of parts.
@@ -84,6 +107,7 @@ func hashOf(parts ...[]byte) (sum [hashSize]byte) {
 // mac is HMAC-SHA256 over the concatenation of parts.
 func mac(k *secret, parts ...[]byte) (sum [macSize]byte) {
 	h := hmac.New(sha256.New, k[:])
+	defer key.Erase(h)
 	writeAll(h, parts)
 	h.Sum(sum[:0])
 	return sum
@@ -168,7 +192,7 @@ func (k *handshakeKeys) deriveTraffic(th3 [hashSize]byte) (o2a, a2o flow, export
 type epoch struct {
 	number uint64
 	secret *secret
-	aead   cipher.AEAD
+	aead   *aead
 	iv     [ivSize]byte
 }
 
@@ -204,13 +228,13 @@ func (e *epoch) nonce(counter uint64) (n [ivSize]byte) {
 	return n
 }
 
-// erase drops what can be dropped: secret and iv are zeroed, the cipher's own
-// copy of the key goes to the garbage collector.
+// erase zeroes the secret, the key and the iv.
 func (e *epoch) erase() {
-	if e == nil {
+	if e == nil || e.aead == nil {
 		return
 	}
 	e.secret.wipe()
 	clear(e.iv[:])
+	e.aead.erase()
 	e.aead = nil
 }

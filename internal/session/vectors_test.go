@@ -198,7 +198,11 @@ func (x *fixture) shake(t *testing.T) (hs1, hs2, hs3 []byte, eo, ea *Established
 // intermediate from the package's own steps.
 func makeVector(t *testing.T, suite Suite) *vector {
 	t.Helper()
-	x := newFixture(t, suite)
+	return newFixture(t, suite).vector(t)
+}
+
+func (x *fixture) vector(t *testing.T) *vector {
+	t.Helper()
 	v, operator, agent := x.v, x.operator, x.agent
 	kidO, kidA := operator.Self.Kid(), agent.Self.Kid()
 	v.KidOperator, v.KidAgent = kidO[:], kidA[:]
