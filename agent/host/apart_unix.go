@@ -120,6 +120,16 @@ func (c celled) Respond(ctx context.Context, m live.Handshake, w way) ([]byte, e
 	return c.Half.Respond(ctx, m, to)
 }
 
+// Attach implements half.
+func (c celled) Attach(ctx context.Context, m live.Handshake, w way) ([]byte, error) {
+	to, ok := w.(cell.Way)
+	if !ok {
+		w.Close()
+		return nil, errWay
+	}
+	return c.Half.Attach(ctx, m, to)
+}
+
 // Move implements half.
 func (c celled) Move(ctx context.Context, w way, peer netip.AddrPort) error {
 	to, ok := w.(cell.Way)

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -49,6 +50,7 @@ type admission struct {
 	life     time.Duration  // until ends_by
 	at       time.Time      // when it was admitted
 	spent    atomic.Int64   // when its approvals were used, unix seconds; 0: not yet
+	back     bool           // to a session that runs
 }
 
 // admit checks an offer. The admission is never nil; the refusal is nil only if
@@ -68,6 +70,7 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 	if err != nil {
 		return a, because(codeBundle, err)
 	}
+	a.back = isReturn(proof)
 	grant, err := token.ParseGrant(a.bundle.Grant)
 	if err != nil {
 		return a, because(codeBundle, err)
@@ -115,8 +118,22 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 // verifyProof wants the operator's proof to be good when the offer was admitted.
 func (c *checker) verifyProof(a *admission, proof token.UnverifiedProof, by roster.Device) (token.VerifiedProof, error) {
 	return proof.Verify(envelope.One(by.Public), token.ExpectProof{
-		Now: a.at, TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
+		Now: a.at, TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: a.act(),
 	})
+}
+
+// isReturn reports whether a proof says that it is for coming back to a session.
+func isReturn(proof token.UnverifiedProof) bool {
+	var p token.Proof
+	return proof.InsecureDecode(&p) == nil && p.Act == token.ActResume
+}
+
+// act is what the proof must ask for.
+func (a *admission) act() string {
+	if a.back {
+		return token.ActResume
+	}
+	return token.ActSession
 }
 
 // verifyGrant likewise, and that it is for what the proof is for.
@@ -182,7 +199,7 @@ func (c *checker) former(a *admission, proof token.UnverifiedProof) {
 	}
 	var err error
 	if a.proof, err = proof.Verify(envelope.One(d.Public), token.ExpectProof{
-		Now: c.now(), TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: token.ActSession,
+		Now: c.now(), TeamFP: a.roster.TeamFP(), Audience: c.kid.String(), Act: a.act(),
 	}); err == nil {
 		a.operator = &d
 	}
@@ -222,11 +239,16 @@ func (c *checker) sameHead(ctx context.Context, a *admission) *refusal {
 	return refuse(codeRoster, nil, "this agent does not know the operator's roster (number %d, its own is %d); send the statements along or try again when it has caught up", want.Seq, a.roster.Head().Seq)
 }
 
-// sessionItem is what the ledger remembers of a session: that it was.
+// sessionItem is what the ledger remembers of a session: that it was; or of who came back
+// to it: with which proof.
 func (c *checker) sessionItem(a *admission) ledger.Item {
 	p := a.proof.Body()
+	id := p.SessionID
+	if a.back {
+		id = p.JTI
+	}
 	return ledger.Item{
-		Kind: ledger.Session, ID: p.SessionID,
+		Kind: ledger.Session, ID: id,
 		Issued: time.Unix(p.IAT, 0), Expires: time.Unix(p.Exp, 0),
 	}
 }
@@ -286,3 +308,9 @@ func (c *checker) relay(a *admission) *refusal {
 
 // head gives a roster's head as signed objects name it.
 func head(r *roster.Roster) token.Head { return token.Head(r.Head()) }
+
+// said is what this agent tells an operator in a handshake.
+func (c *checker) said(r *roster.Roster, checkpoint []byte) session.Evidence {
+	h := r.Head()
+	return session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: c.now().Truncate(time.Second), Checkpoint: checkpoint}
+}

@@ -89,7 +89,10 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 			return t, byPolicy(t.verdict, t.roster.PolicyVersion())
 		}
 	case policy.Hold:
-		// 7. The approvals.
+		// 7. The approvals. Who comes back had them when the session began.
+		if a.back {
+			break
+		}
 		if no := c.approvals(ctx, a, t); no != nil {
 			return t, no
 		}

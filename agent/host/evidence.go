@@ -88,6 +88,23 @@ func (e *evidence) ended(a *admission, last process.Exit, reason string, head en
 	return e.keep(true, entry)
 }
 
+// attached says that a session's member has come back to its terminal.
+func (e *evidence) attached(a *admission) error {
+	entry := e.entry(audit.SessionAttach, a, a.roster)
+	entry.Proof = a.proof.Bytes()
+	return e.keep(false, entry)
+}
+
+// away says that a session's operator has left its terminal, or is not heard any more, or
+// is heard again.
+func (e *evidence) away(a *admission, away bool) error {
+	typ := audit.SessionAttach
+	if away {
+		typ = audit.SessionDetach
+	}
+	return e.keep(false, e.entry(typ, a, a.roster))
+}
+
 // intent says what is about to run: the command, sealed to the auditors.
 func (e *evidence) intent(a *admission, t *task) error {
 	entry, err := e.command(audit.Exec, a, t)

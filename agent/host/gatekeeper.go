@@ -55,7 +55,7 @@ func (d *ward) rules() (ruling.Rules, error) {
 	if err != nil {
 		return ruling.Rules{}, err
 	}
-	return ruling.RulesOf(r, d.a.operator.Kid, c.kid, policy.Kind(p.Kind), p.As, c.now())
+	return ruling.RulesOf(r, d.holder().operator.Kid, c.kid, policy.Kind(p.Kind), p.As, c.now())
 }
 
 // Permit implements live.Gatekeeper. The operator's device has asked for an exec of the
@@ -70,8 +70,10 @@ func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live
 		if no != nil {
 			return no
 		}
-		mine, its := d.a.proof.Body(), a.proof.Body()
+		mine, its := d.holder().proof.Body(), a.proof.Body()
 		switch {
+		case a.back:
+			return refuse(codeProof, token.ErrMismatch, "the proof is for coming back to a terminal")
 		case its.Operator != mine.Operator:
 			return refuse(codeProof, token.ErrMismatch, "another device than this session's has asked for it")
 		case its.As != mine.As:
@@ -110,7 +112,7 @@ func (d *ward) Report(asked live.Task, s live.Start, r live.Ruling, o gating.Sta
 	if o == gating.Killed {
 		d.s.logger.Error("a program was not what was judged, and was killed before its first instruction", "session", d.a.id, "operator", d.a.operator.Email)
 	}
-	d.s.evidence.gated(d.a, s, r, o, reason)
+	d.s.evidence.gated(d.holder(), s, r, o, reason)
 }
 
 // gated says that a program start inside a session did not come to be.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -30,8 +30,11 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 			return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
 		}
 	}
-	h := s.checker.team.Newest().Head()
-	rs2, err := d.half.Resume(ctx, o.HS1, session.Evidence{RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second)})
+	rs2, err := d.half.Resume(ctx, o.HS1, s.checker.said(s.checker.team.Newest(), nil))
+	if err != nil && d.by.Load() != nil {
+		// Most likely by the keys that it had before somebody came back to it.
+		return wire.SignalAnswer{}, &wire.RefuseError{Reason: wire.ReasonGone}
+	}
 	if err != nil {
 		s.logger.Info("resume refused", "session", o.SessionID, "error", err)
 		return wire.SignalAnswer{}, because(codeProof, err)
@@ -40,7 +43,7 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 	if !peer.IsValid() {
 		return answer, nil
 	}
-	w, no := s.open(ctx, d.a, peer)
+	w, no := s.open(ctx, d.holder(), peer)
 	if no != nil {
 		s.logger.Info("resume without a path", "session", o.SessionID, "error", no)
 		return wire.SignalAnswer{}, errors.Join(no, &wire.RefuseError{Reason: outsideReason(no.code)})
@@ -75,4 +78,9 @@ func (w *within) Resume(_ context.Context, rs1 []byte, evidence session.Evidence
 // Move implements half.
 func (w *within) Move(_ context.Context, to way, peer netip.AddrPort) error {
 	return w.Session.Move(to, peer)
+}
+
+// Attach implements half.
+func (w *within) Attach(_ context.Context, h live.Handshake, to way) ([]byte, error) {
+	return w.Session.Attach(h, to)
 }

@@ -58,7 +58,10 @@ type outside interface {
 type half interface {
 	// Respond gives the second handshake message. The path is the half's.
 	Respond(ctx context.Context, h live.Handshake, w way) (hs2 []byte, err error)
-	// Finish takes the third, also of a resume. It does not block.
+	// Attach answers the first message of who comes back to the session's terminal.
+	// The path is the half's.
+	Attach(ctx context.Context, h live.Handshake, w way) (hs2 []byte, err error)
+	// Finish takes the third, of any handshake. It does not block.
 	Finish(hs3 []byte)
 	// Resume answers the first message of a resume. Move gives the path that it
 	// goes over to, which is the half's.
@@ -111,15 +114,23 @@ func (s *sessions) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAn
 	if session.IsResume(o.HS1) {
 		return s.resume(ctx, o)
 	}
-	if !s.reserve(o.SessionID) {
-		return wire.SignalAnswer{}, s.refused(&admission{id: o.SessionID}, refuse(codeBusy, nil, "too many sessions, or this one is open already"))
+	s.mu.Lock()
+	d := s.live[o.SessionID]
+	s.mu.Unlock()
+	if d == nil {
+		if !s.reserve(o.SessionID) {
+			return wire.SignalAnswer{}, s.refused(&admission{id: o.SessionID}, refuse(codeBusy, nil, "too many sessions, or this one is being opened"))
+		}
+		defer s.release(o.SessionID)
 	}
-	defer s.release(o.SessionID)
 	a, no := s.checker.admit(ctx, o)
+	if no == nil {
+		no = s.meant(d, a)
+	}
 	if no != nil {
 		return wire.SignalAnswer{}, s.refused(a, no)
 	}
-	answer, no := s.respond(ctx, a, o)
+	answer, no := s.respond(ctx, d, a, o)
 	if no != nil {
 		return wire.SignalAnswer{}, s.refused(a, no)
 	}
@@ -177,7 +188,8 @@ func outsideReason(code string) string {
 	return code + ": the agent refuses; its audit entry says why"
 }
 
-func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer) (wire.SignalAnswer, *refusal) {
+// respond gives the second message for a new session, or for who comes back to one (d).
+func (s *sessions) respond(ctx context.Context, d *ward, a *admission, o wire.SignalOffer) (wire.SignalAnswer, *refusal) {
 	peer, err := netip.ParseAddrPort(o.Candidate)
 	if err != nil {
 		return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
@@ -186,8 +198,16 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	if no != nil {
 		return wire.SignalAnswer{}, no
 	}
-	addr := w.LocalRelayed().String()
-	d := newWard(s, a)
+	answer := wire.SignalAnswer{SessionID: a.id, Candidate: w.LocalRelayed().String()}
+	h := s.handshake(a, o, peer)
+	if d != nil {
+		d.expect(a)
+		if answer.HS2, err = d.half.Attach(ctx, h, w); err != nil {
+			return wire.SignalAnswer{}, because(codeProof, err)
+		}
+		return answer, nil
+	}
+	d = newWard(s, a)
 	if !s.wait(d) {
 		w.Close()
 		return wire.SignalAnswer{}, refuse(codeBusy, nil, "the agent stops")
@@ -202,18 +222,11 @@ func (s *sessions) respond(ctx context.Context, a *admission, o wire.SignalOffer
 	if !s.has(d, half) {
 		half.Kill()
 	}
-	h := a.roster.Head()
-	hs2, err := half.Respond(ctx, live.Handshake{
-		Operator: a.operator.Public, BundleHash: a.hash, MinSuite: session.Suite(a.verdict.Obligations.MinSuite), Peer: peer, HS1: o.HS1,
-		Evidence: session.Evidence{
-			RosterSeq: h.Seq, RosterHash: h.Hash, Time: s.checker.now().Truncate(time.Second), Checkpoint: s.compare.Newest(a.roster),
-		},
-	}, w)
-	if err != nil {
+	if answer.HS2, err = half.Respond(ctx, h, w); err != nil {
 		half.Kill()
 		return wire.SignalAnswer{}, because(codeProof, err)
 	}
-	return wire.SignalAnswer{SessionID: a.id, HS2: hs2, Candidate: addr}, nil
+	return answer, nil
 }
 
 // wait notes a session that is half open, for a while; false if no more may be.
@@ -251,7 +264,7 @@ func (s *sessions) has(d *ward, h half) bool {
 func (s *sessions) Finish(f wire.SignalFinish) {
 	s.mu.Lock()
 	d := s.half[f.SessionID]
-	if session.IsResume(f.HS3) {
+	if d == nil {
 		d = s.live[f.SessionID]
 	}
 	var half half // nil also while it starts: then nobody has its second message
@@ -366,7 +379,7 @@ func (s *sessions) recheck(r *roster.Roster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range s.live {
-		_, err := r.Device(d.a.operator.Kid, now)
+		_, err := r.Device(d.holder().operator.Kid, now)
 		if err = errors.Join(self, err); err != nil {
 			s.metrics.refusals.WithLabelValues(codeRevoked).Inc()
 			d.half.Cut(err)

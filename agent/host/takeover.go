@@ -31,7 +31,7 @@ func (d *ward) remember() error {
 	if d.s.cells == nil {
 		return nil
 	}
-	a := d.a
+	a := d.holder()
 	approvals := a.bundle.Approvals
 	if approvals == nil {
 		approvals = [][]byte{}
@@ -124,6 +124,7 @@ func (c *checker) readmit(id token.ID, b []byte) (*admission, [32]byte, error) {
 	if err != nil {
 		return nil, m.Half, err
 	}
+	a.back = isReturn(proof)
 	grant, err := token.ParseGrant(m.Grant)
 	if err != nil {
 		return nil, m.Half, err

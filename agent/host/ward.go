@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/errand"
@@ -43,6 +44,9 @@ type ward struct {
 	began bool               // its start is evidence
 	over  bool               // its end is evidence
 	sink  *recording.Spooled // its recording, or nil
+
+	by      atomic.Pointer[admission] // who came back to it last; nil: nobody
+	returns []*admission              // who are on the way back
 
 	hash [32]byte // what a half of its own is known by
 }

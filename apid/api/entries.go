@@ -7,9 +7,8 @@ import (
 	"strings"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/internal/audit"
-	"github.com/tucdesk/tucdesk/internal/envelope"
-	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -68,42 +67,9 @@ func (s *Server) accept(t *team, c door.Caller, b []byte) error {
 	if err != nil {
 		return err
 	}
-	return moveSession(t, c, e)
-}
-
-// moveSession lets the row of a session follow what its agent says of it.
-func moveSession(t *team, c door.Caller, e audit.Entry) error {
-	states := map[audit.Type]string{audit.SessionStart: sessionStarted, audit.SessionEnd: sessionEnded}
-	state := states[e.Type]
-	if state == "" || e.SessionID.IsZero() {
-		return nil
-	}
-	row, err := t.tx.Sessions.Get(e.SessionID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != c.Kid || row.State == sessionEnded && state != sessionEnded) {
-		return nil
-	}
-	if err != nil {
+	row, changed, err := sessions.Follow(t.tx, c.Kid, e)
+	if err != nil || !changed {
 		return err
 	}
-	if state == sessionEnded {
-		if row.Body, err = endedAt(t, row); err != nil {
-			return err
-		}
-	}
-	row.State = state
 	return t.move(row)
-}
-
-// endedAt notes in a session's body that the log's newest entry is about its end.
-func endedAt(t *team, row store.Session) ([]byte, error) {
-	var body sessionBody
-	if err := envelope.Unmarshal(row.Body, &body); err != nil {
-		return nil, err
-	}
-	size, err := t.tx.Audit.Size()
-	if err != nil || body.End != 0 {
-		return row.Body, err
-	}
-	body.End = uint64(size)
-	return envelope.Marshal(body)
 }

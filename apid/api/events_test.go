@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -95,7 +96,7 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range []*listener{alice, dora} { // whose it is, who audits
-		if e := l.want(wire.EventSession); e.ID != session || e.State != sessionGranted {
+		if e := l.want(wire.EventSession); e.ID != session || e.State != sessions.Granted {
 			t.Errorf("told of %+v", e)
 		}
 	}

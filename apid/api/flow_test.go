@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -75,7 +77,7 @@ func TestAllowedSession(t *testing.T) {
 		t.Errorf("the same proof after a lost answer: %v", err)
 	}
 	page, err := c.alice.client.Sessions(t.Context())
-	if err != nil || len(page.Sessions) != 1 || page.Sessions[0].ID != session || page.Sessions[0].State != sessionGranted {
+	if err != nil || len(page.Sessions) != 1 || page.Sessions[0].ID != session || page.Sessions[0].State != sessions.Granted {
 		t.Errorf("sessions: %+v, %v", page, err)
 	}
 	if page, err = c.bob.client.Sessions(t.Context()); err != nil || len(page.Sessions) != 0 {
@@ -449,15 +451,16 @@ func TestAgentEntries(t *testing.T) {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}
-	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessionStarted {
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessions.Started {
 		t.Errorf("%+v, %v", page, err)
 	}
 	_, err = s.signedBy(t, c.prod).PostEntries(t.Context(), c.name, end)
 	wantProblem(t, err, wire.KindDenied) // another agent carries it
+	comeBack(t, s, c, session)
 	if _, err := client.PostEntries(t.Context(), c.name, end); err != nil {
 		t.Fatal(err)
 	}
-	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessionEnded {
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessions.Ended {
 		t.Errorf("%+v, %v", page, err)
 	}
 	fork := audit.NewChain(c.staging, audit.Link{Seq: 2, Hash: chain.Last().Hash})
@@ -469,4 +472,45 @@ func TestAgentEntries(t *testing.T) {
 	wantProblem(t, err, wire.KindDenied) // apid's to write
 	_, err = client.PostEntries(t.Context(), c.name, []byte("nonsense"))
 	wantProblem(t, err, wire.KindMalformed)
+}
+
+// comeBack has a member ask for a session that runs: from another own device, as itself
+// and nothing else; nobody else does.
+func comeBack(t *testing.T, s *server, c *crew, session token.ID) {
+	t.Helper()
+	ask := func(p *person, target key.Kid, session token.ID, change func(*token.Proof)) (wire.SessionAnswer, error) {
+		claims := p.proof(token.ActResume, target, session)
+		claims.Confirmed = true
+		if change != nil {
+			change(&claims)
+		}
+		return p.client.OpenSession(t.Context(), wire.SessionRequest{Proof: p.sign(claims)})
+	}
+	got, err := ask(c.alice2, c.staging.Kid(), session, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := token.ParseGrant(got.Grant)
+	var g token.Grant
+	if err = errors.Join(err, u.InsecureDecode(&g)); err != nil || g.Operator != c.alice2.id.Kid() || g.SessionID != session || g.Effect != "allow" {
+		t.Errorf("%+v, %v", g, err)
+	}
+	page, err := c.alice2.client.Sessions(t.Context())
+	if err != nil || len(page.Sessions) != 1 || page.Sessions[0].Operator != c.alice.id.Kid() {
+		t.Errorf("the other device sees %+v, %v", page, err)
+	}
+	for what, try := range map[string]func() (wire.SessionAnswer, error){
+		"another member":  func() (wire.SessionAnswer, error) { return ask(c.bob, c.staging.Kid(), session, nil) },
+		"another machine": func() (wire.SessionAnswer, error) { return ask(c.alice, c.prod.Kid(), session, nil) },
+		"another session": func() (wire.SessionAnswer, error) { return ask(c.alice, c.staging.Kid(), token.NewID(), nil) },
+		"as another account": func() (wire.SessionAnswer, error) {
+			return ask(c.alice, c.staging.Kid(), session, func(p *token.Proof) { p.As = "root" })
+		},
+	} {
+		if _, err := try(); err == nil {
+			t.Errorf("%s: granted", what)
+		} else {
+			wantProblem(t, err, wire.KindNotFound)
+		}
+	}
 }

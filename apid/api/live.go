@@ -41,10 +41,10 @@ func (s *Server) tell(name string, t *team) {
 		})
 	}
 	for _, row := range t.sessions {
-		operator := row.Operator
+		operator, _ := t.roster.EverDevice(row.Operator)
 		list = append(list, events.Event{
 			Event: wire.Event{Kind: wire.EventSession, ID: row.ID, State: row.State},
-			Sees:  func(c *door.Caller) bool { return c.Kid == operator || c.Audits() },
+			Sees:  func(c *door.Caller) bool { return c.Device.MemberID == operator.MemberID || c.Audits() },
 		})
 	}
 	s.events.Publish(name, list...)

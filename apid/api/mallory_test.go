@@ -199,7 +199,7 @@ func TestMalloryProofs(t *testing.T) {
 		"edited":             {edited, wire.KindUnauthenticated},
 		"expired":            {claims(func(p *token.Proof) { p.IAT, p.Exp = now-120, now-60 }), wire.KindExpired},
 		"from the future":    {claims(func(p *token.Proof) { p.IAT, p.Exp = now+600, now+660 }), wire.KindMalformed},
-		"another act":        {claims(func(p *token.Proof) { p.Act = token.ActResume }), wire.KindMalformed},
+		"another act":        {claims(func(p *token.Proof) { p.Act = token.ActAsk }), wire.KindMalformed},
 		"older roster":       {claims(func(p *token.Proof) { p.RosterHead = older }), wire.KindConflict},
 		"other roster":       {claims(func(p *token.Proof) { p.RosterHead.Hash[0] ^= 1 }), wire.KindConflict},
 		"newer roster":       {claims(func(p *token.Proof) { p.RosterHead.Seq++ }), wire.KindConflict},

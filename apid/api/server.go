@@ -24,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/proposals"
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
 	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -171,7 +172,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.events = events.New(s.again, cfg.Now)
 	s.recordings = recordings.New(recordings.Config{
-		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: endEntry,
+		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: sessions.EndEntry,
 	})
 	way, err := door.New(door.Config{
 		URL: cfg.URL, TokenKeys: cfg.Keys.Token.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,

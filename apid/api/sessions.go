@@ -9,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/apid/api/ask"
 	"github.com/tucdesk/tucdesk/apid/api/door"
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -20,36 +21,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// States of a session's row.
-const (
-	sessionGranted = "granted"
-	sessionStarted = "started"
-	sessionEnded   = "ended"
-)
-
 // defaultSession is how long a session may last where the policy does not say.
 const defaultSession = 12 * time.Hour
-
-// A sessionBody is what the store keeps of a grant.
-type sessionBody struct {
-	Kind    string     `cbor:"kind"`
-	As      string     `cbor:"as"`
-	Grant   []byte     `cbor:"grant"`
-	StartBy int64      `cbor:"start_by"`
-	Actor   wire.Actor `cbor:"actor"`
-	// End is the number of the log's entry about the session's end, plus one; 0
-	// while there is none.
-	End uint64 `cbor:"end,omitzero"`
-}
-
-// endEntry gives the number of the log's entry about a session's end.
-func endEntry(row store.Session) (uint64, bool) {
-	var body sessionBody
-	if envelope.Unmarshal(row.Body, &body) != nil || body.End == 0 {
-		return 0, false
-	}
-	return body.End - 1, true
-}
 
 // postSession answers a request for a session: deny, hold, or a grant. The entry
 // comes first, in the same transaction; the answer after its commit.
@@ -58,12 +31,16 @@ func (s *Server) postSession(ctx context.Context, r *door.Request, in wire.Sessi
 		return wire.SessionAnswer{}, door.Malformed("too many approvals", "name those that this session relies on")
 	}
 	online := s.lookUp(ctx, r.Caller, in.Proof)
-	var body sessionBody
+	var body sessions.Body
 	var refusal error
 	err := s.effect(ctx, r.Caller, func(t *team) error {
 		refusal = nil
-		v, err := s.operatorProof(t, r.Caller, in.Proof, token.ActSession)
+		v, err := s.operatorProof(t, r.Caller, in.Proof, actOf(in.Proof))
 		if err != nil {
+			return err
+		}
+		if v.Body().Act == token.ActResume {
+			body, refusal, err = s.comeBack(t, r.Caller, v)
 			return err
 		}
 		if done, err := s.grantedBefore(t, v); err != nil || done != nil {
@@ -138,7 +115,7 @@ func (s *Server) lookUp(ctx context.Context, c door.Caller, raw []byte) wire.Age
 
 // grantedBefore finds the grant that the same proof got before, so that a client
 // whose answer was lost may ask again. A session's id is good for one grant.
-func (s *Server) grantedBefore(t *team, v token.VerifiedProof) (*sessionBody, error) {
+func (s *Server) grantedBefore(t *team, v token.VerifiedProof) (*sessions.Body, error) {
 	row, err := t.tx.Sessions.Get(v.Body().SessionID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -148,8 +125,8 @@ func (s *Server) grantedBefore(t *team, v token.VerifiedProof) (*sessionBody, er
 	case row.ProofHash != v.Hash() || row.Operator != v.Body().Operator:
 		return nil, wire.NewProblem(wire.KindUsed, "this session id was used before", "choose a new one")
 	}
-	var body sessionBody
-	if err := envelope.Unmarshal(row.Body, &body); err != nil {
+	body, err := sessions.Read(row)
+	if err != nil {
 		return nil, err
 	}
 	if s.now().Unix() > body.StartBy {
@@ -178,38 +155,87 @@ func (j *judgement) refusal(on *roster.Roster, named namedApprovals) error {
 }
 
 // grant signs a grant and keeps it.
-func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessionBody, error) {
+func (s *Server) grant(t *team, j *judgement, approvals []token.ID) (sessions.Body, error) {
 	p, now := j.proof.Body(), s.now()
 	last := j.verdict.Obligations.MaxSession
 	if last <= 0 {
 		last = defaultSession
 	}
 	last = max(min(last, token.MaxSession), token.StartWithin)
-	g := token.Grant{
-		TeamFP: p.TeamFP, SessionID: p.SessionID, Operator: p.Operator, Agent: p.Target, Kind: p.Kind, As: p.As,
-		Commitment: p.Commitment, Confirmed: p.Confirmed, Effect: j.verdict.Effect.String(), Rule: j.verdict.Rule,
-		PolicyHash: p.PolicyHash, Approvals: approvals, ProofHash: j.proof.Hash(), Nonce: token.NewID(),
-		IAT: now.Unix(), StartBy: now.Add(token.StartWithin).Unix(), EndsBy: now.Add(last).Unix(),
-	}
-	signed, err := token.SignGrant(s.cfg.Keys.Grant.For(t.roster.ServerKeys(roster.ServerGrant)), g)
+	body, err := s.sign(t, j, j.verdict.Effect, approvals, now.Add(last))
 	if err != nil {
-		return sessionBody{}, fmt.Errorf("api: grant: %w", err)
+		return body, err
 	}
-	body := sessionBody{Kind: p.Kind, As: p.As, Grant: signed, StartBy: g.StartBy, Actor: j.actor}
 	b, err := envelope.Marshal(body)
 	if err != nil {
-		return sessionBody{}, err
+		return body, err
 	}
 	row, err := t.tx.Sessions.Insert(store.Session{
-		ID: p.SessionID, State: sessionGranted, Operator: p.Operator, Agent: p.Target, ProofHash: j.proof.Hash(),
+		ID: p.SessionID, State: sessions.Granted, Operator: p.Operator, Agent: p.Target, ProofHash: j.proof.Hash(),
 		Created: now, EndsBy: now.Add(last), Body: b,
 	})
 	t.sessions = append(t.sessions, row)
 	return body, err
 }
 
+// sign makes a grant for what a judgement's proof asks for.
+func (s *Server) sign(t *team, j *judgement, effect policy.Effect, approvals []token.ID, ends time.Time) (sessions.Body, error) {
+	p, now := j.proof.Body(), s.now()
+	g := token.Grant{
+		TeamFP: p.TeamFP, SessionID: p.SessionID, Operator: p.Operator, Agent: p.Target, Kind: p.Kind, As: p.As,
+		Commitment: p.Commitment, Confirmed: p.Confirmed, Effect: effect.String(), Rule: j.verdict.Rule,
+		PolicyHash: p.PolicyHash, Approvals: approvals, ProofHash: j.proof.Hash(), Nonce: token.NewID(),
+		IAT: now.Unix(), StartBy: now.Add(token.StartWithin).Unix(), EndsBy: max(ends.Unix(), now.Add(token.StartWithin).Unix()),
+	}
+	signed, err := token.SignGrant(s.cfg.Keys.Grant.For(t.roster.ServerKeys(roster.ServerGrant)), g)
+	if err != nil {
+		return sessions.Body{}, fmt.Errorf("api: grant: %w", err)
+	}
+	return sessions.Body{Kind: p.Kind, As: p.As, Grant: signed, StartBy: g.StartBy, Actor: j.actor}, nil
+}
+
+// actOf is what a proof for a session asks for: a new one, or to come back to one.
+func actOf(raw []byte) string {
+	u, err := token.ParseProof(raw)
+	var p token.Proof
+	if err == nil && u.InsecureDecode(&p) == nil && p.Act == token.ActResume {
+		return token.ActResume
+	}
+	return token.ActSession
+}
+
+// comeBack answers a member who wants the terminal of an own session that runs. Policy
+// must allow it now; who held or confirmed it when it began is not asked again. The grant
+// ends with the session.
+func (s *Server) comeBack(t *team, c door.Caller, v token.VerifiedProof) (body sessions.Body, refusal, err error) {
+	p := v.Body()
+	if err := t.current(p); err != nil {
+		return body, nil, err
+	}
+	agent, err := s.target(t, p)
+	if err != nil {
+		return body, nil, err
+	}
+	row, err := sessions.Returns(t.tx, t.roster, c.Device.MemberID, p)
+	if err != nil {
+		return body, nil, err
+	}
+	j := s.judge(t, c, v, agent)
+	if j.actor, err = s.useProof(t, v); err != nil {
+		return body, nil, err
+	}
+	if err := s.record(t, j.entry(audit.Verdict, c, t.roster)); err != nil {
+		return body, nil, err
+	}
+	if j.verdict.Effect == policy.Deny {
+		return body, j.problem(), nil
+	}
+	body, err = s.sign(t, &j, policy.Allow, nil, row.EndsBy)
+	return body, nil, err
+}
+
 // sessionAnswer adds the relay's credentials, which are computed and never kept.
-func (s *Server) sessionAnswer(c door.Caller, body sessionBody) (wire.SessionAnswer, error) {
+func (s *Server) sessionAnswer(c door.Caller, body sessions.Body) (wire.SessionAnswer, error) {
 	answer := wire.SessionAnswer{Grant: body.Grant, Rendezvous: s.cfg.RendezvousURL, Actor: body.Actor}
 	u, err := token.ParseGrant(body.Grant)
 	if err != nil {
@@ -241,31 +267,11 @@ func (s *Server) getActor(ctx context.Context, r *door.Request) (actor wire.Acto
 	return actor, err
 }
 
-// getSessions gives the latest sessions: one's own device's, or all of them to
-// auditors.
-func (s *Server) getSessions(ctx context.Context, r *door.Request) (wire.SessionsPage, error) {
-	var filter store.Filter
-	if !r.Caller.Audits() {
-		filter.Operator = r.Caller.Kid
-	}
-	var rows []store.Session
-	err := s.store.View(ctx, r.Caller.Team, func(tx store.Tx) (err error) {
-		rows, err = tx.Sessions.List(filter, 0, wire.MaxSessions)
+// getSessions gives the latest sessions: one's own, or all of them to auditors.
+func (s *Server) getSessions(ctx context.Context, r *door.Request) (page wire.SessionsPage, err error) {
+	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
+		page, err = sessions.List(tx, r.Caller)
 		return err
 	})
-	if err != nil {
-		return wire.SessionsPage{}, err
-	}
-	page := wire.SessionsPage{Sessions: []wire.Session{}}
-	for _, row := range rows {
-		var body sessionBody
-		if err := envelope.Unmarshal(row.Body, &body); err != nil {
-			return wire.SessionsPage{}, err
-		}
-		page.Sessions = append(page.Sessions, wire.Session{
-			ID: row.ID, Operator: row.Operator, Target: row.Agent, Kind: body.Kind, As: body.As,
-			State: row.State, Started: row.Created.Unix(), EndsBy: row.EndsBy.Unix(),
-		})
-	}
-	return page, nil
+	return page, err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/ask"
+	"github.com/tucdesk/tucdesk/apid/api/sessions"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/store"
 )
@@ -60,7 +61,7 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 			}
 			busy = busy || len(due) > 0
 		}
-		for _, state := range []string{sessionGranted, sessionStarted} {
+		for _, state := range []string{sessions.Granted, sessions.Started} {
 			due, err := tx.Sessions.Due(state, now, 1)
 			if err != nil {
 				return err
@@ -103,13 +104,13 @@ func (s *Server) sweepTeam(ctx context.Context, name string, prune bool) error {
 }
 
 func endSessions(t *team, now time.Time) error {
-	for _, state := range []string{sessionGranted, sessionStarted} {
+	for _, state := range []string{sessions.Granted, sessions.Started} {
 		due, err := t.tx.Sessions.Due(state, now, sweepLimit)
 		if err != nil {
 			return err
 		}
 		for _, row := range due {
-			row.State = sessionEnded
+			row.State = sessions.Ended
 			if err := t.move(row); err != nil {
 				return err
 			}

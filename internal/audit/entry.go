@@ -57,24 +57,30 @@ type Type string
 // The types. The agent's are signed by agents only, Refusal by agents or apid,
 // all others by apid's log key as the recorder.
 const (
-	SignIn       Type = "sign-in"       // a device got an access token
-	Enrol        Type = "enrol"         // an agent or a device asked to join
-	Roster       Type = "roster"        // a statement; RosterHead is the head it made
-	Verdict      Type = "verdict"       // what policy answered to a proof
-	Ask          Type = "ask"           // an approval was asked for, or withdrawn
-	Approval     Type = "approval"      // a decision, or the end of an ask
-	SessionStart Type = "session-start" // agent: a session began
-	SessionEnd   Type = "session-end"   // agent: it ended, with its outcome
-	Exec         Type = "exec"          // agent: a command is about to run
-	Alarm        Type = "alarm"         // agent: it was shown two logs; Outcome says which
-	Refusal      Type = "refusal"       // a request was refused
+	SignIn        Type = "sign-in"        // a device got an access token
+	Enrol         Type = "enrol"          // an agent or a device asked to join
+	Roster        Type = "roster"         // a statement; RosterHead is the head it made
+	Verdict       Type = "verdict"        // what policy answered to a proof
+	Ask           Type = "ask"            // an approval was asked for, or withdrawn
+	Approval      Type = "approval"       // a decision, or the end of an ask
+	SessionStart  Type = "session-start"  // agent: a session began
+	SessionEnd    Type = "session-end"    // agent: it ended, with its outcome
+	SessionDetach Type = "session-detach" // agent: its operator left the terminal, or is not heard
+	SessionAttach Type = "session-attach" // agent: its operator is back, maybe on another device
+	Exec          Type = "exec"           // agent: a command is about to run
+	Alarm         Type = "alarm"          // agent: it was shown two logs; Outcome says which
+	Refusal       Type = "refusal"        // a request was refused
 )
 
-var types = []Type{SignIn, Enrol, Roster, Verdict, Ask, Approval, SessionStart, SessionEnd, Exec, Alarm, Refusal}
+var types = []Type{SignIn, Enrol, Roster, Verdict, Ask, Approval, SessionStart, SessionEnd, SessionDetach, SessionAttach, Exec, Alarm, Refusal}
 
 // byAgent and byRecorder say who may sign entries of a type.
 func (t Type) byAgent() bool {
-	return t == SessionStart || t == SessionEnd || t == Exec || t == Alarm || t == Refusal
+	switch t {
+	case SessionStart, SessionEnd, SessionDetach, SessionAttach, Exec, Alarm, Refusal:
+		return true
+	}
+	return false
 }
 
 func (t Type) byRecorder() bool { return slices.Contains(types, t) && (!t.byAgent() || t == Refusal) }

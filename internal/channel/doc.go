@@ -27,6 +27,9 @@
 //
 // # Ends
 //
+// Close ends the session, Leave one connection of it: the peer reads ErrClosed or
+// ErrLeft. A connection that ends with neither is ErrLost.
+//
 // A direction of a channel is complete only if its sender said so, with EOF
 // (CloseWrite) or Exit. A channel that ends otherwise, because the sender gave
 // up, crashed, or the network went away, reads as ErrTruncated, never as io.EOF.

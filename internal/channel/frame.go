@@ -176,7 +176,22 @@ type Answer struct {
 	Reason    string `cbor:"reason,omitempty"`
 	Gate      string `cbor:"gate,omitempty"`      // how commands are gated in this channel
 	Recording string `cbor:"recording,omitempty"` // whether and how it is recorded
+	// Past is what a terminal has shown before this channel; nil where it is new.
+	Past *Past `cbor:"past,omitempty"`
 }
+
+// A Past is what a terminal has shown before the channel on which its operator comes
+// back to it. Its bytes are the first of Stdout.
+type Past struct {
+	Bytes uint64 `cbor:"bytes"` // how many of Stdout; at most MaxPast
+	Lost  uint64 `cbor:"lost"`  // how many came before these and are not kept
+	// The size of the terminal when it showed them.
+	Cols uint16 `cbor:"cols"`
+	Rows uint16 `cbor:"rows"`
+}
+
+// MaxPast bounds what is kept of a terminal's output, in bytes.
+const MaxPast = 1 << 20
 
 // Allowed reports whether the channel is open.
 func (a Answer) Allowed() bool { return a.Effect == Allow }
@@ -225,6 +240,9 @@ var (
 	ErrNotAllowed = errors.New("channel: nothing may be sent in this state")
 	// ErrClosed: the Mux was closed on purpose, by this side or the other.
 	ErrClosed = errors.New("channel: the session was closed")
+	// ErrLeft: this connection of the session was ended on purpose, by this side or
+	// the other; the session goes on.
+	ErrLeft = errors.New("channel: the session goes on without this connection")
 	// ErrLost: the Mux ended, and nobody closed it: time-out or failure of the
 	// path. Reconnect.
 	ErrLost = errors.New("channel: the connection was lost")

@@ -40,7 +40,8 @@ const (
 	// 1280 bytes and IPv4, and on every path of 1300.
 	packetSize = 1200
 
-	codeClosed quic.ApplicationErrorCode = 0 // the one code that means: on purpose
+	codeClosed quic.ApplicationErrorCode = 0 // on purpose: the session is over
+	codeLeft   quic.ApplicationErrorCode = 1 // on purpose: this connection of it is over
 
 	alpn = "tucdesk-channel-v1"
 )
@@ -249,8 +250,8 @@ func (m *Mux) Accept(ctx context.Context) (*Channel, error) {
 // Done is closed when the Mux is over and everything of it is released.
 func (m *Mux) Done() <-chan struct{} { return m.done }
 
-// Err is nil until Done; then ErrClosed if a side closed on purpose, ErrLost or
-// another error if not.
+// Err is nil until Done; then ErrClosed or ErrLeft if a side ended it on purpose, ErrLost
+// or another error if not.
 func (m *Mux) Err() error {
 	select {
 	case <-m.done:
@@ -270,6 +271,14 @@ func (m *Mux) RTT() time.Duration { return m.conn.ConnectionStats().SmoothedRTT 
 // It may be called more than once.
 func (m *Mux) Close() {
 	m.conn.CloseWithError(codeClosed, "")
+	<-m.done
+}
+
+// Leave is Close for a connection of a session that goes on without it: the operator
+// detaches, or the agent has let another connection take its place. The peer's Err is
+// ErrLeft. If that does not arrive the peer takes the connection as lost.
+func (m *Mux) Leave() {
+	m.conn.CloseWithError(codeLeft, "")
 	<-m.done
 }
 
@@ -336,6 +345,8 @@ func muxError(err error) error {
 		return nil
 	case errors.As(err, &app) && app.ErrorCode == codeClosed:
 		return ErrClosed
+	case errors.As(err, &app) && app.ErrorCode == codeLeft:
+		return ErrLeft
 	case errors.As(err, &app):
 		return fmt.Errorf("%w: error %d", ErrLost, app.ErrorCode)
 	case errors.As(err, &idle), errors.As(err, &shake):

@@ -144,7 +144,7 @@ func GrantMatchesProof(grant VerifiedGrant, proof VerifiedProof) error {
 	skew := int64(Skew / time.Second)
 	return firstMismatch("grant", []pair{
 		{"v", g.V == Version && p.V == Version},
-		{"act", p.Act == ActSession},
+		{"act", p.Act == ActSession || p.Act == ActResume},
 		{"team_fp", g.TeamFP == p.TeamFP},
 		{"session_id", g.SessionID == p.SessionID},
 		{"operator", g.Operator == p.Operator},

@@ -13,7 +13,7 @@ const (
 	ActSession = "session" // a session, now
 	ActAsk     = "ask"     // an approval for a session
 	ActCancel  = "cancel"  // an own ask withdrawn
-	ActResume  = "resume"  // a terminal of this session again
+	ActResume  = "resume"  // the terminal of a session that runs, for its member
 )
 
 // AudienceAPI is the name of apid in a proof's audience.

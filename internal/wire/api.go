@@ -184,7 +184,7 @@ type ProofRequest struct {
 
 // SessionRequest is POST /v1/sessions. Proof says everything; Approvals names
 // those that the session relies on. Sending the same proof again after a lost
-// answer returns the same grant.
+// answer returns the same grant. A proof of act resume is for an own session that runs.
 type SessionRequest struct {
 	Proof     []byte     `json:"proof"`
 	Approvals []token.ID `json:"approvals,omitempty"`
@@ -226,9 +226,10 @@ type Session struct {
 	Target   key.Kid  `json:"target"`
 	Kind     string   `json:"kind"`
 	As       string   `json:"as"`
-	State    string   `json:"state"`   // "granted", "started" or "ended"
-	Started  int64    `json:"started"` // unix seconds of the grant
-	EndsBy   int64    `json:"ends_by"` // unix seconds
+	State    string   `json:"state"`          // "granted", "started" or "ended"
+	Started  int64    `json:"started"`        // unix seconds of the grant
+	EndsBy   int64    `json:"ends_by"`        // unix seconds
+	Away     int64    `json:"away,omitempty"` // unix seconds: since when nobody is at its terminal; 0: somebody is
 }
 
 // SessionsPage answers GET /v1/sessions: newest first.

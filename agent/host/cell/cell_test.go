@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -76,6 +77,10 @@ func (k *keeper) Commit(_ context.Context, t live.Task) error           { return
 func (k *keeper) Refuse(t live.Task, code, reason string)               { k.ask("refuse " + code + " " + reason) }
 func (k *keeper) Outcome(live.Task, process.Exit, string, []byte) error { return k.ask("outcome") }
 func (k *keeper) End(_ process.Exit, reason string, _ envelope.Hash)    { k.ask("end " + reason) }
+func (k *keeper) Away(_ context.Context, away bool) error               { return k.ask(fmt.Sprint("away ", away)) }
+func (k *keeper) Attach(_ context.Context, b envelope.Hash, _ session.Evidence, m channel.OpenMessage) (channel.Answer, error) {
+	return channel.Answer{Effect: channel.Allow, Rule: "back"}, k.ask(fmt.Sprintf("attach %d %s", b[0], m.Kind))
+}
 func (k *keeper) Decide(_ context.Context, m channel.OpenMessage) (live.Task, error) {
 	return live.Task{
 		ID: 7, User: "nobody", Record: recorder.On, Label: "label", Facts: []byte("facts"), Answer: channel.Answer{Effect: channel.Allow, Rule: "r", Line: 3},
@@ -265,6 +270,12 @@ func TestKeeper(t *testing.T) {
 		t.Error(err)
 	}
 	i.Report(task, odd, live.Ruling{}, gating.Refused, "")
+	if a, err := i.Attach(t.Context(), envelope.Hash{9}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"}); err != nil || a.Rule != "back" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := i.Away(t.Context(), true); err != nil {
+		t.Error(err)
+	}
 	sink, err := i.Create()
 	if err != nil {
 		t.Fatal(err)
@@ -279,13 +290,14 @@ func TestKeeper(t *testing.T) {
 		t.Errorf("closed %d times, %v", k.sink.closed(), err)
 	}
 	i.End(process.Exit{}, "over", envelope.Hash{})
-	want := []string{"decide ls -l", "start", "commit", "outcome", "refuse host no such user", "judge \xff\x00odd", "permit", "report refused", "create", "end over"}
+	want := []string{"decide ls -l", "start", "commit", "outcome", "refuse host no such user", "judge \xff\x00odd", "permit", "report refused", "attach 9 shell", "away true", "create", "end over"}
 	if got := k.seen(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked\n%q, want\n%q", got, want)
 	}
 	k.refuse(&live.Refusal{Answer: channel.Answer{Effect: "deny", Rule: "rule", Reason: "no"}})
 	for name, err := range map[string]error{
 		"start": i.Start(t.Context(), session.Evidence{Time: time.Unix(5, 0)}), "commit": i.Commit(t.Context(), task), "decide": second(i.Decide(t.Context(), channel.OpenMessage{Kind: "exec"})),
+		"attach": second(i.Attach(t.Context(), envelope.Hash{}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"})),
 	} {
 		var no *live.Refusal
 		if !errors.As(err, &no) || no.Answer.Rule != "rule" || no.Answer.Allowed() {
@@ -300,6 +312,7 @@ func TestKeeper(t *testing.T) {
 	before := len(k.seen())
 	for name, err := range map[string]error{
 		"start": i.Start(t.Context(), session.Evidence{}), "commit": i.Commit(t.Context(), task), "decide": second(i.Decide(t.Context(), channel.OpenMessage{Kind: "exec"})),
+		"attach": second(i.Attach(t.Context(), envelope.Hash{}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"})),
 		"permit": i.Permit(t.Context(), task, odd, live.Ruling{}, gating.Answer{}), "create": second(i.Create()),
 	} {
 		if err == nil {

@@ -181,6 +181,18 @@ func (g *guest) Call(ctx context.Context, r link.Request) (link.Reply, error) {
 			}
 			return taskOf(t), nil
 		})
+	case opAttach:
+		return link.With(r, func(m attachCall) (any, error) {
+			a, err := h.keeper.Attach(ctx, m.BundleHash, m.Said.evidence(), m.Open)
+			if err != nil {
+				return verdictOf(err)
+			}
+			return verdict{a}, nil
+		})
+	case opAway:
+		return link.With(r, func(m awayCall) (any, error) {
+			return nil, kept(h.keeper.Away(ctx, m.Away))
+		})
 	case opCommit:
 		return link.With(r, func(m taskCall) (any, error) {
 			return verdictOf(h.keeper.Commit(ctx, live.Task{ID: m.Task}))

@@ -281,6 +281,27 @@ func (h *Half) Resume(ctx context.Context, rs1 []byte, evidence session.Evidence
 // Move gives the half the path that the resume which is on goes over to. The one before
 // stays until the half closes it. The path is the half's.
 func (h *Half) Move(ctx context.Context, w Way, peer netip.AddrPort) error {
+	return h.pass(w, peer, func(k *link.Conn, path keepCall, files []*os.File) error {
+		_, err := k.Call(ctx, opMove, moveCall{path}, nil, files...)
+		return err
+	})
+}
+
+// Attach has the half answer the first message of an operator who comes back, on a path
+// of its own, as Move.
+func (h *Half) Attach(ctx context.Context, m live.Handshake, w Way) (hs2 []byte, err error) {
+	var a respondAnswer
+	err = h.pass(w, m.Peer, func(k *link.Conn, path keepCall, files []*os.File) error {
+		_, err := k.Call(ctx, opReturn, returnCall{
+			Operator: m.Operator, BundleHash: m.BundleHash, Evidence: evidenceOf(m.Evidence), MinSuite: uint64(m.MinSuite), HS1: m.HS1, Path: path,
+		}, &a, files...)
+		return err
+	})
+	return a.HS2, err
+}
+
+// pass gives the half its next path, with call.
+func (h *Half) pass(w Way, peer netip.AddrPort, call func(k *link.Conn, path keepCall, files []*os.File) error) error {
 	files, err := w.Hand()
 	if err != nil {
 		w.Close()
@@ -304,8 +325,7 @@ func (h *Half) Move(ctx context.Context, w Way, peer netip.AddrPort) error {
 	if k == nil {
 		return link.ErrAway
 	}
-	_, err = k.Call(ctx, opMove, moveCall{keepOf(n, kept)}, nil, files...)
-	return err
+	return call(k, keepOf(n, kept), files)
 }
 
 // closed notes that the half has closed a path, and gives what is to be released.

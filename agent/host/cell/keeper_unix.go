@@ -83,6 +83,20 @@ func (h *inmate) End(last process.Exit, reason string, recording envelope.Hash) 
 	}
 }
 
+// Attach implements live.Doorkeeper.
+func (h *inmate) Attach(ctx context.Context, bundle envelope.Hash, said session.Evidence, m channel.OpenMessage) (channel.Answer, error) {
+	var v verdict
+	if err := h.ask(ctx, opAttach, attachCall{bundle, evidenceOf(said), m}, &v); err != nil {
+		return channel.Answer{}, err
+	}
+	return v.Answer, yes(v.Answer)
+}
+
+// Away implements live.Doorkeeper.
+func (h *inmate) Away(ctx context.Context, away bool) error {
+	return h.ask(ctx, opAway, awayCall{away}, nil)
+}
+
 func bounded(reason string) string {
 	if len(reason) <= maxReason {
 		return reason

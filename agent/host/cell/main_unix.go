@@ -329,7 +329,7 @@ func (h *inmate) Call(_ context.Context, r link.Request) (link.Reply, error) {
 	return link.Reply{Body: respondAnswer{hs2}}, err
 }
 
-// again answers what comes while the session stands: a resume.
+// again answers what comes while the session stands: a resume, or who comes back.
 func (h *inmate) again(r link.Request) (link.Reply, error) {
 	switch {
 	case r.Op == opResume && len(r.Files) == 0:
@@ -345,21 +345,42 @@ func (h *inmate) again(r link.Request) (link.Reply, error) {
 			link.CloseFiles(r.Files)
 			return link.Reply{}, err
 		}
-		w, err := newWay(h, m.Path, r.Files)
+		w, err := h.nextWay(m.Path, r.Files)
 		if err != nil {
 			return link.Reply{}, err
 		}
-		h.mu.Lock()
-		if h.way == nil {
-			h.way = w
-		} else {
-			h.next = w
-		}
-		h.mu.Unlock()
 		return link.Reply{}, h.session.Move(w, m.Path.Peer)
+	case r.Op == opReturn && len(r.Files) == 3:
+		var m returnCall
+		if err := link.Decode(r.Body, &m); err != nil {
+			link.CloseFiles(r.Files)
+			return link.Reply{}, err
+		}
+		w, err := h.nextWay(m.Path, r.Files)
+		if err != nil {
+			return link.Reply{}, err
+		}
+		hs2, err := h.session.Attach(m.handshake(), w)
+		return link.Reply{Body: respondAnswer{hs2}}, err
 	}
 	link.CloseFiles(r.Files)
 	return link.Reply{}, link.ErrProtocol
+}
+
+// nextWay makes the path that the session is about to go over to. It owns the files.
+func (h *inmate) nextWay(m keepCall, files []*os.File) (*way, error) {
+	w, err := newWay(h, m, files)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.way == nil {
+		h.way = w
+	} else {
+		h.next = w
+	}
+	return w, nil
 }
 
 // moved notes that a path is closed: the next one takes its place.

@@ -69,6 +69,8 @@ const (
 	opPermit  link.Op = 17
 	opReport  link.Op = 18
 	opRules   link.Op = 19
+	opAttach  link.Op = 20
+	opAway    link.Op = 21
 )
 
 // What the session half tells.
@@ -82,6 +84,7 @@ const (
 	opRespond link.Op = 64
 	opResume  link.Op = 65
 	opMove    link.Op = 66
+	opReturn  link.Op = 67
 )
 
 // What the keeper tells.
@@ -251,6 +254,35 @@ type respondCall struct {
 
 type respondAnswer struct {
 	HS2 []byte `cbor:"hs2"`
+}
+
+// returnCall is the first message of an operator who comes back; with it come the files
+// of a respondCall.
+type returnCall struct {
+	Operator   key.Public      `cbor:"operator"`
+	BundleHash envelope.Hash   `cbor:"bundle_hash"`
+	Evidence   evidenceMessage `cbor:"evidence"`
+	MinSuite   uint64          `cbor:"min_suite"`
+	HS1        []byte          `cbor:"hs1"`
+	Path       keepCall        `cbor:"path"`
+}
+
+func (m returnCall) handshake() live.Handshake {
+	return live.Handshake{
+		Operator: m.Operator, BundleHash: m.BundleHash, Evidence: m.Evidence.evidence(), MinSuite: session.Suite(m.MinSuite),
+		Peer: m.Path.Peer, HS1: m.HS1,
+	}
+}
+
+// attachCall is a channel that wants the session's terminal again.
+type attachCall struct {
+	BundleHash envelope.Hash       `cbor:"bundle_hash"`
+	Said       evidenceMessage     `cbor:"said"`
+	Open       channel.OpenMessage `cbor:"open"`
+}
+
+type awayCall struct {
+	Away bool `cbor:"away"`
 }
 
 // resumeCall is the first message of a resume.

@@ -76,7 +76,7 @@ var (
 	errNoGate    = errors.New("live: this agent can't gate what policy wants gated")
 	errUnwanted  = errors.New("the operator does not want it any more")
 	errWaited    = errors.New("nobody decided in time")
-	errTalkTwice = errors.New("this session has its channel about program starts")
+	errTalkTwice = errors.New("this connection has had its channel about program starts")
 )
 
 // gated is the judge of one channel's program starts.
@@ -353,13 +353,11 @@ func (t *talk) send(e gating.Event) {
 	}
 }
 
-// open begins a channel: it hears first of all that waits. nil: there is one.
-func (t *talk) open() <-chan gating.Event {
+// open begins a channel, in place of one of an earlier connection: it hears first of all
+// that waits.
+func (t *talk) open() chan gating.Event {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.out != nil {
-		return nil
-	}
 	t.out = make(chan gating.Event, maxQueued)
 	for _, q := range t.waiting { // at most gate.MaxHolds for each channel
 		t.send(q.event)
@@ -367,10 +365,12 @@ func (t *talk) open() <-chan gating.Event {
 	return t.out
 }
 
-func (t *talk) close() {
+func (t *talk) close(out chan gating.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.out = nil
+	if t.out == out {
+		t.out = nil
+	}
 }
 
 // answer hands on an answer, the first for a start that waits.
@@ -385,13 +385,17 @@ func (t *talk) answer(a gating.Answer) {
 }
 
 // converse serves the channel about program starts.
-func (s *Session) converse(ch *channel.Channel) {
-	events := s.talk.open()
-	if events == nil {
+func (s *Session) converse(c *conn, ch *channel.Channel) {
+	s.mu.Lock()
+	may := s.conn == c && !c.talks
+	c.talks = true
+	s.mu.Unlock()
+	if !may {
 		_ = ch.Answer(channel.Answer{Reason: errTalkTwice.Error()})
 		return
 	}
-	defer s.talk.close()
+	events := s.talk.open()
+	defer s.talk.close(events)
 	if ch.Answer(channel.Answer{Effect: channel.Allow}) != nil {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/session"
 )
 
@@ -20,18 +19,23 @@ var (
 // resume. evidence is for the operator.
 func (s *Session) Resume(rs1 []byte, evidence session.Evidence) (rs2 []byte, err error) {
 	s.mu.Lock()
-	mux, h := s.mux, s.hand
+	c := s.conn
 	s.mu.Unlock()
-	if mux == nil || s.ctx.Err() != nil {
+	if c == nil || s.ctx.Err() != nil {
 		return nil, errNotYet
 	}
-	responder, rs2, err := mux.Session().Respond(session.ResponderConfig{
-		Self: s.keeper, Peer: h.Operator, TeamFP: s.TeamFP, BundleHash: h.BundleHash, Evidence: evidence, MinSuite: h.MinSuite,
-	}, rs1)
+	h := c.hand
+	h.Evidence = evidence
+	responder, rs2, err := c.mux.Session().Respond(s.responder(h), rs1)
 	if err != nil {
 		return nil, err
 	}
-	again := &halfOpen{responder: responder}
+	s.turn(&halfOpen{responder: responder})
+	return rs2, nil
+}
+
+// turn notes a handshake that is on within the session, in place of an earlier one.
+func (s *Session) turn(again *halfOpen) {
 	s.mu.Lock()
 	before := s.again
 	s.again = again
@@ -40,7 +44,6 @@ func (s *Session) Resume(rs1 []byte, evidence session.Evidence) (rs2 []byte, err
 		before.abort()
 	}
 	time.AfterFunc(HandshakeTime, func() { s.giveUp(again) })
-	return rs2, nil
 }
 
 // Move gives the path that the session goes over to with the resume that is on. It
@@ -48,7 +51,7 @@ func (s *Session) Resume(rs1 []byte, evidence session.Evidence) (rs2 []byte, err
 func (s *Session) Move(w Way, peer netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.again == nil || s.again.way != nil || s.ctx.Err() != nil {
+	if s.again == nil || s.again.way != nil || s.again.hand != nil || s.ctx.Err() != nil {
 		w.Close()
 		return errNoneOn
 	}
@@ -75,9 +78,9 @@ func (s *Session) giveUp(which *halfOpen) {
 // resumed takes the third message of a resume. It does not block.
 func (s *Session) resumed(rs3 []byte) {
 	s.mu.Lock()
-	again, mux := s.again.try(), s.mux
+	again, c := s.again.try(), s.conn
 	s.mu.Unlock()
-	if again == nil {
+	if again == nil || again.hand != nil {
 		return
 	}
 	go func() {
@@ -86,24 +89,18 @@ func (s *Session) resumed(rs3 []byte) {
 			s.logger.Info("resume refused", "session", s.ID, "error", err)
 			return
 		}
-		s.mu.Lock()
-		mine := s.again == again
-		if mine {
-			s.again = nil
-			if again.way != nil {
-				s.way, s.direct = again.way, false
-			}
-		}
-		s.mu.Unlock()
-		if !mine {
+		if !s.mine(again) {
 			est.Close()
 			return
 		}
 		var conn net.PacketConn
 		if again.way != nil {
 			conn = again.way
+			s.mu.Lock()
+			c.way, c.direct = again.way, false
+			s.mu.Unlock()
 		}
-		if err := mux.Resume(s.ctx, est, conn, again.peer); err != nil {
+		if err := c.mux.Resume(s.ctx, est, conn, again.peer); err != nil {
 			s.logger.Info("resume not confirmed", "session", s.ID, "error", err)
 			return
 		}
@@ -114,25 +111,3 @@ func (s *Session) resumed(rs3 []byte) {
 // forgetTime is for how long an operator may be silent in a session in which nothing
 // runs: there is nothing to come back to, and a goodbye may have been lost.
 const forgetTime = 15 * time.Second
-
-// forget ends a session in which nothing runs, and of whose operator nothing is heard.
-func (s *Session) forget(mux *channel.Mux) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-mux.Done():
-			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		idle := s.runs == 0
-		s.mu.Unlock()
-		if heard, lost := mux.Lost(); idle && lost && time.Since(heard) > forgetTime {
-			s.cancel(channel.ErrLost)
-			return
-		}
-	}
-}

@@ -109,6 +109,7 @@ type Keeper interface {
 	recorder.Store
 	Rules
 	Witness
+	Doorkeeper
 }
 
 // Facts are what a session is about.
@@ -144,14 +145,18 @@ type Session struct {
 	done   chan struct{}
 	no     *channel.Answer // why it may do nothing, if so
 
+	channels sync.WaitGroup // and connections; more only while over is false
+
 	mu     sync.Mutex
-	half   *halfOpen    // between the second and the third message
-	began  bool         // the handshake is done, or can't be any more
-	hand   Handshake    // that was answered, without HS1
-	way    Way          // of the connection
-	mux    *channel.Mux // nil before the connection stands
-	again  *halfOpen    // a resume between its second and third message
-	direct bool         // this connection has had its channel about paths
+	half   *halfOpen   // between the second and the third message
+	began  bool        // the handshake is done, or can't be any more
+	hand   Handshake   // that was answered, without HS1
+	conn   *conn       // that has the session now; nil before the first stands
+	again  *halfOpen   // a resume, or coming back, between its second and third message
+	desk   *desk       // nil: no terminal that could be come back to
+	vacant *time.Timer // until when somebody must come back
+	told   bool        // the keeper has been told that the operator is away
+	over   bool
 	last   process.Exit
 	runs   int // programs
 	talk   talk
@@ -162,6 +167,7 @@ type halfOpen struct {
 	responder *session.Responder
 	way       Way
 	peer      net.Addr
+	hand      *Handshake // of an operator who comes back
 	tries     int
 }
 
@@ -175,10 +181,7 @@ func New(ctx context.Context, f Facts, k Keeper, logger *slog.Logger) *Session {
 
 // Respond answers an operator's first message. It owns the way, also when it fails.
 func (s *Session) Respond(h Handshake, w Way) (hs2 []byte, err error) {
-	responder, hs2, err := session.Respond(session.ResponderConfig{
-		ID: session.ID(s.ID), Self: s.keeper, Peer: h.Operator, TeamFP: s.TeamFP, BundleHash: h.BundleHash,
-		Evidence: h.Evidence, MinSuite: h.MinSuite,
-	}, h.HS1)
+	responder, hs2, err := session.Respond(s.responder(h), h.HS1)
 	if err != nil {
 		w.Close()
 		return nil, err
@@ -193,6 +196,14 @@ func (s *Session) Respond(h Handshake, w Way) (hs2 []byte, err error) {
 	h.HS1 = nil
 	s.half, s.hand = half, h
 	return hs2, nil
+}
+
+// responder is this side of a handshake.
+func (s *Session) responder(h Handshake) session.ResponderConfig {
+	return session.ResponderConfig{
+		ID: session.ID(s.ID), Self: s.keeper, Peer: h.Operator, TeamFP: s.TeamFP, BundleHash: h.BundleHash,
+		Evidence: h.Evidence, MinSuite: h.MinSuite,
+	}
 }
 
 func (h *halfOpen) abort() {
@@ -239,8 +250,12 @@ func (s *Session) Finish(hs3 []byte) {
 		return
 	}
 	s.mu.Lock()
-	half := s.half.try()
+	half, began := s.half.try(), s.began
 	s.mu.Unlock()
+	if began {
+		s.attached(hs3)
+		return
+	}
 	if half == nil {
 		return
 	}
@@ -299,25 +314,21 @@ func (s *Session) run(w Way, peer net.Addr, est *session.Established, life time.
 	// A timer counts on the monotonic clock: setting the clock back gains nothing.
 	end := time.AfterFunc(life, func() { s.cancel(errEndsBy) })
 	defer end.Stop()
-	mux, err := channel.Accept(s.ctx, w, peer, est, channel.Options{MaxChannels: maxChannels, Grace: s.Grace})
+	mux, err := channel.Accept(s.ctx, w, peer, est, s.options())
 	if err != nil {
 		return process.Exit{}, "the operator did not come: " + err.Error()
 	}
 	s.mu.Lock()
-	s.way, s.mux = w, mux
+	s.conn = &conn{mux: mux, way: w, hand: s.hand}
 	s.mu.Unlock()
 	defer s.giveUp(nil)
-	go s.forget(mux)
-	var channels sync.WaitGroup
-	for {
-		ch, err := mux.Accept(s.ctx)
-		if err != nil {
-			s.cancel(err)
-			break
-		}
-		channels.Go(func() { s.serve(ch) })
-	}
-	channels.Wait()
+	go s.attend()
+	s.join(s.conn)
+	<-s.ctx.Done()
+	s.mu.Lock()
+	s.over, mux = true, s.conn.mux
+	s.mu.Unlock()
+	s.channels.Wait()
 	select {
 	case <-mux.Done():
 	case <-time.After(lastWords):
@@ -333,6 +344,8 @@ func (s *Session) why() string {
 	switch cause := context.Cause(s.ctx); {
 	case errors.Is(cause, channel.ErrClosed):
 		return "the operator closed the session"
+	case errors.Is(cause, channel.ErrLeft):
+		return "the operator left, and there was no terminal to come back to"
 	case errors.Is(cause, channel.ErrLost):
 		return "the connection to the operator was lost"
 	default:

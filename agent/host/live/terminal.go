@@ -39,18 +39,22 @@ type work struct {
 }
 
 // serve is one channel, from the request to the exit.
-func (s *Session) serve(ch *channel.Channel) {
+func (s *Session) serve(c *conn, ch *channel.Channel) {
 	defer ch.Close()
 	if s.no != nil {
 		_ = ch.Answer(*s.no)
 		return
 	}
 	if ch.Request().Kind == direct.Kind {
-		s.follow(ch)
+		s.follow(c, ch)
 		return
 	}
 	if ch.Request().Kind == gating.Kind {
-		s.converse(ch)
+		s.converse(c, ch)
+		return
+	}
+	if c.back != nil {
+		s.comeBack(c, ch)
 		return
 	}
 	t, user, err := s.admit(ch.Request())
@@ -61,7 +65,7 @@ func (s *Session) serve(ch *channel.Channel) {
 	s.mu.Lock()
 	s.runs++
 	s.mu.Unlock()
-	exit, reason := s.execute(ch, t, user)
+	exit, reason, out := s.execute(ch, t, user)
 	s.mu.Lock()
 	s.last = exit
 	s.runs--
@@ -78,7 +82,11 @@ func (s *Session) serve(ch *channel.Channel) {
 	if err := s.keeper.Outcome(t.Task, exit, said, report); err != nil {
 		s.cancel(err)
 	}
-	_ = ch.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
+	if out == nil {
+		s.cancel(errAlone)
+		return
+	}
+	_ = out.Exit(channel.Exit{Code: exit.Code, Signal: exit.Signal, Reason: reason})
 }
 
 // admit has a channel judged, and makes sure that it can be served, before what was
@@ -119,10 +127,10 @@ func (s *Session) record(w *work) (err error) {
 
 // follow lets the operator's side look for a path without the relay, on one
 // channel for each connection. Nothing is asked of policy: it opens nothing.
-func (s *Session) follow(ch *channel.Channel) {
+func (s *Session) follow(c *conn, ch *channel.Channel) {
 	s.mu.Lock()
-	again, way := s.direct, s.way
-	s.direct = true
+	again, way := c.direct, c.way
+	c.direct = true
 	s.mu.Unlock()
 	if again {
 		_ = ch.Answer(channel.Answer{Reason: "this connection has had its channel about paths"})
@@ -166,40 +174,51 @@ func (w *work) spec() process.Spec {
 	return p
 }
 
-// execute runs a task on its channel. reason is why TucDesk ended it, if it did.
-func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit process.Exit, reason string) {
+// execute runs a task on its channel. reason is why TucDesk ended it, if it did. out is
+// the channel on which its operator is then; nil: nobody is there.
+func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit process.Exit, reason string, out *channel.Channel) {
 	err := ch.Answer(t.Answer)
 	if err != nil {
-		return failed(126), "the operator went away"
+		return failed(126), "the operator went away", ch
 	}
 	var bound []byte // the input, where its hash was approved
 	if want, ok := (&token.Command{Stdin: t.m.Stdin}).StdinDigest(); ok {
 		if bound, err = readBound(s.ctx, ch, want); err != nil {
-			return failed(126), err.Error()
+			return failed(126), err.Error(), ch
 		}
 	}
 	spec := t.spec()
 	if t.watch != nil {
 		if spec, err = errand.Spec(t.m, s.Errand); err != nil {
-			return failed(126), err.Error()
+			return failed(126), err.Error(), ch
 		}
 	}
 	start, ungate, err := s.gateOf(t)
 	if err != nil {
-		return failed(126), err.Error()
+		return failed(126), err.Error(), ch
 	}
 	defer ungate()
 	spec.Starter = start
 	p, err := process.Start(spec, u)
 	switch {
 	case errors.Is(err, process.ErrNoProgram):
-		return failed(127), "the program can't be run: " + startError(err)
+		return failed(127), "the program can't be run: " + startError(err), ch
 	case err != nil:
-		return failed(126), "the command can't be run: " + startError(err)
+		return failed(126), "the command can't be run: " + startError(err), ch
 	}
 	defer p.Close()
 	t.watch.Attach(p)
 
+	gone := make(chan struct{})
+	leave := sync.OnceFunc(func() { close(gone) })
+	d := s.newDesk(ch, p, t, leave)
+	stdout := func(b []byte) error { return ch.WriteFrame(channel.Frame{Type: channel.FrameStdout, Payload: b}) }
+	if d != nil {
+		stdout = func(b []byte) error {
+			_, err := d.seat.Write(b)
+			return err
+		}
+	}
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -212,15 +231,28 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		select {
 		case <-ended:
 		case <-time.After(killGrace + lastWords):
-			ch.Close() // the operator does not read: this frees the writers
+			out := ch
+			if d != nil {
+				out = s.sits(d)
+			}
+			if out != nil {
+				out.Close() // the operator does not read: this frees the writers
+			}
 		}
 	})
-	gone := make(chan struct{})
-	go s.input(ch, p, bound, gone, t.track)
+	resize := func(cols, rows uint16) {
+		t.track.Resize(cols, rows)
+		_ = p.Resize(process.Size{Cols: cols, Rows: rows}) // the old size is no reason to end
+	}
+	if d != nil {
+		resize = d.resize
+	}
+	go s.input(ch, p, bound, leave, resize)
 	var streams sync.WaitGroup
-	streams.Go(func() { s.output(ch, channel.FrameStdout, p.Stdout, p, t.stdout()); t.halve(ch) })
+	streams.Go(func() { s.output(stdout, p.Stdout, p, t.stdout()); t.halve(ch) })
 	if p.Stderr != nil {
-		streams.Go(func() { s.output(ch, channel.FrameStderr, p.Stderr, p, t.track.Stream(false)) })
+		stderr := func(b []byte) error { return ch.WriteFrame(channel.Frame{Type: channel.FrameStderr, Payload: b}) }
+		streams.Go(func() { s.output(stderr, p.Stderr, p, t.track.Stream(false)) })
 	}
 	<-p.Done()
 	// Output that is still in the pipes goes out before the exit does.
@@ -235,7 +267,10 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 	case closed(gone):
 		reason = "the operator closed the channel"
 	}
-	return exit, reason
+	if d != nil {
+		ch = s.clear(d)
+	}
+	return exit, reason, ch
 }
 
 // stdout gives where a program's output is recorded: not that of an errand, which is
@@ -277,8 +312,8 @@ func closed(c <-chan struct{}) bool {
 }
 
 // input takes the operator's frames until the channel ends. An operator who goes
-// away without an end ends the program.
-func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, gone chan<- struct{}, track *recorder.Track) {
+// away without an end ends the program, unless its terminal remains.
+func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, gone func(), resize func(cols, rows uint16)) {
 	done := bound != nil
 	if done && p.Stdin != nil {
 		go func() {
@@ -292,8 +327,11 @@ func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, g
 			return
 		}
 		if err != nil {
+			if s.remains(ch, p, err) {
+				return
+			}
 			if !closed(p.Done()) {
-				close(gone)
+				gone()
 			}
 			p.Kill(killGrace)
 			return
@@ -312,9 +350,7 @@ func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, g
 			}
 			done = true
 		case channel.FrameResize:
-			cols, rows := f.Size()
-			track.Resize(cols, rows)
-			_ = p.Resize(process.Size{Cols: cols, Rows: rows}) // the old size is no reason to end
+			resize(f.Size())
 		case channel.FrameSignal:
 			_ = p.Signal(string(f.Payload)) // unknown names do nothing
 		}
@@ -322,9 +358,9 @@ func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, g
 }
 
 // output sends one stream. An operator who does not read slows the program; one
-// who is gone ends it.
+// who is gone ends it, unless its terminal remains.
 // What can't be recorded, and must be, does not go out.
-func (s *Session) output(ch *channel.Channel, t channel.FrameType, r io.Reader, p *process.Process, rec *recorder.Stream) {
+func (s *Session) output(send func([]byte) error, r io.Reader, p *process.Process, rec *recorder.Stream) {
 	defer rec.Close()
 	buf := make([]byte, 32<<10)
 	for {
@@ -332,7 +368,7 @@ func (s *Session) output(ch *channel.Channel, t channel.FrameType, r io.Reader, 
 		if n > 0 {
 			_, werr := rec.Write(buf[:n])
 			if werr == nil {
-				werr = ch.WriteFrame(channel.Frame{Type: t, Payload: buf[:n]})
+				werr = send(buf[:n])
 			}
 			if werr != nil {
 				p.Kill(killGrace)
