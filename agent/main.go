@@ -5,8 +5,8 @@ package main
 import (
 	"os"
 
-	"github.com/tucdesk/tucdesk/agent/host"
+	"github.com/tucdesk/tucdesk/agent/program"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 )
 
-func main() { os.Exit(daemon.Main(host.Command())) }
+func main() { os.Exit(daemon.Main(program.Command())) }

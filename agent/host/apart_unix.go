@@ -36,7 +36,7 @@ func checkApart(c Config) error {
 }
 
 func program(c Config) cage.Program {
-	return cage.Program{Args: append(slices.Clone(c.Args), networkHalfName), User: c.NetworkUser, Logger: c.Logger}
+	return cage.Program{Args: append(slices.Clone(c.Args), NetworkHalf), User: c.NetworkUser, Logger: c.Logger}
 }
 
 // apart makes the network half a process of its own, and with Config.Apart each session
@@ -63,7 +63,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 		c.Logger.Info("sessions have no control groups of their own", "reason", err)
 	}
 	a := &apartment{s: in.sessions, c: cell.Config{
-		Program: cell.Program{Args: append(slices.Clone(c.Args), sessionHalfName), Logger: c.Logger},
+		Program: cell.Program{Args: append(slices.Clone(c.Args), SessionHalf), Logger: c.Logger},
 		Errand:  c.Errand,
 		Door:    door, Groups: groups, Logger: c.Logger,
 		Adopt: func(k halves.Kept, theirs, sock *os.File) (cell.Way, error) {
@@ -188,6 +188,8 @@ func (a *apartment) leave() {
 	}
 }
 
-func networkMain() error { return halves.Main() }
+// NetworkMain is the process of a network half.
+func NetworkMain() error { return halves.Main() }
 
-func sessionMain() error { return cell.Main() }
+// SessionMain is the process of a session half.
+func SessionMain() error { return cell.Main() }

@@ -13,6 +13,8 @@ func (*Host) apart(*inside, func(), context.CancelCauseFunc) (networkHalf, error
 	return nil, process.ErrUnsupported
 }
 
-func networkMain() error { return process.ErrUnsupported }
+// NetworkMain is the process of a network half.
+func NetworkMain() error { return process.ErrUnsupported }
 
-func sessionMain() error { return process.ErrUnsupported }
+// SessionMain is the process of a session half.
+func SessionMain() error { return process.ErrUnsupported }

@@ -73,6 +73,12 @@ type Config struct {
 	Now      func() time.Time      // nil: time.Now
 }
 
+// The commands by which the program is its own other halves, after Config.Args.
+const (
+	NetworkHalf = "net"
+	SessionHalf = "session"
+)
+
 // A Host is one agent. Run it once.
 type Host struct {
 	c       Config
@@ -121,7 +127,7 @@ func New(c Config) (*Host, error) {
 		c.MaxSessions = 256
 	}
 	if c.MaxSpool == 0 {
-		c.MaxSpool = defaultSpool
+		c.MaxSpool = DefaultSpool
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -136,8 +142,8 @@ func New(c Config) (*Host, error) {
 	return &Host{c: c, metrics: m, clock: c.Now}, nil
 }
 
-// defaultSpool is some days of busy shells while apid is down.
-const defaultSpool = 1 << 30
+// DefaultSpool is some days of busy shells while apid is down.
+const DefaultSpool = 1 << 30
 
 // isLoopback: wire takes plain http for loopback hosts only, so it is asked
 // whether it would.

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
+	"github.com/tucdesk/tucdesk/agent/program"
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/relayd/relay"
@@ -21,17 +21,17 @@ import (
 // parts are the programs that this one can be, by the names that Part takes.
 func parts() map[string]func() daemon.Command {
 	return map[string]func() daemon.Command{
-		"agent": func() daemon.Command { return host.Command("part", "agent") },
+		"agent": func() daemon.Command { return program.Command("part", "agent") },
 		"apid":  api.Command, "relayd": relay.Command, "rendezvousd": rendezvous.Command,
 	}
 }
 
 // Shim are the arguments with which `tucdesk` is the exec gate's shim.
-func Shim() []string { return host.ShimArgs("part", "agent") }
+func Shim() []string { return program.ShimArgs("part", "agent") }
 
 // Errand are the arguments with which `tucdesk` is the process of an agent's copy,
 // forward or proxy.
-func Errand() []string { return host.ErrandArgs("part", "agent") }
+func Errand() []string { return program.ErrandArgs("part", "agent") }
 
 // readyLine is what a part prints once it serves.
 const readyLine = "ready"
@@ -40,12 +40,12 @@ const readyLine = "ready"
 // and returns its exit code. It ends when standard input ends: whoever started
 // it holds the other side, and closes it by stopping or by dying in any way.
 func Part(name string, args []string) int {
-	if name == "agent" && slices.Equal(args, host.ShimArgs()) {
+	if name == "agent" && slices.Equal(args, program.ShimArgs()) {
 		// Standard input is that of the shell which it is about to become.
 		fmt.Fprintln(os.Stderr, shim.Main())
 		return 1
 	}
-	if name == "agent" && len(args) > 0 && slices.Equal(args[:1], host.ErrandArgs()) {
+	if name == "agent" && len(args) > 0 && slices.Equal(args[:1], program.ErrandArgs()) {
 		// Standard input is what is copied or forwarded.
 		if err := errand.Main(args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

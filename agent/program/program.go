@@ -1,4 +1,8 @@
-package host
+// Package program is tucdesk-agent: its settings, and the commands by which it is its own
+// other halves. What it does is package host.
+//
+// It must not import another service.
+package program
 
 import (
 	"cmp"
@@ -9,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
@@ -46,7 +51,7 @@ func Command(at ...string) daemon.Command {
 		Name: "tucdesk-agent",
 		Doc:  "lets a team's operators reach this machine, under rules that it checks itself",
 		Config: Settings{
-			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256, MaxSpool: defaultSpool,
+			Dir: defaultDir, MaxStale: 24 * time.Hour, Poll: 30 * time.Second, MaxSessions: 256, MaxSpool: host.DefaultSpool,
 			NetworkUser: defaultNetworkUser,
 		},
 		Admin: "127.0.0.1:9465",
@@ -75,7 +80,7 @@ func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error)
 	case err != nil:
 		return nil, err
 	case !fp.IsZero() && fp != card.TeamFP:
-		return nil, fmt.Errorf("host: team_fp names another team than the one that this agent has joined (%s)", card.TeamFP)
+		return nil, fmt.Errorf("agent: team_fp names another team than the one that this agent has joined (%s)", card.TeamFP)
 	default:
 		// The team is what the agent has joined; where its servers are now, the
 		// configuration may say better.
@@ -89,39 +94,33 @@ func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error)
 	if len(pins) == 0 {
 		pins = card.Pins
 	}
-	return New(Config{
+	return host.New(host.Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
 		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
 		Apart: true, Args: at, Gate: ShimArgs(at...), Errand: ErrandArgs(at...), NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
 }
 
-// Hidden commands, by which the agent is its own other halves.
-const (
-	networkHalfName = "net"
-	sessionHalfName = "session"
-)
-
 // networkCommand is the network half. It takes no heed of signals: it ends with the
 // agent.
 func networkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    networkHalfName,
+		Use:    host.NetworkHalf,
 		Short:  "Be the network half of an agent, which starts it",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return networkMain() },
+		RunE:   func(*cobra.Command, []string) error { return host.NetworkMain() },
 	}
 }
 
 // sessionCommand is a session half. It outlives the agent that starts it.
 func sessionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    sessionHalfName,
+		Use:    host.SessionHalf,
 		Short:  "Be a session half of an agent, which starts it",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return sessionMain() },
+		RunE:   func(*cobra.Command, []string) error { return host.SessionMain() },
 	}
 }
 
@@ -166,7 +165,7 @@ func keysCommand() *cobra.Command {
 		Short: "Print this agent's public keys, for an admin to sign into the roster; make them on the first call",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			public, recipient, err := Keys(dir)
+			public, recipient, err := host.Keys(dir)
 			if err != nil {
 				return err
 			}
