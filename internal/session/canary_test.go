@@ -48,6 +48,9 @@ const randomSize = 32 + 32 + mlkem.SeedSize + 32
 // TestNoKeyIsLeftInMemory has another process do a handshake and use the session, with
 // randomness that this one knows and therefore all keys, and looks for these in its
 // memory: some are there while the session stands, and none after it was closed.
+//
+// Where the system interrupts a thread it saves registers, with whatever they hold:
+// what is found now and then is not what the code leaves, which is found each time.
 func TestNoKeyIsLeftInMemory(t *testing.T) {
 	if from := os.Getenv("TUCDESK_TEST_CANARY"); from != "" {
 		inhabit(t, from)
@@ -56,6 +59,22 @@ func TestNoKeyIsLeftInMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("another process's memory is read on Linux only")
 	}
+	var left map[string]bool
+	for range 6 {
+		found := leftBySession(t)
+		if left != nil {
+			maps.DeleteFunc(found, func(name string, _ bool) bool { return !left[name] })
+		}
+		if left = found; len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("a process has these after they were done with, each time: %v", left)
+}
+
+// leftBySession gives which keys another process has kept too long.
+func leftBySession(t *testing.T) map[string]bool {
+	t.Helper()
 	seed := make([]byte, randomSize)
 	rand.Read(seed)
 	x := newFixture(t, SuiteHybrid)
@@ -114,19 +133,21 @@ func TestNoKeyIsLeftInMemory(t *testing.T) {
 		io.WriteString(in, "\n")
 		return found
 	}
+	left := map[string]bool{}
 	open := at("open")
 	for _, name := range []string{"exporter", "o2a epoch 1 secret", "o2a epoch 1 key", "a2o epoch 0 secret", "a2o epoch 0 key"} {
 		if open[name] == 0 {
-			t.Errorf("%s of an open session is not found: this test looks in the wrong place", name)
+			t.Fatalf("%s of an open session is not found: this test looks in the wrong place", name)
 		}
 		delete(open, name)
 	}
-	if len(open) > 0 {
-		t.Errorf("these outlive what they are for: %v", open)
+	for name := range open {
+		left[name] = true
 	}
-	if closed := at("closed"); len(closed) > 0 {
-		t.Errorf("a closed session has left %v", closed)
+	for name := range at("closed") {
+		left[name+", after close"] = true
 	}
+	return left
 }
 
 // inhabit is the other process.
