@@ -264,19 +264,24 @@ func (t *Terminal) repeat(n int) {
 	}
 }
 
-// operatingSystemCommand runs an OSC: titles and links. All others, such as the
+// operatingSystemCommand runs an OSC: titles, links and announcements. All others, such as the
 // clipboard's, do nothing.
 func (t *Terminal) operatingSystemCommand(text []byte) {
 	command, rest, _ := bytes.Cut(text, []byte{';'})
 	switch string(command) {
 	case "0", "2":
-		if end := maxTitle; len(rest) > end {
-			for end > 0 && !utf8.RuneStart(rest[end]) {
-				end--
-			}
-			rest = rest[:end]
+		t.title = bytes.Clone(beginning(rest))
+	case "9":
+		// A number first is ConEmu's: progress and more, nothing to read.
+		if number, _, more := bytes.Cut(rest, []byte{';'}); !more || len(bytes.Trim(number, "0123456789")) > 0 {
+			t.note(rest)
 		}
-		t.title = bytes.Clone(rest)
+	case "777":
+		what, text, _ := bytes.Cut(rest, []byte{';'})
+		title, body, _ := bytes.Cut(text, []byte{';'})
+		if string(what) == "notify" {
+			t.note(bytes.Join([][]byte{title, body}, []byte(" ")))
+		}
 	case "8":
 		_, target, ok := bytes.Cut(rest, []byte{';'})
 		if !ok {
@@ -286,6 +291,25 @@ func (t *Terminal) operatingSystemCommand(text []byte) {
 		pen.Link = t.linkID(string(target))
 		t.setPen(pen)
 	}
+}
+
+// note keeps an announcement, or drops it where too many wait.
+func (t *Terminal) note(text []byte) {
+	if text = bytes.TrimSpace(text); len(text) > 0 && len(t.notes) < maxNotes {
+		t.notes = append(t.notes, string(beginning(text)))
+	}
+}
+
+// beginning is what is kept of a title or an announcement, cut between runes.
+func beginning(text []byte) []byte {
+	end := maxTitle
+	if len(text) <= end {
+		return text
+	}
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // linkID returns the number of a target, and 0 for one that is empty, too long

@@ -20,6 +20,8 @@ const (
 	maxLinks = 512
 	// maxLink bounds a link's target, in bytes.
 	maxLink = 1024
+	// maxNotes is how many announcements wait; of more, the first stay.
+	maxNotes = 4
 	// none is no character set for the next rune only.
 	none = -1
 )
@@ -69,6 +71,7 @@ type Terminal struct {
 	linkN    LinkID // the newest
 	replies  []byte
 	bells    int
+	notes    []string
 	title    []byte
 	damage   []bool
 	damaged  bool // all rows
@@ -130,6 +133,16 @@ func (t *Terminal) Bells() int {
 	n := t.bells
 	t.bells = 0
 	return n
+}
+
+// Notes returns what the program has announced since the last call (OSC 9 and 777), at
+// most four of up to 256 bytes.
+func (t *Terminal) Notes() (out []sanitize.Text) {
+	for _, n := range t.notes {
+		out = append(out, sanitize.Clean(n))
+	}
+	t.notes = nil
+	return out
 }
 
 // Replies returns the answers to the program's queries since the last call, at

@@ -399,3 +399,16 @@ func TestSizesAreBounded(t *testing.T) {
 		t.Errorf("a cell beyond is %+v", c)
 	}
 }
+
+func TestNotes(t *testing.T) {
+	term := New(20, 5, Options{})
+	fmt.Fprintf(term, "\x1b]9;a%s\x07\x1b]9;4;1;50\x07\x1b]9;\x07\x1b]777;notify;title;b\x1b\\\x1b]777;other;x\x07\x1b]9;12 done\x07", strings.Repeat("é", 300))
+	fmt.Fprint(term, strings.Repeat("\x1b]9;more\x07", 100))
+	notes := term.Notes()
+	if len(notes) != maxNotes || len(notes[0].String()) > maxTitle || notes[1].String() != "title b" || notes[2].String() != "12 done" {
+		t.Errorf("%d notes: %q", len(notes), notes)
+	}
+	if term.Notes() != nil {
+		t.Error("told twice")
+	}
+}

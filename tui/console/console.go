@@ -45,6 +45,11 @@ type Options struct {
 	// nothing outlives the console.
 	Kept   kept.State
 	Keeper kept.Keeper
+	// Silent shows nothing of what programs announce.
+	Silent bool
+	// OpenURL opens an http or https address in this person's browser; nil: there is
+	// none. It must return soon.
+	OpenURL func(url string) error
 	// Many runs one command on many targets, and is its terminal: it shows what policy
 	// says of each and asks before it starts anything. nil: one target at a time.
 	Many func(ctx context.Context, targets []backend.TargetID, argv []string) (backend.Terminal, error)

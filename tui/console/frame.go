@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/tabbar"
 )
 
 // Dirty implements program.Model.
@@ -70,25 +71,9 @@ func (m *model) drawToast(c *canvas.Canvas) {
 	c.Spans(m.cols-w+1, y, w-1, toast...)
 }
 
+// drawBar names the places, and at the right who one is, or that what is shown may be
+// old.
 func (m *model) drawBar(c *canvas.Canvas) {
-	label := func(p place, texts ...sanitize.Text) []canvas.Span {
-		style, open, shut := c.Styles.Plain, " ", " "
-		if p == m.place {
-			style, open, shut = c.Styles.Active, "[", "]"
-		}
-		spans := []canvas.Span{canvas.Lit(style, open)}
-		for _, t := range texts {
-			spans = append(spans, canvas.Span{Style: style, Text: t})
-		}
-		return append(spans, canvas.Lit(style, shut))
-	}
-	number := func(i int) sanitize.Text {
-		if i > 9 {
-			return sanitize.Text{}
-		}
-		return sanitize.Clean(fmt.Sprintf("%d ", i))
-	}
-	labels := [][]canvas.Span{label(atAgents, number(1), sanitize.Literal("agents"))}
 	waiting := sanitize.Literal("approvals")
 	if n := m.queue.Pending(m.now()); n > 0 {
 		waiting = sanitize.Clean(fmt.Sprintf("approvals %d!", n))
@@ -96,30 +81,14 @@ func (m *model) drawBar(c *canvas.Canvas) {
 	if m.queue.Err != nil {
 		waiting = sanitize.Literal("approvals ?")
 	}
-	labels = append(labels, label(atApprovals, number(2), waiting))
-	for i, t := range m.tabs {
-		labels = append(labels, label(atTabs+place(i), append([]sanitize.Text{number(i + 3)}, t.title()...)...))
-	}
-	// From the right end of the active label to the left, as many as fit.
-	widths := make([]int, len(labels))
-	for i, l := range labels {
-		for _, s := range l {
-			widths[i] += canvas.Width(s.Text)
+	labels := []sanitize.Text{sanitize.Literal("agents"), waiting}
+	for _, t := range m.tabs {
+		texts := t.title()
+		if m.cast[t.id] {
+			texts = append(texts, sanitize.Literal(" »"))
 		}
+		labels = append(labels, sanitize.Join(texts...))
 	}
-	first, used := int(m.place), widths[m.place]
-	for first > 0 && used+widths[first-1] < m.cols-2 {
-		first--
-		used += widths[first]
-	}
-	x := 0
-	if first > 0 {
-		x += c.Spans(0, 0, 1, canvas.Lit(c.Styles.Faint, "<"))
-	}
-	for _, l := range labels[first:] {
-		x += c.Spans(x, 0, m.cols-x, l...)
-	}
-	// At the right: who one is, or that what is shown may be old.
 	right := canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(m.opts.Who)}
 	quiet := m.agents.Err == nil && m.queue.Err == nil
 	if !quiet {
@@ -128,9 +97,7 @@ func (m *model) drawBar(c *canvas.Canvas) {
 	if len(m.notices) > 0 && (m.notices[0].Grave || quiet) {
 		right = canvas.Span{Style: c.Styles.Warn, Text: sanitize.Clean("! " + m.notices[0].Short)}
 	}
-	if w := canvas.Width(right.Text); w > 0 && x+w+2 < m.cols {
-		c.Spans(m.cols-w, 0, w, right)
-	}
+	tabbar.Draw(c, m.cols, labels, int(m.place), right)
 }
 
 // drawFooter shows the keys of the place, or what protects a terminal.
@@ -158,7 +125,13 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	case t.state != tabRunning:
 		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)
 	default:
-		c.Blank(uv.Rect(0, y, m.cols, 1), c.Styles.Status)
+		status := c.Styles.Status
+		said := " "
+		if n := m.casting(t); n > 0 {
+			said += castWords(n)
+			status.Fg, status.Attrs = c.Styles.Deny.Fg, status.Attrs|uv.AttrBold
+		}
+		c.Blank(uv.Rect(0, y, m.cols, 1), status)
 		help, actions := m.keys.Key(&keymap.TerminalKeys, keymap.ActHelp), m.keys.Key(&keymap.TerminalKeys, keymap.ActPalette)
 		hint := " " + m.opts.Prefix + " " + help + " keys "
 		if m.cols >= actionsFrom {
@@ -167,8 +140,8 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 		room := m.cols
 		if m.cols >= hintFrom {
 			room -= len(hint)
-			c.Spans(room, y, len(hint), canvas.Lit(c.Styles.Status, hint))
+			c.Spans(room, y, len(hint), canvas.Lit(status, hint))
 		}
-		c.Spans(0, y, room, append([]canvas.Span{canvas.Lit(c.Styles.Status, " ")}, t.status(c.Styles.Status, m.keys)...)...)
+		c.Spans(0, y, room, append([]canvas.Span{canvas.Lit(status, said)}, t.status(status, m.keys)...)...)
 	}
 }

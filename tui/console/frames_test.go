@@ -137,6 +137,15 @@ func TestFrames(t *testing.T) {
 			}
 			h.keys("7")
 		}},
+		{"broadcast", alice, func(h *harness) {
+			h.keys("enter", DefaultPrefix, "|", DefaultPrefix, "B")
+			h.typing("date")
+			h.sleep(7e9)
+		}},
+		{"links", alice, func(h *harness) {
+			h.printing("see https://status.example/today, or http://xn--80ak6aa92e.example/x")
+			h.keys("u", "enter")
+		}},
 		{"quit", alice, func(h *harness) { h.keys("enter", "ctrl+]", "q") }},
 		{"approvals", seen("bob"), func(h *harness) { h.keys("v", "down") }},
 		{"approvals-empty", alice, func(h *harness) { h.keys("v") }},

@@ -18,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/copymode"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/links"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
@@ -43,10 +44,14 @@ func (m *model) input(in program.InputMsg) {
 	t := m.current()
 	switch {
 	case t == nil || t.pane == nil:
-	case in.Key != nil:
-		t.pane.Sequence(uv.Key(in.Key.Key()), in.Bytes)
 	default:
-		t.pane.Send(in.Bytes)
+		for _, to := range m.castTo(t) {
+			if in.Key != nil {
+				to.pane.Sequence(uv.Key(in.Key.Key()), in.Bytes)
+			} else {
+				to.pane.Send(in.Bytes)
+			}
+		}
 	}
 }
 
@@ -58,8 +63,12 @@ func (m *model) paste(text string) {
 		m.agents.Query.Insert(text)
 		m.agents.ApplyFilter()
 	case t != nil && t.needsPrefix():
-		if why := prompts.WhyPaste(text, t.pane.Bracketed()); why != "" {
-			m.push(prompts.Paste(t.name, text, why, doPaste{t.id, text}))
+		into, why := t.name, prompts.WhyPaste(text, t.pane.Bracketed())
+		if n := len(m.castTo(t)); n > 1 {
+			into, why = sanitize.Clean(fmt.Sprintf("%d terminals", n)), "It goes to all of them. "+why
+		}
+		if why != "" {
+			m.push(prompts.Paste(into, text, why, doPaste{t.id, text}))
 			return
 		}
 		t.scroll = false
@@ -220,12 +229,11 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 	case !m.prefixed && key == m.opts.Prefix && t.needsPrefix():
 		m.prefixed = true
 		return nil
-	case !m.prefixed && t.needsPrefix():
-		t.pane.Key(uv.Key(k.Key()))
-		return nil
-	case m.prefixed && key == m.opts.Prefix:
+	case !m.prefixed && t.needsPrefix(), m.prefixed && key == m.opts.Prefix:
 		m.prefixed = false
-		t.pane.Key(uv.Key(k.Key()))
+		for _, to := range m.castTo(t) {
+			to.pane.Key(uv.Key(k.Key()))
+		}
 		return nil
 	}
 	m.prefixed = false
@@ -260,6 +268,12 @@ func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	case keymap.ActYes:
 		if !t.starts.Confirm() {
 			m.say(m.st.Faint, "no program start waits to be confirmed", sanitize.Text{})
+		}
+	case keymap.ActCast, keymap.ActCastAll:
+		m.castKey(t, act)
+	case keymap.ActLinks:
+		if t.pane != nil {
+			m.push(links.Choose(t.pane.Links(), m.opts.OpenURL != nil))
 		}
 	default:
 		if cmd, ok := m.splitKey(t, act); ok {
@@ -334,8 +348,10 @@ func (m *model) do(what any) tea.Cmd {
 		m.push(what.Next)
 	case doPaste:
 		if t := m.find(what.tab); t != nil && t.needsPrefix() {
-			t.scroll = false
-			t.pane.Paste(what.text)
+			for _, to := range m.castTo(t) {
+				to.scroll = false
+				to.pane.Paste(what.text)
+			}
 		}
 	case doAction:
 		return m.run(what)
@@ -343,6 +359,12 @@ func (m *model) do(what any) tea.Cmd {
 		if t := m.find(what.tab); t != nil {
 			m.show(t)
 		}
+	case links.DoOpen:
+		if err := m.opts.OpenURL(what.URL); err != nil {
+			m.say(m.st.Deny, "not opened: ", phrase.Error(err))
+		}
+	case links.DoCopy:
+		return m.do(copymode.DoCopy{Text: what.URL})
 	case copymode.DoCopy:
 		m.say(m.st.Ok, fmt.Sprintf("given to your terminal's clipboard: %d characters", utf8.RuneCountInString(what.Text)), sanitize.Text{})
 		return tea.Raw(ansi.SetSystemClipboard(what.Text))

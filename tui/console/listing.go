@@ -2,9 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"iter"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +9,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 )
 
 // listTargets asks for the targets, where nobody asks already.
@@ -24,7 +22,7 @@ func (m *model) listTargets() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		targets, err := collect(m.backend.Targets(ctx), maxTargets)
+		targets, err := inquiry.All(m.backend.Targets(ctx), maxTargets)
 		return targetsMsg{agents.NewIndex(targets).Prepare(shown), err}
 	}
 }
@@ -53,23 +51,9 @@ func (m *model) listApprovals() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		list, err := collect(ap.Pending(ctx), maxApprovals)
+		list, err := inquiry.All(ap.Pending(ctx), maxApprovals)
 		return approvalsMsg{list, err}
 	}
-}
-
-// collect gives a whole list, or what came before its error.
-func collect[T any](list iter.Seq2[T, error], most int) (out []T, err error) {
-	for t, err := range list {
-		if err != nil {
-			return out, err
-		}
-		if len(out) >= most {
-			return out, errTooMany
-		}
-		out = append(out, t)
-	}
-	return out, nil
 }
 
 // watch has the backend say what changes, where it can, until the console ends.
@@ -127,33 +111,11 @@ func (m *model) askVerdicts() tea.Cmd {
 	}
 }
 
-// evaluate gives what asks for the verdicts of requests, in one batch where the
-// backend can; without a policy these are nil.
+// evaluate gives what asks for the verdicts of requests; without a policy these are nil.
 func (m *model) evaluate(reqs []backend.OpenRequest) func() ([]backend.Verdict, error) {
 	return func() ([]backend.Verdict, error) {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
-		if b, ok := backend.As[backend.BatchEvaluator](m.backend); ok {
-			verdicts, err := b.EvaluateBatch(ctx, reqs)
-			if err == nil && len(verdicts) != len(reqs) {
-				err = fmt.Errorf("console: %d verdicts for %d requests", len(verdicts), len(reqs))
-			}
-			return verdicts, err
-		}
-		ev, ok := backend.As[backend.Evaluator](m.backend)
-		if !ok {
-			return nil, nil
-		}
-		var verdicts []backend.Verdict
-		for _, req := range reqs {
-			v, err := ev.Evaluate(ctx, req)
-			if errors.Is(err, backend.ErrNotFound) {
-				v = backend.Verdict{Reason: "no such target"}
-			} else if err != nil {
-				return nil, err
-			}
-			verdicts = append(verdicts, v)
-		}
-		return verdicts, nil
+		return inquiry.Verdicts(ctx, m.backend, reqs)
 	}
 }

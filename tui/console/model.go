@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/layout"
@@ -44,8 +44,6 @@ const (
 	// actionsFrom is the width from which on it names two keys.
 	actionsFrom = 100
 )
-
-var errTooMany = errors.New("the backend lists more than the console can hold")
 
 // Messages are small: a terminal's output is in none of them.
 type (
@@ -133,8 +131,6 @@ type model struct {
 }
 
 func newModel(ctx context.Context, b backend.Backend, o Options) *model {
-	_, single := backend.As[backend.Evaluator](b)
-	_, batch := backend.As[backend.BatchEvaluator](b)
 	_, approver := backend.As[backend.Approver](b)
 	m := &model{
 		ctx:     ctx,
@@ -144,7 +140,7 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		wake:    func() {},
 		now:     time.Now,
 		st:      o.Theme.Styles(true),
-		agents:  agents.New(single || batch),
+		agents:  agents.New(inquiry.Policy(b)),
 		queue:   approvals.View{Able: approver},
 		kept:    o.Kept,
 		cast:    make(map[int]bool),
@@ -198,6 +194,12 @@ func (m *model) frame() tea.Cmd {
 		ended := t.pane.Status().Ended
 		if t.pane.TakeDirty() && (shown || ended) {
 			m.dirty = true
+		}
+		for _, note := range t.pane.TakeNotes() {
+			if !m.opts.Silent && m.said.Announce(m.now(), t.id, canvas.Lit(m.st.Hold, "announced by "), canvas.Span{Style: m.st.Hold, Text: t.name},
+				canvas.Lit(m.st.Hold, ": "), canvas.Span{Style: m.st.Hold, Text: note}) {
+				m.dirty = true
+			}
 		}
 		if t.pane.TakeBell() {
 			if !shown {

@@ -167,9 +167,13 @@ func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
 	}
 	var cursor *tea.Cursor
 	panes, lines := tree.Place(m.below())
+	line := c.Styles.Faint
+	if m.casting(t) > 0 {
+		line = c.Styles.Deny
+	}
 	for _, l := range lines {
 		for y := l.Min.Y; y < l.Max.Y; y++ {
-			c.Put(l.Min.X, y, 1, c.Styles.Faint, "│")
+			c.Put(l.Min.X, y, 1, line, "│")
 		}
 	}
 	for _, p := range panes {
@@ -181,6 +185,10 @@ func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
 		style, mark := c.Styles.Faint, "  "
 		if other == t {
 			style, mark, cursor = c.Styles.Active, "▸ ", at
+		}
+		if n := m.casting(other); n > 0 {
+			mark += castWords(n)
+			style.Fg, style.Attrs = c.Styles.Deny.Fg, style.Attrs&^uv.AttrFaint|uv.AttrBold|uv.AttrReverse
 		}
 		spans := []canvas.Span{canvas.Lit(style, mark)}
 		for _, text := range other.title() {

@@ -11,7 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
-	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/connection"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
@@ -91,7 +91,7 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, keys *keymap.Keys, now t
 	if t.state == tabRunning {
 		t.pane.Draw(c, area)
 		if link := t.pane.Link(); link.Lost && !t.pane.Status().Ended {
-			drawLost(c, area, link, now)
+			connection.DrawLost(c, area, link, now)
 		}
 		if x, y, shown := t.pane.Cursor(); shown && x < area.Dx() && y < area.Dy() {
 			return tea.NewCursor(area.Min.X+x, area.Min.Y+y)
@@ -131,30 +131,6 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, keys *keymap.Keys, now t
 	return nil
 }
 
-// drawLost lays a banner over a terminal that is frozen: since when, what is being
-// done about it, and for how long.
-func drawLost(c *canvas.Canvas, area uv.Rectangle, link backend.Link, now time.Time) {
-	text := "Nothing was heard of it for " + phrase.Duration(max(0, now.Sub(link.Since))) + ". It is tried again and again, and goes on by itself."
-	if !link.Until.IsZero() {
-		text += " The machine keeps it for " + phrase.Left(now, link.Until) + "."
-	}
-	paras := []canvas.Para{
-		{Text: sanitize.Literal("What you type is kept, and arrives then."), Style: c.Styles.Plain},
-	}
-	paras = append([]canvas.Para{{Text: sanitize.Clean(text), Style: c.Styles.Plain}}, paras...)
-	if link.Why != "" {
-		paras = append(paras, canvas.Para{Label: "Last try", Text: phrase.Clean(link.Why), Style: c.Styles.Faint})
-	}
-	cols := min(dialog.Cols, area.Dx())
-	rows := canvas.Layout(paras, max(1, cols-4))
-	height := min(len(rows)+2, area.Dy())
-	if cols < 8 || height < 3 {
-		return
-	}
-	box := uv.Rect(area.Min.X+(area.Dx()-cols)/2, area.Min.Y, cols, height)
-	c.Rows(c.Box(box, sanitize.Literal("the link is lost, the terminal is frozen")), rows, 0)
-}
-
 // details is what protects the terminal, in full.
 func (t *tab) details(st *canvas.Styles) []canvas.Para {
 	paras := []canvas.Para{
@@ -164,28 +140,7 @@ func (t *tab) details(st *canvas.Styles) []canvas.Para {
 	if t.state != tabRunning {
 		return append(paras, canvas.Para{Label: "", Text: sanitize.Literal("Nothing is open yet."), Style: st.Plain})
 	}
-	a := t.pane.Assurance()
-	say := func(label, word, without string) {
-		if word == "" {
-			paras = append(paras, canvas.Para{Label: label, Text: sanitize.Literal(without), Style: st.Warn})
-		} else {
-			paras = append(paras, canvas.Para{Label: label, Text: phrase.Clean(word), Style: st.Plain})
-		}
-	}
-	encrypted, policy := "", ""
-	if a.E2EE {
-		encrypted = "end to end, to the peer below"
-	}
-	if a.Policy {
-		policy = "a policy allowed this terminal"
-	}
-	say("Encrypted", encrypted, "not end to end")
-	say("Peer", a.Peer, "not known")
-	say("Path", phrase.Way(a), "not known")
-	say("Policy", policy, "no policy")
-	say("Gate", a.Gate, "commands inside are not gated")
-	say("Recording", a.Recording, "not recorded")
-	return paras
+	return append(paras, connection.Details(st, t.pane.Assurance())...)
 }
 
 // status is the line below a terminal: first what the pane has to say, then

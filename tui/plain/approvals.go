@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
@@ -23,7 +24,7 @@ func (t *talk) queue(ctx context.Context) ([]backend.Approval, error) {
 	}
 	ctx, cancel := call(ctx)
 	defer cancel()
-	list, err := collect(ap.Pending(ctx), maxApprovals)
+	list, err := inquiry.All(ap.Pending(ctx), maxApprovals)
 	if err != nil {
 		return nil, err
 	}

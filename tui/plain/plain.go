@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -202,21 +201,6 @@ func (t *talk) choose(ctx context.Context, title string, choices ...string) (int
 		}
 		t.say("%q is none of the numbers 1 to %d.", sanitize.Clean(s).String(), len(choices))
 	}
-}
-
-// collect gives a whole list of at most so many.
-func collect[T any](list iter.Seq2[T, error], most int) ([]T, error) {
-	var all []T
-	for one, err := range list {
-		if err != nil {
-			return nil, err
-		}
-		if len(all) == most {
-			return nil, errors.New("the backend lists more than can be held here")
-		}
-		all = append(all, one)
-	}
-	return all, nil
 }
 
 // call bounds a question to the backend.

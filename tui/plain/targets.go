@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/argv"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
@@ -34,7 +35,7 @@ func (t *talk) find(ctx context.Context) error {
 func (t *talk) load(ctx context.Context) error {
 	ctx, cancel := call(ctx)
 	defer cancel()
-	all, err := collect(t.b.Targets(ctx), maxRows)
+	all, err := inquiry.All(t.b.Targets(ctx), maxRows)
 	if err != nil {
 		return err
 	}
@@ -116,30 +117,13 @@ func (t *talk) verdicts(ctx context.Context, page []backend.Target) []*backend.V
 	for i, target := range page {
 		reqs[i] = agents.Shell(target.ID)
 	}
-	if b, ok := backend.As[backend.BatchEvaluator](t.b); ok {
-		vs, err := b.EvaluateBatch(ctx, reqs)
-		if err == nil && len(vs) == len(reqs) {
-			for i := range vs {
-				out[i] = &vs[i]
-			}
-		}
-		return out
-	}
-	if e, ok := backend.As[backend.Evaluator](t.b); ok {
-		for i, req := range reqs {
-			if v, err := e.Evaluate(ctx, req); err == nil {
-				out[i] = &v
-			}
+	verdicts, err := inquiry.Verdicts(ctx, t.b, reqs)
+	for i := range verdicts {
+		if err == nil {
+			out[i] = &verdicts[i]
 		}
 	}
 	return out
-}
-
-// hasPolicy says whether the backend has verdicts at all.
-func (t *talk) hasPolicy() bool {
-	_, one := backend.As[backend.Evaluator](t.b)
-	_, many := backend.As[backend.BatchEvaluator](t.b)
-	return one || many
 }
 
 // row is a target in one line.
@@ -148,7 +132,7 @@ func (t *talk) row(target backend.Target, v *backend.Verdict) string {
 	switch {
 	case v != nil:
 		verdict = word(t.st, v.Effect)
-	case !t.hasPolicy():
+	case !inquiry.Policy(t.b):
 		verdict = "no policy"
 	}
 	parts := []string{phrase.Brief(target.Name).String() + ": " + verdict, target.State.String()}

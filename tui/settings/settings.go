@@ -123,7 +123,7 @@ func blank(doc []byte) bool {
 // Apply gives the console what the settings say.
 func (s Settings) Apply(o *console.Options) {
 	o.Prefix, o.Echo, o.Keys, o.Theme, o.Quiet = s.Prefix, s.Echo, s.Keys, s.Theme, !s.Bell
-	o.Views, o.Arranged = s.Views, s.Agents
+	o.Views, o.Arranged, o.Silent = s.Views, s.Agents, !s.Notifications
 }
 
 // A reader fills settings from the tree of a file.

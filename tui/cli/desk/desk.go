@@ -6,6 +6,7 @@ package desk
 
 import (
 	"context"
+	"os"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/profile"
@@ -37,6 +38,6 @@ func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) err
 	if o.Kept, err = shelf.Load(); err != nil {
 		return err
 	}
-	o.Keeper, o.Many = shelf, many(b)
+	o.Keeper, o.Many, o.OpenURL = shelf, many(b), browser(os.Getenv)
 	return console.Run(ctx, b, o)
 }

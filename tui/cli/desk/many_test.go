@@ -2,6 +2,7 @@ package desk
 
 import (
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestMany(t *testing.T) {
 		code  int
 	}{
 		{[]backend.TargetID{"web-1", "cache-1", "vault"}, []string{"echo", "hi there"}, "yes\r",
-			[]string{"vault-is-closed", "1 target(s) are left out", "Run this on 2 target(s)? type yes: yes", "== cache-1, web-1 (exit 0)", "hi there"}, "== vault", 0},
+			[]string{"nobody logs in to the vault", "1 target(s) are left out", "Run this on 2 target(s)? type yes: ", "== cache-1, web-1 (exit 0)", "hi there"}, "== vault", 0},
 		{[]backend.TargetID{"web-1", "web-2"}, []string{"exit", "3"}, "yes\r", []string{"look", "exit 3"}, "", 123},
 		{[]backend.TargetID{"web-1"}, []string{"echo", "ran"}, "y\r", []string{"nothing was run"}, "==", 125},
 		{[]backend.TargetID{"vault"}, []string{"echo", "ran"}, "", []string{"nothing was run: none of them may run it, or can: vault is denied"}, "==", 125},
@@ -53,5 +54,15 @@ func TestMany(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestNoBrowserAtTheFarEnd(t *testing.T) {
+	env := map[string]string{"SSH_TTY": "/dev/pts/1", "DISPLAY": ":0"}
+	if browser(func(name string) string { return env[name] }) != nil {
+		t.Error("a browser would open where nobody sits")
+	}
+	if runtime.GOOS == "linux" && browser(func(string) string { return "" }) != nil {
+		t.Error("a browser without a screen")
 	}
 }

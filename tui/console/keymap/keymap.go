@@ -75,6 +75,10 @@ const (
 	ActViews
 	ActSaid
 	ActLayouts
+	ActCast
+	ActCastAll
+	ActLinks
+	ActRaw
 )
 
 // names are the actions in a file.
@@ -134,6 +138,10 @@ var names = map[Action]string{
 	ActViews:      "views",
 	ActSaid:       "messages",
 	ActLayouts:    "layouts",
+	ActCast:       "broadcast",
+	ActCastAll:    "broadcast-all",
+	ActLinks:      "links",
+	ActRaw:        "zoom-raw",
 }
 
 // String is the action's name in a file.
@@ -212,6 +220,9 @@ var (
 		{ActSplitRight, []string{"|", "s"}, "split: a shell on this target, to the right", "split"},
 		{ActSplitBelow, []string{"-"}, "split: a shell on this target, below", ""},
 		{ActZoom, []string{"z"}, "zoom: all of the screen for one pane, and back", ""},
+		{ActCast, []string{"b"}, "broadcast: in or out of it", ""},
+		{ActCastAll, []string{"B"}, "broadcast to all seen, or end", ""},
+		{ActLinks, []string{"u"}, "links on the screen: open one", ""},
 		{ActFocusLeft, []string{"left"}, "to the pane at the left", ""},
 		{ActFocusRight, []string{"right"}, "to the pane at the right", ""},
 		{ActFocusUp, []string{"up"}, "to the pane above", ""},

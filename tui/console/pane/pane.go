@@ -4,8 +4,9 @@
 // Invariants:
 //
 //   - Nothing that a target sends can stop or harm the console. Of the screen
-//     only cells are handed on, and internal/vt vouches for their text; links,
-//     titles, clipboard and other requests end here. Should the emulator panic
+//     only cells are handed on, and internal/vt vouches for their text; titles,
+//     clipboard and other requests end here. Links and announcements are handed on
+//     as clean text, to be looked at first. Should the emulator panic
 //     in spite of its promise, the pane starts with an empty one and says so.
 //   - No output travels in messages. One goroutine reads and parses in small
 //     slices under the lock, sets a dirty bit, and calls wake.
@@ -27,7 +28,9 @@ import (
 	uv "github.com/charmbracelet/ultraviolet"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/vt"
+	"github.com/tucdesk/tucdesk/tui/console/links"
 	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 )
 
@@ -42,6 +45,8 @@ const (
 	// A pane that is not shown parses for hiddenBudget of each hiddenPeriod.
 	hiddenBudget = 3 * time.Millisecond
 	hiddenPeriod = 16 * time.Millisecond
+	// maxNotes is how many announcements wait to be taken.
+	maxNotes = 4
 )
 
 // A Pane is one terminal on the screen. Its methods are safe for concurrent
@@ -64,6 +69,7 @@ type Pane struct {
 	back    int // lines scrolled back
 	dirty   bool
 	bells   int
+	notes   []sanitize.Text
 	ended   bool
 	exit    backend.Exit
 	exitErr error
@@ -163,6 +169,9 @@ func (p *Pane) parse(b []byte) {
 				p.back += emu.Scrolled() - scrolled
 			}
 			p.bells += emu.Bells()
+			if p.notes = append(p.notes, emu.Notes()...); len(p.notes) > maxNotes {
+				p.notes = p.notes[:maxNotes]
+			}
 			if r := emu.Replies(); len(r) > 0 {
 				p.input.reply(r)
 			}
@@ -242,6 +251,39 @@ func (p *Pane) TakeBell() bool {
 	rang := p.bells > 0
 	p.bells = 0
 	return rang
+}
+
+// TakeNotes gives what the program has announced since the last call.
+func (p *Pane) TakeNotes() []sanitize.Text {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	notes := p.notes
+	p.notes = nil
+	return notes
+}
+
+// Links gives the web addresses on the screen, those that the program has marked
+// (OSC 8) and those that stand there, each once.
+func (p *Pane) Links() (found []links.Link) {
+	p.guard(func(emu *vt.Terminal) {
+		var lines []string
+		var line []byte
+		for y := -p.back; y < p.rows-p.back; y++ {
+			var wrapped bool
+			if line, wrapped = emu.Text(line, y); !wrapped {
+				lines, line = append(lines, string(line)), nil
+			}
+			for _, cell := range emu.Line(nil, y) {
+				if cell.Style.Link != 0 {
+					found = links.Add(found, emu.Link(cell.Style.Link))
+				}
+			}
+		}
+		for _, l := range links.Find(append(lines, string(line))) {
+			found = links.Add(found, l.URL)
+		}
+	})
+	return found
 }
 
 // Status returns what the pane's frame has to say.

@@ -1,0 +1,65 @@
+// Package inquiry asks a backend what a screen shows: whole lists, bounded, and
+// verdicts in one batch where the backend can.
+//
+// It imports the seam of backends only.
+package inquiry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/tucdesk/tucdesk/backend"
+)
+
+// ErrTooMany means a list that is longer than it may be.
+var ErrTooMany = errors.New("the backend lists more than can be held here")
+
+// All gives a whole list of at most so many, or what came before its error.
+func All[T any](list iter.Seq2[T, error], most int) (out []T, err error) {
+	for one, err := range list {
+		if err != nil {
+			return out, err
+		}
+		if len(out) >= most {
+			return out, ErrTooMany
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// Policy says whether a backend has verdicts at all.
+func Policy(b backend.Backend) bool {
+	_, single := backend.As[backend.Evaluator](b)
+	_, batch := backend.As[backend.BatchEvaluator](b)
+	return single || batch
+}
+
+// Verdicts gives one for each request; nil where the backend has no policy. An unknown
+// target is denied.
+func Verdicts(ctx context.Context, b backend.Backend, reqs []backend.OpenRequest) ([]backend.Verdict, error) {
+	if batch, ok := backend.As[backend.BatchEvaluator](b); ok {
+		verdicts, err := batch.EvaluateBatch(ctx, reqs)
+		if err == nil && len(verdicts) != len(reqs) {
+			err = fmt.Errorf("inquiry: %d verdicts for %d requests", len(verdicts), len(reqs))
+		}
+		return verdicts, err
+	}
+	one, ok := backend.As[backend.Evaluator](b)
+	if !ok {
+		return nil, nil
+	}
+	verdicts := make([]backend.Verdict, 0, len(reqs))
+	for _, req := range reqs {
+		v, err := one.Evaluate(ctx, req)
+		if errors.Is(err, backend.ErrNotFound) {
+			v = backend.Verdict{Reason: "no such target"}
+		} else if err != nil {
+			return nil, err
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts, nil
+}
