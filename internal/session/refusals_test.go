@@ -28,6 +28,7 @@ func failure(err error) string {
 	for name, reason := range map[string]error{
 		"malformed": errMalformed, "session": errSession, "suite": errSuite, "reflected": errReflected,
 		"low order": key.ErrLowOrder, "kem": errKEM, "tag": errSealed, "signature": errSignature, "confirmation": errFinished,
+		"attempt": errAttempt, "binder": errBinder,
 	} {
 		if errors.Is(err, reason) {
 			return name
@@ -59,11 +60,15 @@ func resized(msg []byte) []byte { return setLength(msg, len(msg)) }
 
 // badFrames are the faults that every message can have.
 func badFrames(msg []byte) map[string][]byte {
+	other := byte(typeRS1)
+	if msg[0] == typeRS1 {
+		other = typeHS1
+	}
 	return map[string][]byte{
 		"empty":                      {},
 		"a header cut short":         msg[:headerSize-1],
 		"a header alone":             resized(bytes.Clone(msg[:headerSize])),
-		"another type":               changed(msg, func(b []byte) { b[0] = 4 }),
+		"another type":               changed(msg, func(b []byte) { b[0] = other }),
 		"another version":            changed(msg, func(b []byte) { b[1] = 2 }),
 		"a length one too high":      changed(msg, func(b []byte) { b[3]++ }),
 		"a length one too low":       changed(msg, func(b []byte) { b[3]-- }),

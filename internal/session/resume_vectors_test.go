@@ -10,8 +10,15 @@ import (
 	"github.com/tucdesk/tucdesk/internal/key"
 )
 
-// makeResumeVector runs a resume with fixed seeds. SPEC.md 9 names every value.
-func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
+// resumed is a resume with everything random fixed, after three others.
+type resumed struct {
+	v               map[string]hexBytes
+	operator, agent Config
+	o, a            *Chain
+	ro, ra          func() *randomness // each call gives the values anew
+}
+
+func newResumed(t *testing.T, suite Suite) *resumed {
 	t.Helper()
 	operator, agent := pair(t)
 	operator.Suites = []Suite{suite}
@@ -19,7 +26,7 @@ func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
 	operator.Self, agent.Self = key.IdentityFromSeed([32]byte(seedO)), key.IdentityFromSeed([32]byte(seedA))
 	operator.Peer, agent.Peer = agent.Self.Public(), operator.Self.Public()
 	for _, c := range []*Config{&operator, &agent} {
-		c.ID, c.TeamFP, c.BundleHash = ID(fill(0xa1, 16)), [32]byte(fill(0xb1, 32)), [32]byte(fill(0xd1, 32))
+		c.ID, c.TeamFP, c.BundleHash, c.MinSuite = ID(fill(0xa1, 16)), [32]byte(fill(0xb1, 32)), [32]byte(fill(0xd1, 32)), suite
 	}
 	exporter := fill(0xe0, 32)
 	end := func(responder bool) *Chain {
@@ -36,19 +43,25 @@ func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
 		c.attempt = 6
 		return c
 	}
-	o, a := end(false), end(true)
+	x := &resumed{operator: operator, agent: agent, o: end(false), a: end(true)}
 	v := map[string]hexBytes{
 		"seed_operator": seedO, "seed_agent": seedA, "nonce_o": fill(3, 32), "nonce_a": fill(4, 32), "scalar_o": fill(0x51, 32), "scalar_a": fill(0x71, 32),
 		"team_fp": operator.TeamFP[:], "gh": operator.BundleHash[:], "session_id": operator.ID[:], "exporter": exporter,
 		"generation": {0, 0, 0, 3}, "attempt": {0, 0, 0, 7},
 		"rest_p2": agent.Evidence.marshal(), "rest_p3": operator.Evidence.marshal(),
 	}
-	ro := &randomness{nonce: [32]byte(v["nonce_o"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_o"]))}
-	ra := &randomness{nonce: [32]byte(v["nonce_a"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_a"]))}
+	x.v = v
 	if suite == SuiteHybrid {
 		v["seed_kem"], v["random_kem"] = fill(0x41, mlkem.SeedSize), fill(0x91, 32)
-		ro.kemSeed = [mlkem.SeedSize]byte(v["seed_kem"])
-		ra.encapsulate = func(k *mlkem.EncapsulationKey768) (shared, ciphertext []byte) {
+	}
+	x.ro = func() *randomness {
+		r := &randomness{nonce: [32]byte(v["nonce_o"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_o"]))}
+		copy(r.kemSeed[:], v["seed_kem"])
+		return r
+	}
+	x.ra = func() *randomness {
+		r := &randomness{nonce: [32]byte(v["nonce_a"]), private: key.SessionPrivateFromScalar([32]byte(v["scalar_a"]))}
+		r.encapsulate = func(k *mlkem.EncapsulationKey768) (shared, ciphertext []byte) {
 			shared, ciphertext, err := mlkemtest.Encapsulate768(k, v["random_kem"])
 			if err != nil {
 				t.Fatal(err)
@@ -56,27 +69,67 @@ func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
 			v["mlkem_secret"] = bytes.Clone(shared)
 			return shared, ciphertext
 		}
+		return r
 	}
-	scalarO := key.SessionPrivateFromScalar([32]byte(v["scalar_o"]))
-	pointA, err := ra.private.Public()
+	return x
+}
+
+func (x *resumed) initiate(t *testing.T) (*Initiator, []byte) {
+	t.Helper()
+	i, rs1, err := initiate(x.operator, x.ro(), pastOf(x.o.cur, 7))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return i, rs1
+}
+
+// respond is the agent's answer with its inner reason.
+func (x *resumed) respond(t *testing.T, rs1 []byte) (*Responder, []byte, error) {
+	t.Helper()
+	accepted, err := x.agent.suites()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return respond(x.agent, accepted, rs1, x.ra(), func(at place) (*past, error) {
+		switch {
+		case at.attempt <= 6:
+			return nil, errAttempt
+		case at.generation != 3:
+			return nil, errBinder
+		}
+		return pastOf(x.a.cur, at.attempt), nil
+	})
+}
+
+// handshakeKeys runs the schedule up to th1 as somebody who knows both ephemeral
+// secrets, and the given one of the session until now.
+func (x *resumed) handshakeKeys(t *testing.T, rs1, clear []byte, past *secret) ([hashSize]byte, *handshakeKeys) {
+	t.Helper()
+	point, err := x.ra().private.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dh, err := x.ro().private.Exchange(point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	th1 := hashOf(prologueOf(resumeName, x.operator.Self.Kid(), x.agent.Self.Kid(), x.operator.TeamFP, x.operator.BundleHash), rs1, clear)
+	return th1, deriveHandshake(th1, bytes.Clone(x.v["mlkem_secret"]), dh, past)
+}
+
+// makeResumeVector runs a resume with fixed seeds. SPEC.md 9 names every value.
+func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
+	t.Helper()
+	x := newResumed(t, suite)
+	v, o, a, operator, agent := x.v, x.o, x.a, x.operator, x.agent
 	p := pastOf(o.cur, 7)
-	o.attempt = 7
 	v["k_binder"], v["resume_secret"] = bytes.Clone(p.binder[:]), bytes.Clone(p.secret[:])
-	i, rs1, err := initiate(operator, ro, p)
+	i, rs1 := x.initiate(t)
+	r, rs2, err := x.respond(t, rs1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := agent.suites()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, rs2, err := respond(agent, accepted, rs1, ra, func(at place) (*past, error) { return pastOf(a.cur, at.attempt), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	o.attempt = 7
 	a.attempt = 7
 	rs3, eo, err := i.Consume(rs2)
 	if err != nil {
@@ -92,13 +145,16 @@ func makeResumeVector(t *testing.T, suite Suite) map[string]hexBytes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dh, err := scalarO.Exchange(pointA)
+	point, err := x.ra().private.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dh, err := x.ro().private.Exchange(point)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v["dh"] = bytes.Clone(dh.Secret())
-	th1 := hashOf(v["prologue_r"], rs1, m2.clear)
-	keys := deriveHandshake(th1, bytes.Clone(v["mlkem_secret"]), dh, (*secret)(bytes.Clone(v["resume_secret"])))
+	th1, keys := x.handshakeKeys(t, rs1, m2.clear, (*secret)(bytes.Clone(v["resume_secret"])))
 	v["th1"], v["prk"] = th1[:], keys.prk[:]
 	if v["p2"], err = (onceAEAD{keys.a2o}).open(m2.sealed, th1[:]); err != nil {
 		t.Fatal(err)

@@ -159,20 +159,33 @@ func compare(t *testing.T, fields map[string]json.RawMessage, trace Trace, more 
 	}
 }
 
+// resuming are both ends of a resume as a file fixes them.
+func resuming(t *testing.T, file string, suite uint16) (operator, agent Party) {
+	t.Helper()
+	var g given
+	var v struct{ Exporter, Generation, Attempt octets }
+	read(t, file, &g, &v)
+	g.Suite = suite
+	operator, agent = g.parties(t)
+	before := Before{[32]byte(v.Exporter), binary.BigEndian.Uint32(v.Generation), binary.BigEndian.Uint32(v.Attempt)}
+	answered := before
+	answered.Attempt--
+	operator.Before, agent.Before = &before, &answered
+	if suite == SuiteHybrid {
+		agent.Suites = []uint16{SuiteHybrid} // none weaker than the session's until now
+	}
+	return operator, agent
+}
+
 // Every value of a resume, likewise.
 func TestResumeVectors(t *testing.T) {
 	for suite, file := range map[uint16]string{SuiteX25519: "resume/suite-0001.json", SuiteHybrid: "resume/suite-0002.json"} {
 		t.Run(file, func(t *testing.T) {
-			var g given
-			var v struct{ Exporter, Generation, Attempt, Accept, Data octets }
+			var v struct{ Accept, Data octets }
 			var fields map[string]json.RawMessage
-			read(t, file, &g, &v, &fields)
-			g.Suite = suite
-			operator, agent := g.parties(t)
-			before := Before{[32]byte(v.Exporter), binary.BigEndian.Uint32(v.Generation), binary.BigEndian.Uint32(v.Attempt)}
-			answered := before
-			answered.Attempt--
-			operator.Before, agent.Before = &before, &answered
+			read(t, file, &v, &fields)
+			operator, agent := resuming(t, file, suite)
+			before := *operator.Before
 			rs1, rs2, rs3, so, sa := shake(t, operator, agent)
 			for _, s := range []*Session{so, sa} {
 				compare(t, fields, s.Trace, map[string][]byte{
@@ -258,60 +271,88 @@ func checkRecords(t *testing.T, operator, agent *Session, want []recordVector) {
 // Every message that must be refused is refused, for the reason its vector
 // names, and the right message is taken afterwards.
 func TestRefusals(t *testing.T) {
-	var all []struct {
-		File, Name, Message, Expect string
-		Bytes                       octets
-	}
+	var all []refused
 	read(t, "vectors/messages-refused.json", &all)
 	ran := map[string]int{}
 	for _, file := range suiteFiles {
 		var g given
-		var good outcome
-		read(t, "vectors/"+file, &g, &good)
+		read(t, "vectors/"+file, &g)
 		operator, agent := g.parties(t)
-		i, hs1, err := Initiate(operator)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, _, err := Respond(agent, hs1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range all {
-			if v.File != file {
-				continue
-			}
-			var err error
-			switch v.Message {
-			case "HS1":
-				_, _, err = Respond(agent, v.Bytes)
-			case "HS2":
-				_, _, err = i.Finish(v.Bytes)
-			case "HS3":
-				_, err = r.Finish(v.Bytes)
-			default:
-				t.Fatalf("message %q", v.Message)
-			}
-			if err != Abort(v.Expect) {
-				t.Errorf("%s, %s, %s: %v, want %s", file, v.Message, v.Name, err, v.Expect)
-			}
-			ran[v.Expect]++
-		}
-		if _, _, err := i.Finish(good.HS2); err != nil {
-			t.Error(err)
-		}
-		if _, err := r.Finish(good.HS3); err != nil {
-			t.Error(err)
-		}
+		refuse(t, file, all, ran, operator, agent)
 	}
+	count(t, ran, len(all), 9)
+}
+
+// Every message of a resume that must be refused, likewise.
+func TestResumeRefusals(t *testing.T) {
+	var all []refused
+	read(t, "resume/refused.json", &all)
+	ran := map[string]int{}
+	for suite, file := range map[uint16]string{SuiteX25519: "suite-0001.json", SuiteHybrid: "suite-0002.json"} {
+		operator, agent := resuming(t, "resume/"+file, suite)
+		refuse(t, file, all, ran, operator, agent)
+	}
+	count(t, ran, len(all), 11)
+}
+
+// count wants all vectors to have run, and so many kinds among them.
+func count(t *testing.T, ran map[string]int, all, kinds int) {
+	t.Helper()
 	total := 0
 	for _, n := range ran {
 		total += n
 	}
-	if len(ran) != 9 || total != len(all) {
-		t.Fatalf("ran %d of %d vectors: %v", total, len(all), ran)
+	if len(ran) != kinds || total != all {
+		t.Fatalf("ran %d of %d vectors: %v", total, all, ran)
 	}
 	t.Logf("refused: %v", ran)
+}
+
+// refused is a message that must be refused.
+type refused struct {
+	File, Name, Message, Expect string
+	Bytes                       octets
+}
+
+// refuse has both ends of a handshake refuse the messages that are of its file, and
+// then take the right ones.
+func refuse(t *testing.T, file string, all []refused, ran map[string]int, operator, agent Party) {
+	t.Helper()
+	i, first, err := Initiate(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, second, err := Respond(agent, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range all {
+		if v.File != file {
+			continue
+		}
+		var err error
+		switch v.Message {
+		case "HS1", "RS1":
+			_, _, err = Respond(agent, v.Bytes)
+		case "HS2", "RS2":
+			_, _, err = i.Finish(v.Bytes)
+		case "HS3", "RS3":
+			_, err = r.Finish(v.Bytes)
+		default:
+			t.Fatalf("message %q", v.Message)
+		}
+		if err != Abort(v.Expect) {
+			t.Errorf("%s, %s, %s: %v, want %s", file, v.Message, v.Name, err, v.Expect)
+		}
+		ran[v.Expect]++
+	}
+	third, _, err := i.Finish(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(third); err != nil {
+		t.Error(err)
+	}
 }
 
 // What arrives after the handshake is opened, dropped or the end, as each story
