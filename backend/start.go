@@ -11,6 +11,7 @@ const (
 	StartRefused  StartState = "refused"  // by policy or by people
 	StartKilled   StartState = "killed"   // it was not what was judged
 	StartCanceled StartState = "canceled" // nobody waits for it any more
+	StartNoticed  StartState = "noticed"  // policy would not let it run, and nothing stops it here
 )
 
 // Waits reports whether a start in this state still waits.

@@ -277,7 +277,7 @@ func (c *checker) judge(a *admission) *refusal {
 func (c *checker) oblige(a *admission) *refusal {
 	o := a.verdict.Obligations
 	if o.Record == recorder.Required && len(a.roster.Auditors()) == 0 {
-		return unmet(a.verdict, "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients")
+		return unmet(codePolicy, a.verdict, "policy requires a recording, and the roster names no auditors to seal it to; an admin signs recording-recipients")
 	}
 	_, no := c.gateLevel(a.verdict)
 	return no
@@ -288,7 +288,7 @@ func (c *checker) oblige(a *admission) *refusal {
 func (c *checker) gateLevel(v policy.Verdict) (gate.Level, *refusal) {
 	level, ok := c.levels.For(v.Obligations.Gate)
 	if !ok {
-		return gate.None, unmet(v, "policy wants the gate level %s for shells, and this agent has only %s; use exec, or have an admin sign a policy whose key gate names one of these", v.Obligations.Gate, c.levels)
+		return gate.None, unmet(codeGate, v, "policy wants the gate level %s for shells, and this agent has only %s; use exec, or have an admin sign a policy whose key gate names one of these", v.Obligations.Gate, c.levels)
 	}
 	return level, nil
 }

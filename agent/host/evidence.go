@@ -12,6 +12,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 )
@@ -149,6 +150,17 @@ func (e *evidence) command(typ audit.Type, a *admission, t *task) (audit.Entry, 
 		entry.Command.Sealed, err = key.Seal(b, auditors...)
 	}
 	return entry, err
+}
+
+// noticed says that something runs which policy would not have let run.
+func (e *evidence) noticed(a *admission, t *task, reason string) {
+	entry, err := e.command(audit.Exec, a, t)
+	if err != nil || len(entry.Command.Sealed) > maxRefusedCommand || !e.refusals.Allow() {
+		e.logger.Warn("a line was noticed that is too long for an entry, or one of too many", "session", a.id)
+		return
+	}
+	entry.Action, entry.Outcome.Reason = string(gating.Noticed), cut("not stopped, gate: advisory: "+reason, 1024)
+	_ = e.keep(false, entry) // logged there
 }
 
 // refused says what was not done, if it is known who asked. t is nil before the

@@ -47,8 +47,15 @@ type gatedShell struct {
 	dir      string
 }
 
-// inGatedShell has use work in a shell; policy changes the policy's text.
+// inGatedShell has use work in a shell at level enforced; policy changes the policy's text.
 func inGatedShell(t *testing.T, policy func(string) string, use func(*gatedShell)) *world {
+	t.Helper()
+	needsKernel(t)
+	return inShellAt(t, "enforced", policy, use)
+}
+
+// needsKernel skips, aloud, where the kernel's gate can't be.
+func needsKernel(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
@@ -56,9 +63,16 @@ func inGatedShell(t *testing.T, policy func(string) string, use func(*gatedShell
 		}
 		t.Skip("the exec gate needs root: run the tests as root")
 	}
+}
+
+// inShellAt does so at a level. Only for enforced there is a kernel's gate.
+func inShellAt(t *testing.T, level string, policy func(string) string, use func(*gatedShell)) *world {
+	t.Helper()
 	w := newWorld(t)
-	w.gate = []string{shimArg}
-	doc := strings.Replace(string(policyDoc(w)), "gate: none", "gate: enforced", 1)
+	if level == "enforced" {
+		w.gate = []string{shimArg}
+	}
+	doc := strings.Replace(string(policyDoc(w)), "gate: none", "gate: "+level, 1)
 	if policy != nil {
 		doc = policy(doc)
 	}
@@ -85,7 +99,7 @@ func inGatedShell(t *testing.T, policy func(string) string, use func(*gatedShell
 		s.type_("cd " + s.dir)
 		use(s)
 	}})
-	if !e.answer.Allowed() || e.answer.Gate != "enforced" {
+	if !e.answer.Allowed() || e.answer.Gate != level {
 		t.Fatalf("%+v", e)
 	}
 	return w

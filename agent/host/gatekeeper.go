@@ -115,7 +115,8 @@ func (d *ward) Report(asked live.Task, s live.Start, r live.Ruling, o gating.Sta
 	d.s.evidence.gated(d.holder(), s, r, o, reason)
 }
 
-// gated says that a program start inside a session did not come to be.
+// gated says that a program start inside a session did not come to be, or that nothing
+// could stop it.
 func (e *evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.State, reason string) {
 	no := &refusal{code: "gate-" + string(o), effect: policy.Deny, rule: r.Rule, line: r.Line, reason: reason}
 	for _, effect := range []policy.Effect{policy.Hold, policy.Confirm, policy.Allow} {
@@ -123,8 +124,13 @@ func (e *evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.Sta
 			no.effect = effect
 		}
 	}
-	e.refused(a, &task{
+	t := &task{
 		roster: a.roster, verdict: policy.Verdict{Effect: no.effect, Rule: r.Rule, Line: r.Line, Tier: r.Tier},
 		command: token.Command{V: token.Version, Argv: s.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY},
-	}, no)
+	}
+	if o == gating.Noticed {
+		e.noticed(a, t, reason)
+		return
+	}
+	e.refused(a, t, no)
 }

@@ -18,6 +18,7 @@ const (
 	codeUsed      = "used"      // session, or approval, was used before
 	codeGrant     = "grant"     // apid's word
 	codePolicy    = "policy"    // denied
+	codeGate      = "gate"      // policy obliges a shell to a level that is not to be had here
 	codeRelay     = "relay"     // no path
 	codeBusy      = "busy"      // a limit of this agent
 	codeRequest   = "request"   // not what proof and grant are about
@@ -71,8 +72,8 @@ func byPolicy(v policy.Verdict, version uint64) *refusal {
 }
 
 // unmet refuses what policy obliges to and this agent can't give.
-func unmet(v policy.Verdict, format string, args ...any) *refusal {
-	return &refusal{code: codePolicy, rule: v.Rule, line: v.Line, reason: fmt.Sprintf(format, args...)}
+func unmet(code string, v policy.Verdict, format string, args ...any) *refusal {
+	return &refusal{code: code, rule: v.Rule, line: v.Line, reason: fmt.Sprintf(format, args...)}
 }
 
 // cut shortens a text to n bytes of whole runes, and says so.

@@ -178,6 +178,8 @@ func outsideReason(code string) string {
 		return "roster: operator and agent do not know the same roster; get the latest and try again"
 	case codePolicy:
 		return "policy: the agent's own policy does not allow this; get the latest roster and look at the verdict"
+	case codeGate:
+		return "gate: policy wants shells gated at a level that this machine does not have; use exec for one command, or ask an admin to change the policy's key gate"
 	case codeUsed:
 		return "used: this session was used before; start a new one"
 	case codeProof, codeGrant:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
-// enforced is the Answer.Gate of a channel whose program starts are judged.
-const enforced = "enforced"
+// judged are the Answer.Gate of channels whose program starts, or lines, are judged.
+var judged = []string{"enforced", "line", "advisory"}
 
 const (
 	// maxStarts bounds what waits to be read of a terminal's starts. An older one is
@@ -48,7 +49,7 @@ type waitingStart struct {
 // followStarts opens the channel, if there is something to follow. A session works
 // without: then nothing that waits can start.
 func (b *Backend) followStarts(p *plan, mux *channel.Mux, gate string) *starts {
-	if gate != enforced {
+	if !slices.Contains(judged, gate) {
 		return nil
 	}
 	s := &starts{b: b, plan: p, out: make(chan backend.Start, maxStarts), waiting: map[uint64]*waitingStart{}}

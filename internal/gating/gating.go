@@ -27,6 +27,7 @@ const (
 	Refused  State = "refused"  // by policy, by an approver, or because the answer was not good
 	Killed   State = "killed"   // it was not what was judged
 	Canceled State = "canceled" // nobody waits for it any more
+	Noticed  State = "noticed"  // policy would not let it start, and it does: gate level advisory
 )
 
 // Waits reports whether a start in this state waits for an Answer.

@@ -76,6 +76,8 @@ func startLines(s backend.Start) string {
 		lines = []string{"runs: " + what}
 	case backend.StartCanceled:
 		lines = []string{"taken back: " + what}
+	case backend.StartNoticed:
+		lines = []string{"noticed, and not stopped (gate advisory): " + what, "  " + reason}
 	default:
 		lines = []string{string(s.State) + ": " + what, "  " + reason}
 	}

@@ -53,7 +53,7 @@ type conn struct {
 // A desk is the terminal of the session: a program that outlives connections.
 type desk struct {
 	seat   *seat.Seat
-	p      *process.Process
+	p      *running
 	track  *recorder.Track
 	gone   func() // called when the operator has closed the terminal
 	answer channel.Answer
@@ -61,7 +61,7 @@ type desk struct {
 }
 
 // newDesk makes a program's terminal one that can be come back to, if it is one.
-func (s *Session) newDesk(ch *channel.Channel, p *process.Process, t *work, gone func()) *desk {
+func (s *Session) newDesk(ch *channel.Channel, p *running, t *work, gone func()) *desk {
 	if t.m.TTY == nil || s.Grace <= 0 {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (s *Session) sits(d *desk) *channel.Channel {
 
 // remains reports whether a channel has ended, as err says, and the terminal remains: its
 // operator has left it to be come back to, or another one sits there.
-func (s *Session) remains(ch *channel.Channel, p *process.Process, err error) bool {
+func (s *Session) remains(ch *channel.Channel, p *running, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.desk

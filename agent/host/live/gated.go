@@ -91,6 +91,7 @@ type gated struct {
 	asked   map[*gate.Program]*question
 	started uint64
 	refused uint64
+	noticed uint64
 	marks   int
 }
 
@@ -102,16 +103,21 @@ type question struct {
 	answer chan gating.Answer
 }
 
-// gateOf starts programs of a channel under the gate, if the keeper has said so.
-func (s *Session) gateOf(w *work) (start func(*exec.Cmd) error, end func(), err error) {
-	if gate.Level(w.Answer.Gate) == gate.None {
-		return nil, func() {}, nil
-	}
+// judgeOf makes what judges the starts of one channel.
+func (s *Session) judgeOf(w *work) (*gated, error) {
 	k, ok := s.keeper.(Gatekeeper)
-	if !ok || s.Gate == nil || w.Answer.Gate != Enforced {
+	if !ok {
+		return nil, errNoGate
+	}
+	return &gated{s: s, w: w, keeper: k, began: time.Now(), asked: map[*gate.Program]*question{}}, nil
+}
+
+// gateOf starts programs of a channel under the gate.
+func (s *Session) gateOf(w *work) (start func(*exec.Cmd) error, end func(), err error) {
+	g, err := s.judgeOf(w)
+	if err != nil || s.Gate == nil {
 		return nil, nil, errNoGate
 	}
-	g := &gated{s: s, w: w, keeper: k, began: time.Now(), asked: map[*gate.Program]*question{}}
 	var session *gate.Session
 	start = func(cmd *exec.Cmd) (err error) {
 		g.env = slices.Clone(cmd.Env)
@@ -131,27 +137,37 @@ func (s *Session) gateOf(w *work) (start func(*exec.Cmd) error, end func(), err 
 func (g *gated) sum() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.w.track.Mark(fmt.Sprintf("gate: %d programs started, %d did not", g.started, g.refused))
+	g.w.track.Mark(fmt.Sprintf("gate: %s: %d started, %d did not, %d were noticed", g.w.Answer.Gate, g.started, g.refused, g.noticed))
 }
 
 // Judge implements gate.Judge.
 func (g *gated) Judge(p *gate.Program) gate.Answer {
-	q := &question{start: g.startOf(p), answer: make(chan gating.Answer, 1)}
-	q.ruling = g.keeper.Judge(g.s.ctx, g.w.Task, q.start)
-	switch q.ruling.Effect {
-	case "allow":
+	q := g.judge(g.startOf(p))
+	if q.allowed() {
 		return gate.Start
-	case string(gating.Confirm), string(gating.Hold):
-		if why := unaskable(q.start, q.ruling); why != "" {
-			q.ruling.Effect, q.ruling.Reason = "deny", q.ruling.Reason+"; "+why
-			break
-		}
-		g.keep(p, q)
-		return gate.Hold
 	}
 	g.keep(p, q)
+	if q.waits() {
+		return gate.Hold
+	}
 	return gate.Refuse
 }
+
+// judge asks the keeper. What nobody can be asked about is denied.
+func (g *gated) judge(s Start) *question {
+	q := &question{start: s, answer: make(chan gating.Answer, 1)}
+	q.ruling = g.keeper.Judge(g.s.ctx, g.w.Task, s)
+	if q.waits() {
+		if why := unaskable(s, q.ruling); why != "" {
+			q.ruling.Effect, q.ruling.Reason = "deny", q.ruling.Reason+"; "+why
+		}
+	}
+	return q
+}
+
+func (q *question) allowed() bool { return q.ruling.Effect == "allow" }
+
+func (q *question) waits() bool { return gating.State(q.ruling.Effect).Waits() }
 
 // unaskable says why nobody can be asked about a start.
 func unaskable(s Start, r Ruling) string {
@@ -191,13 +207,16 @@ func (g *gated) question(p *gate.Program) *question {
 	return g.asked[p]
 }
 
-// Decide implements gate.Judge: it waits for the operator's answer, and for the
-// keeper's word about that.
+// Decide implements gate.Judge.
 func (g *gated) Decide(ctx context.Context, p *gate.Program) error {
-	q := g.question(p)
-	if q == nil {
-		return errNoGate
+	if q := g.question(p); q != nil {
+		return g.decide(ctx, q)
 	}
+	return errNoGate
+}
+
+// decide waits for the operator's answer, and for the keeper's word about that.
+func (g *gated) decide(ctx context.Context, q *question) error {
 	wait := time.NewTimer(q.ruling.Wait)
 	defer wait.Stop()
 	g.s.talk.ask(q)
@@ -217,6 +236,15 @@ func (g *gated) Decide(ctx context.Context, p *gate.Program) error {
 // Ended implements gate.Judge. Starts that policy allows are only counted.
 func (g *gated) Ended(p *gate.Program, o gate.Outcome, why string) {
 	q := g.take(p)
+	if q == nil && o == gate.Killed {
+		q = &question{start: g.startOf(p)}
+	}
+	g.ended(q, o, why)
+}
+
+// ended counts a start, and tells how it ended; q is nil for what the kernel refuses
+// too, and for what simply ran.
+func (g *gated) ended(q *question, o gate.Outcome, why string) {
 	g.mu.Lock()
 	if o == gate.Started {
 		g.started++
@@ -224,11 +252,8 @@ func (g *gated) Ended(p *gate.Program, o gate.Outcome, why string) {
 		g.refused++
 	}
 	g.mu.Unlock()
-	if q == nil && o != gate.Killed {
-		return // what the kernel refuses too, and what simply ran
-	}
 	if q == nil {
-		q = &question{start: g.startOf(p)}
+		return
 	}
 	state := map[gate.Outcome]gating.State{
 		gate.Started: gating.Started, gate.Killed: gating.Killed, gate.Canceled: gating.Canceled, gate.Failed: gating.Canceled,

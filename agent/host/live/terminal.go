@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/errand"
+	"github.com/tucdesk/tucdesk/agent/host/gate"
+	"github.com/tucdesk/tucdesk/agent/host/line"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -102,6 +104,9 @@ func (s *Session) admit(m channel.OpenMessage) (*work, process.User, error) {
 		return nil, process.User{}, err
 	}
 	user, err := s.user(w.User)
+	if err == nil && gate.Level(w.Answer.Gate) == gate.Advisory {
+		err = line.CanTell(user)
+	}
 	if err != nil {
 		s.keeper.Refuse(task, CodeHost, err.Error())
 		return nil, user, err
@@ -193,13 +198,8 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 			return failed(126), err.Error(), ch
 		}
 	}
-	start, ungate, err := s.gateOf(t)
-	if err != nil {
-		return failed(126), err.Error(), ch
-	}
+	p, ungate, err := s.launch(t, spec, u)
 	defer ungate()
-	spec.Starter = start
-	p, err := process.Start(spec, u)
 	switch {
 	case errors.Is(err, process.ErrNoProgram):
 		return failed(127), "the program can't be run: " + startError(err), ch
@@ -207,7 +207,6 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		return failed(126), "the command can't be run: " + startError(err), ch
 	}
 	defer p.Close()
-	t.watch.Attach(p)
 
 	gone := make(chan struct{})
 	leave := sync.OnceFunc(func() { close(gone) })
@@ -294,7 +293,7 @@ func failed(code int) process.Exit { return process.Exit{Code: code} }
 // startError keeps names of programs and folders, which are part of the command,
 // out of entries and logs.
 func startError(err error) string {
-	for _, known := range []error{process.ErrNoProgram, process.ErrNoDir, process.ErrUnsupported, process.ErrNotRoot} {
+	for _, known := range []error{errNoGate, line.ErrShell, process.ErrNoProgram, process.ErrNoDir, process.ErrUnsupported, process.ErrNotRoot} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -313,7 +312,7 @@ func closed(c <-chan struct{}) bool {
 
 // input takes the operator's frames until the channel ends. An operator who goes
 // away without an end ends the program, unless its terminal remains.
-func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, gone func(), resize func(cols, rows uint16)) {
+func (s *Session) input(ch *channel.Channel, p *running, bound []byte, gone func(), resize func(cols, rows uint16)) {
 	done := bound != nil
 	if done && p.Stdin != nil {
 		go func() {
@@ -360,7 +359,7 @@ func (s *Session) input(ch *channel.Channel, p *process.Process, bound []byte, g
 // output sends one stream. An operator who does not read slows the program; one
 // who is gone ends it, unless its terminal remains.
 // What can't be recorded, and must be, does not go out.
-func (s *Session) output(send func([]byte) error, r io.Reader, p *process.Process, rec *recorder.Stream) {
+func (s *Session) output(send func([]byte) error, r io.Reader, p *running, rec *recorder.Stream) {
 	defer rec.Close()
 	buf := make([]byte, 32<<10)
 	for {

@@ -73,6 +73,17 @@ func (u User) AtHome() User {
 	return u
 }
 
+// Shell is the user's login shell.
+func (u User) Shell() string { return u.shell }
+
+// Own gives a file to the user.
+func (u User) Own(path string) error {
+	if u.self {
+		return nil
+	}
+	return os.Chown(path, int(u.uid), int(u.gid))
+}
+
 // A Process is a running program. Its methods are safe for concurrent use;
 // each stream is for one reader or writer.
 type Process struct {

@@ -151,11 +151,13 @@ func about(st *canvas.Styles, s backend.Start, confirm string) []canvas.Para {
 		head.Text, head.Style = sanitize.Literal("✓ it runs"), st.Ok
 	case backend.StartCanceled:
 		head.Text, head.Style = sanitize.Literal("taken back"), st.Faint
+	case backend.StartNoticed:
+		head.Text = sanitize.Literal("~ noticed, and not stopped (gate advisory)")
 	default:
 		head.Text, head.Style = sanitize.Clean("✗ "+string(s.State)), st.Deny
 	}
 	paras = append([]canvas.Para{head}, paras...)
-	if s.State.Waits() || s.State == backend.StartRefused || s.State == backend.StartKilled {
+	if s.State.Waits() || slices.Contains([]backend.StartState{backend.StartRefused, backend.StartKilled, backend.StartNoticed}, s.State) {
 		paras = append(paras, canvas.Para{Label: "Why", Text: phrase.Clean(s.Reason), Style: st.Plain})
 	}
 	if s.State == backend.StartHold && s.Approvers != "" {
