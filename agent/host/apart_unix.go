@@ -47,7 +47,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 		h.start = program(c).Start
 	}
 	n := halves.New(halves.Config{
-		Team: c.TeamID, APIURL: c.APIURL, RendezvousURL: c.RendezvousURL, Pins: c.Pins, Demo: c.Demo, Poll: c.Poll,
+		Team: c.TeamID, APIURL: c.APIURL, RendezvousURL: c.RendezvousURL, Pins: c.Pins, Demo: c.Demo, Poll: c.Poll, Stores: c.UploadHosts,
 		Inside: in, Metrics: h.metrics.uplink, Online: ready, Fail: end, Logger: c.Logger, Start: h.start,
 	})
 	in.outside = elsewhere{n}

@@ -52,6 +52,7 @@ type Config struct {
 	MaxStale    time.Duration // no new session on a roster that apid has not confirmed for so long; 0: 24 h
 	Poll        time.Duration // mean time between two questions for the roster; 0: 30 s
 	MaxSessions int           // that run at a time; 0: 256
+	UploadHosts []string      // of object stores that apid may have recordings uploaded to
 	MaxSpool    int64         // bytes of sealed recordings that wait on disk; 0: 1 GiB
 
 	// Apart has the network half and each session half be processes of their own,
@@ -305,6 +306,7 @@ func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (n
 		Team: c.TeamID, API: h.api, Inside: in, Logger: c.Logger, Metrics: h.metrics.uplink, Poll: c.Poll,
 		Paths:  path.Options{Loopback: c.Demo},
 		TLS:    wire.PinnedTLS(c.Pins),
+		Stores: c.UploadHosts,
 		Online: ready,
 		Dial:   func(ctx context.Context, a wire.AgentHandler) error { return h.dial(ctx, in, a) },
 	})

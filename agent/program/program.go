@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ type Settings struct {
 	Poll          time.Duration `yaml:"poll" doc:"mean time between two questions for the roster"`
 	MaxSessions   int           `yaml:"max_sessions" doc:"sessions that run at a time"`
 	NetworkUser   string        `yaml:"network_user" doc:"whom the network half runs as when the agent is started as root; a user with no rights, and better one that nothing else runs as"`
+	UploadHosts   []string      `yaml:"upload_hosts" doc:"object stores that apid may have recordings uploaded to, as in their URLs: host or host:port; empty: none, recordings go to apid itself"`
 	MaxSpool      int64         `yaml:"max_spool" doc:"bytes of sealed recordings that wait on disk for their upload; when they are full, what must be recorded does not run"`
 }
 
@@ -94,9 +96,14 @@ func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error)
 	if len(pins) == 0 {
 		pins = card.Pins
 	}
+	for _, h := range s.UploadHosts {
+		if u, err := url.Parse("https://" + h + "/"); err != nil || u.Host != h || u.Hostname() == "" {
+			return nil, &daemon.SettingError{Key: "upload_hosts", Err: fmt.Errorf("%q is neither a host nor a host:port; write it as it stands in the store's URLs, without https:// and path", h)}
+		}
+	}
 	return host.New(host.Config{
 		Dir: s.Dir, Name: s.Name, TeamID: s.TeamID, TeamFP: fp, APIURL: s.APIURL, RendezvousURL: s.RendezvousURL,
-		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool,
+		Pins: pins, Floor: card.Head, Demo: s.Demo, MaxStale: s.MaxStale, Poll: s.Poll, MaxSessions: s.MaxSessions, MaxSpool: s.MaxSpool, UploadHosts: s.UploadHosts,
 		Apart: true, Args: at, Gate: ShimArgs(at...), Errand: ErrandArgs(at...), NetworkUser: cmp.Or(s.NetworkUser, defaultNetworkUser), Logger: env.Logger, Registry: env.Registry,
 	})
 }

@@ -144,6 +144,7 @@ func TestRefusedValues(t *testing.T) {
 		{"agent", "api_url", "http://tucdesk.example.com"},
 		{"agent", "team_fp", "abc"},
 		{"agent", "pins", "[abc]"},
+		{"agent", "upload_hosts", "[https://s3.example.com]"},
 	} {
 		var b strings.Builder
 		line := 1

@@ -162,6 +162,7 @@ type setupCall struct {
 	Pins       []envelope.Hash `cbor:"pins"`
 	Poll       uint64          `cbor:"poll"` // ms
 	Demo       bool            `cbor:"demo"`
+	Stores     []string        `cbor:"stores"` // that recordings may be uploaded to
 }
 
 // openCall opens a path; with it come the session's socket, and, when Again is set,

@@ -51,6 +51,7 @@ type Config struct {
 	Pins          []envelope.Hash // of their TLS keys
 	Demo          bool
 	Poll          time.Duration // mean time between two questions for the roster
+	Stores        []string      // hosts that recordings may be uploaded to
 
 	Inside  uplink.Inside
 	Metrics uplink.Metrics
@@ -158,9 +159,13 @@ func (n *Network) setup(ctx context.Context, k *link.Conn, kill func()) error {
 	if pins == nil {
 		pins = []envelope.Hash{}
 	}
+	stores := n.c.Stores
+	if stores == nil {
+		stores = []string{}
+	}
 	if _, err := k.Call(ctx, opSetup, setupCall{
 		Team: n.c.Team, API: n.c.APIURL, Rendezvous: n.c.RendezvousURL, Pins: pins,
-		Poll: uint64(n.c.Poll.Milliseconds()), Demo: n.c.Demo,
+		Poll: uint64(n.c.Poll.Milliseconds()), Demo: n.c.Demo, Stores: stores,
 	}, nil); err != nil {
 		return err
 	}

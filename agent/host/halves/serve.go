@@ -107,6 +107,7 @@ func (o *outer) setup(s setupCall) error {
 		Poll:    time.Duration(s.Poll) * time.Millisecond,
 		Paths:   path.Options{Loopback: s.Demo},
 		TLS:     wire.PinnedTLS(s.Pins),
+		Stores:  s.Stores,
 		Dial: func(ctx context.Context, h wire.AgentHandler) error {
 			return wire.DialAgent(ctx, wire.AgentOptions{URL: s.Rendezvous, Presence: o, HTTP: pinned()}, h)
 		},

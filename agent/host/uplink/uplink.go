@@ -114,6 +114,7 @@ type Config struct {
 	Poll    time.Duration // mean time between two questions for the roster
 	Paths   path.Options  // of sessions
 	TLS     *tls.Config   // for relays; nil asks the system's authorities
+	Stores  []string      // hosts, with a port where the URL has one, that recordings may be uploaded to
 }
 
 // Metrics say how the uplink does, each in a number that is set.

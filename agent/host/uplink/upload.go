@@ -3,9 +3,34 @@ package uplink
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
+	"slices"
 
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
+
+// A StoreError says that apid wants a recording uploaded to a place that nobody who
+// looks after this machine has named. The recording is kept.
+type StoreError struct{ Host string }
+
+// Error implements error.
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("uplink: apid wants recordings uploaded to %q, which this agent's settings do not name: add it to upload_hosts if it is your object store", e.Host)
+}
+
+// named says whether url is at one of the object stores that the settings name. A
+// server that could name any would make every machine send requests anywhere.
+func named(stores []string, to string) error {
+	u, err := url.Parse(to)
+	if err != nil {
+		return &StoreError{"an address that is none"}
+	}
+	if slices.Contains(stores, u.Host) {
+		return nil
+	}
+	return &StoreError{u.Host}
+}
 
 // errNotThere: an object store took a segment, and apid does not find it there.
 var errNotThere = errors.New("uplink: the segment was uploaded, and apid does not find it")
@@ -51,6 +76,9 @@ func (u *Uplink) upload(ctx context.Context, s Segment) error {
 	case a.Upload == "":
 		a, err = u.API.PutSegment(ctx, u.Team, s.Session, s.Manifest, s.Bytes)
 	default:
+		if err = named(u.Stores, a.Upload); err != nil {
+			return err
+		}
 		if err = u.API.Upload(ctx, a.Upload, s.Bytes); err == nil {
 			a, err = u.API.PostManifest(ctx, u.Team, s.Session, s.Manifest)
 		}

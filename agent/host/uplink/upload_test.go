@@ -102,6 +102,7 @@ func TestUpload(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			u := f.uplink(nil)
+			u.Stores = []string{"s3.example.com"}
 			go func() { u.keepUploading(ctx); close(done) }()
 			f.record(1)
 			f.record(2)
@@ -142,13 +143,38 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// A server does not send this machine's requests anywhere: what it may name as an
+// object store stands in the agent's settings, and a recording for another place stays.
+func TestUploadElsewhere(t *testing.T) {
+	for _, stores := range [][]string{nil, {"s3.example.com:8443"}, {"example.com"}, {""}} {
+		f := newFakes()
+		f.bucket = true
+		u := f.uplink(nil)
+		u.Stores = stores
+		err := u.upload(t.Context(), Segment{N: 1, Manifest: []byte{1}, Bytes: []byte{1}})
+		if no := (*StoreError)(nil); !errors.As(err, &no) || no.Host != "s3.example.com" || wire.Refused(err) {
+			t.Errorf("with %q: %v", stores, err)
+		}
+		if f.objects != 0 {
+			t.Errorf("with %q something was uploaded", stores)
+		}
+	}
+	for _, to := range []string{"https://s3.example.com@evil.example/x", "https://evil.example/s3.example.com", "%zz", "", "https:///x"} {
+		if err := named([]string{"s3.example.com"}, to); err == nil {
+			t.Errorf("%q is allowed", to)
+		}
+	}
+}
+
 // What an object store takes and does not have stays with the agent.
 func TestUploadThatIsLost(t *testing.T) {
 	f := newFakes()
 	f.bucket, f.lossy = true, true
 	f.record(1)
 	s, _ := f.Recorded()
-	if err := f.uplink(nil).upload(t.Context(), s); !errors.Is(err, errNotThere) || wire.Refused(err) || len(f.waiting) != 1 {
+	u := f.uplink(nil)
+	u.Stores = []string{"s3.example.com"}
+	if err := u.upload(t.Context(), s); !errors.Is(err, errNotThere) || wire.Refused(err) || len(f.waiting) != 1 {
 		t.Errorf("%v, %d wait", err, len(f.waiting))
 	}
 }
