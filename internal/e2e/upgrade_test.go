@@ -77,6 +77,29 @@ func (s *shell) ask(t testing.TB, command string) string {
 	}
 }
 
+// hold types a command that is held, and gives its approval; "" where the kernel's gate
+// is not there to hold it.
+func (d *demo) hold(t testing.TB, s *shell, command string) backend.ApprovalID {
+	t.Helper()
+	g, ok := backend.TerminalAs[backend.GatedTerminal](s.terminal)
+	if !ok || s.terminal.Assurance().Gate != "enforced" {
+		return ""
+	}
+	if _, err := fmt.Fprintln(s.terminal, command); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case start := <-g.Starts():
+		if start.State != backend.StartHold || start.Approval == "" {
+			t.Fatalf("%q is not held: %+v", command, start)
+		}
+		return start.Approval
+	case <-time.After(time.Minute):
+		t.Fatalf("nothing was said of %q in a minute", command)
+	}
+	return ""
+}
+
 // leave ends the shell with a code, which must arrive.
 func (s *shell) leave(t testing.TB, code int) {
 	t.Helper()
@@ -115,6 +138,7 @@ func sessionHalves(t testing.TB, dir string) (pids []int) {
 // TestUpgradeFromWithin is the promise that an agent can be upgraded from inside one of
 // its own sessions: another build takes its place, the agent is stopped and started, by
 // the demo as systemd would, and every session goes on: its shell is the same process,
+// a command that is held in one of them is held still, and runs when it is approved then,
 // what it shows is recorded to the end, its exit code arrives, and the audit log holds.
 // Then the agent is killed, its network half is, and one session's process is: that
 // session ends, and no other.
@@ -177,6 +201,13 @@ func TestUpgradeFromWithin(t *testing.T) {
 		return now
 	}
 
+	// A command that is held in another session meanwhile.
+	held := filepath.Join(d.dir, "held")
+	if err := os.Mkdir(held, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	approval := d.hold(t, shells[5], "rm -r "+held)
+
 	// The upgrade, typed into one of the sessions.
 	if got := shells[7].ask(t, fmt.Sprintf("mv %s %s && kill -TERM %d && echo done", newer, program, agent)); got != "done" {
 		t.Fatalf("the upgrade: %q", got)
@@ -185,6 +216,13 @@ func TestUpgradeFromWithin(t *testing.T) {
 	log, err := os.ReadFile(filepath.Join(d.dir, "logs", "agent web-1.log"))
 	if err != nil || !strings.Contains(string(log), "version=v9.9.9") {
 		t.Errorf("the new build does not run (%v)", err)
+	}
+	if approval != "" {
+		if _, err := os.Stat(held); err != nil {
+			t.Fatal("what was held ran when the agent ended")
+		}
+		d.must(t, "bob", "approvals", "approve", string(approval), "--yes")
+		await(t, "what was held to run", func() bool { _, err := os.Stat(held); return err != nil })
 	}
 	check("after the upgrade")
 

@@ -313,7 +313,7 @@ func TestKeeper(t *testing.T) {
 	for name, err := range map[string]error{
 		"start": i.Start(t.Context(), session.Evidence{}), "commit": i.Commit(t.Context(), task), "decide": second(i.Decide(t.Context(), channel.OpenMessage{Kind: "exec"})),
 		"attach": second(i.Attach(t.Context(), envelope.Hash{}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"})),
-		"permit": i.Permit(t.Context(), task, odd, live.Ruling{}, gating.Answer{}), "create": second(i.Create()),
+		"permit": i.Permit(canceled(t), task, odd, live.Ruling{}, gating.Answer{}), "create": second(i.Create()),
 	} {
 		if err == nil {
 			t.Errorf("%s: allowed by nobody", name)
@@ -325,6 +325,12 @@ func TestKeeper(t *testing.T) {
 	if i.Sign("hs-agent", make([]byte, 32), make([]byte, 32)) != (key.Signature{}) || len(k.seen()) != before {
 		t.Error("signed by nobody")
 	}
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -341,7 +347,11 @@ func TestInsists(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut()
-	done := make(chan error, 2)
+	done := make(chan error, 3)
+	// The answer to a start that is held, which came while the agent was started again.
+	go func() {
+		done <- i.Permit(t.Context(), live.Task{}, live.Start{}, live.Ruling{}, gating.Answer{Bundle: []byte{}})
+	}()
 	go func() { done <- sink.Append(1, []byte("two")) }()
 	go func() { done <- i.Outcome(live.Task{ID: 9, Facts: []byte("f")}, process.Exit{Code: 1}, "", nil) }()
 	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
@@ -362,10 +372,10 @@ func TestInsists(t *testing.T) {
 	go ic.Serve(i)
 	t.Cleanup(func() { kc.End(link.ErrAway) })
 	i.attach(ic)
-	if err := errors.Join(<-done, <-done); err != nil {
+	if err := errors.Join(<-done, <-done, <-done); err != nil {
 		t.Fatal(err)
 	}
-	if next.sink.text() != "one two" || !slices.Contains(next.seen(), "outcome") {
+	if next.sink.text() != "one two" || !slices.Contains(next.seen(), "outcome") || !slices.Contains(next.seen(), "permit") {
 		t.Errorf("%q, asked %q", next.sink.text(), next.seen())
 	}
 }

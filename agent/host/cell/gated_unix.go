@@ -83,8 +83,13 @@ func (h *inmate) Judge(ctx context.Context, t live.Task, s live.Start) live.Ruli
 	return m.Live()
 }
 
-// Permit implements live.Gatekeeper.
+// Permit implements live.Gatekeeper. What was held before the agent was started again
+// can be answered while it is: the answer waits for the next keeper. One that a keeper
+// has had, and not answered, is a no, because the approval may be used.
 func (h *inmate) Permit(ctx context.Context, t live.Task, s live.Start, r live.Ruling, a gating.Answer) error {
+	if err := h.awaitKeeper(ctx); err != nil {
+		return err
+	}
 	var got permitAnswer
 	start := starts.StartOf(s)
 	if err := h.judged(ctx, opPermit, start, permitCall{t.ID, start, starts.RulingOf(r), a}, &got); err != nil {

@@ -287,17 +287,27 @@ func (h *inmate) ask(ctx context.Context, op link.Op, in, out any) error {
 	return err
 }
 
+// awaitKeeper waits until there is a keeper.
+func (h *inmate) awaitKeeper(ctx context.Context) error {
+	h.mu.Lock()
+	back := h.back
+	h.mu.Unlock()
+	select {
+	case <-back:
+		return nil
+	case <-h.left:
+		return errLeft
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // insist is a call that must be done, by this keeper or the next one. It may be done
 // twice: once by each.
 func (h *inmate) insist(op link.Op, in, out any) error {
 	for {
-		h.mu.Lock()
-		back := h.back
-		h.mu.Unlock()
-		select {
-		case <-back:
-		case <-h.left:
-			return errLeft
+		if err := h.awaitKeeper(context.Background()); err != nil {
+			return err
 		}
 		if err := h.ask(context.Background(), op, in, out); !errors.Is(err, errAway) {
 			return err
