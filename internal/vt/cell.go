@@ -119,6 +119,8 @@ type screen struct {
 	order []int32 // row y is lines[order[y]]
 	spare []int32 // for rotate, as long as order
 	saved savedCursor
+
+	keyboard keyboard
 }
 
 func newScreen(cols, rows int) *screen {
@@ -148,6 +150,7 @@ func (s *screen) clear() {
 		s.lines[y].wrapped = false
 	}
 	s.saved = savedCursor{single: none}
+	s.keyboard = nil
 }
 
 // rotate moves the rows from top to bottom up by n; the first n come last.

@@ -211,6 +211,10 @@ func (t *Terminal) privateSequence(s *sequence.Sequence) {
 	if s.Middle != 0 {
 		return
 	}
+	if s.Final == 'u' {
+		t.keyboardProtocol(s)
+		return
+	}
 	switch s.Prefix {
 	case '?':
 		switch s.Final {

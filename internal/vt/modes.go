@@ -31,12 +31,14 @@ type Modes struct {
 	ReverseScreen   bool // DECSCNM: colours are swapped
 	Sync            bool // 2026: the screen is not complete until this ends
 	Alternate       bool // the alternate screen is shown
+	Keyboard        int  // flags of the kitty keyboard protocol; 0: none
 }
 
 // Modes returns the modes.
 func (t *Terminal) Modes() Modes {
 	m := t.modes
 	m.Alternate = t.shown != t.main
+	m.Keyboard = t.shown.keyboard.now()
 	return m
 }
 

@@ -37,7 +37,7 @@ func (t *Terminal) resizeAlt(cols, rows int) {
 		return
 	}
 	next := newScreen(cols, rows)
-	next.saved = t.alt.saved
+	next.saved, next.keyboard = t.alt.saved, t.alt.keyboard
 	for y := range min(rows, t.rows) {
 		from, to := t.alt.row(y), next.row(y)
 		if cols < t.cols {
@@ -84,7 +84,7 @@ func (t *Terminal) resizeMain(cols, rows, x, y int, pending bool) (int, int, boo
 	line := max(cursor.Line, h.First())
 	start = min(start, line)
 	t.main = newScreen(cols, rows)
-	t.main.saved = old.saved
+	t.main.saved, t.main.keyboard = old.saved, old.keyboard
 	t.shown = t.main
 	for row := range min(rows, h.End()-start) {
 		t.unpackInto(t.main.row(row), start+row)

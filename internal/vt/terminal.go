@@ -31,6 +31,9 @@ type Options struct {
 	// Scrollback is how many lines are kept that left the screen. They also
 	// take no more than about 512 bytes each, on average.
 	Scrollback int
+	// Keyboard offers the kitty keyboard protocol to programs. Without it they are told
+	// nothing of it, as by a terminal that does not know it.
+	Keyboard bool
 }
 
 // A Terminal is an emulated terminal. Use New.
@@ -54,8 +57,9 @@ type Terminal struct {
 
 	tabs     []bool
 	charsets [4]charset
-	lock     int // the set in use
-	single   int // the set of the next rune, or none
+	lock     int  // the set in use
+	single   int  // the set of the next rune, or none
+	keyboard bool // programs may ask for the kitty keyboard protocol
 
 	// The last rune: where the cursor was after it, its cell's column, and
 	// whether a letter may join it. See printCluster.
@@ -85,6 +89,7 @@ func New(cols, rows int, o Options) *Terminal {
 		clusters: newInterned[string](),
 	}
 	t.history.SetLimit(o.Scrollback)
+	t.keyboard = o.Keyboard
 	t.main = newScreen(t.cols, t.rows)
 	t.damage = make([]bool, t.rows)
 	t.reset()

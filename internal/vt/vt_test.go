@@ -412,3 +412,32 @@ func TestNotes(t *testing.T) {
 		t.Error("told twice")
 	}
 }
+
+// TestKeyboard follows the stack of flags: each screen has its own, it is bounded, and
+// who was not offered the protocol is not told of it.
+func TestKeyboard(t *testing.T) {
+	term := New(20, 5, Options{})
+	fmt.Fprint(term, "\x1b[?u\x1b[>5u")
+	if term.Replies() != nil || term.Modes().Keyboard != 0 {
+		t.Error("a program learned of what was not offered")
+	}
+	term.OfferKeyboard(true)
+	for _, tc := range []struct {
+		write string
+		want  int
+	}{
+		{"\x1b[>5u", 5}, {"\x1b[=2;2u", 7}, {"\x1b[=1;3u", 6}, {"\x1b[=255u", 31}, {"\x1b[>1u", 1}, {"\x1b[?1049h", 0}, {"\x1b[=8u", 8},
+		{"\x1b[?1049l", 1}, {"\x1b[<u", 31}, {"\x1b[<9u", 0}, {"\x1b[<u", 0}, {strings.Repeat("\x1b[>3u", 1000), 3}, {"\x1b[<15u", 3}, {"\x1b[<u", 0}, {"\x1b[>1u\x1bc", 0},
+	} {
+		fmt.Fprint(term, tc.write)
+		if got := term.Modes().Keyboard; got != tc.want {
+			t.Errorf("after %.20q: %d, want %d", tc.write, got, tc.want)
+		}
+	}
+	fmt.Fprint(term, "\x1b[>9u")
+	term.Resize(10, 4)
+	fmt.Fprint(term, "\x1b[?u")
+	if got := string(term.Replies()); got != "\x1b[?9u" {
+		t.Errorf("told %q", got)
+	}
+}

@@ -20,7 +20,7 @@ import (
 )
 
 // DefaultPrefix is the key that speaks to the console from within a terminal.
-const DefaultPrefix = "ctrl+]"
+const DefaultPrefix = keymap.DefaultPrefix
 
 // ErrNoTerminal means that there is no terminal that the console could use.
 var ErrNoTerminal = errors.New("console: no usable terminal")
@@ -45,6 +45,8 @@ type Options struct {
 	// nothing outlives the console.
 	Kept   kept.State
 	Keeper kept.Keeper
+	// NoMouse leaves the mouse to the terminal whatever programs ask for.
+	NoMouse bool
 	// Silent shows nothing of what programs announce.
 	Silent bool
 	// OpenURL opens an http or https address in this person's browser; nil: there is
@@ -92,25 +94,7 @@ func (o *Options) check() error {
 	if slices.Contains(o.Environ, "TERM=dumb") {
 		return fmt.Errorf("%w: TERM is dumb, so it can't be painted on; %s", ErrNoTerminal, instead)
 	}
-	return CheckPrefix(o.Prefix)
-}
-
-// CheckPrefix refuses a prefix that is needed to type, or that is no key.
-func CheckPrefix(prefix string) error {
-	if _, err := keymap.Press(prefix); err != nil {
-		return fmt.Errorf("console: the prefix: %w", err)
-	}
-	if !strings.HasPrefix(prefix, "ctrl+") && !strings.HasPrefix(prefix, "alt+") && !isFunctionKey(prefix) {
-		return fmt.Errorf("console: the prefix %+q would be needed to type; use one such as %s or f12", prefix, DefaultPrefix)
-	}
-	if prefix == "ctrl+c" {
-		return errors.New("console: ctrl+c can't be the prefix: programs need it")
-	}
-	return nil
-}
-
-func isFunctionKey(key string) bool {
-	return len(key) >= 2 && key[0] == 'f' && strings.Trim(key[1:], "0123456789") == ""
+	return keymap.CheckPrefix(o.Prefix)
 }
 
 // setEcho takes the setting of the environment.

@@ -11,7 +11,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/arrange"
-	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
@@ -81,18 +80,7 @@ func (m *model) execOnMarked(targets []backend.Target) {
 		m.say(m.st.Warn, "this backend runs a command on one target at a time: esc drops the marks", sanitize.Text{})
 		return
 	}
-	names := make([]sanitize.Text, 0, 2*len(targets))
-	for i, t := range targets[:min(len(targets), 20)] {
-		if i > 0 {
-			names = append(names, sanitize.Literal(", "))
-		}
-		names = append(names, phrase.Brief(t.Name))
-	}
-	if more := len(targets) - 20; more > 0 {
-		names = append(names, sanitize.Clean(fmt.Sprintf(" and %d more", more)))
-	}
-	m.push(prompts.Exec([]canvas.Para{{Label: fmt.Sprintf("%d marked", len(targets)), Text: sanitize.Join(names...), Style: m.st.Bold}},
-		func(words []string) any { return doMany{targets, words} }))
+	m.push(prompts.ExecOnMany(targets, func(words []string) any { return doMany{targets, words} }))
 }
 
 // many runs a command on many targets, in a terminal of its own that asks first.

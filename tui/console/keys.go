@@ -33,7 +33,7 @@ type doPaste struct {
 // Prefix implements program.Model: where a program has the keys, all but one are
 // its own, as they were typed.
 func (m *model) Prefix() string {
-	if t := m.current(); t != nil && m.top() == nil && t.needsPrefix() && !t.scroll && !m.prefixed {
+	if m.focused() != nil && !m.prefixed {
 		return m.opts.Prefix
 	}
 	return ""

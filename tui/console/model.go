@@ -30,7 +30,6 @@ const (
 	targetsEvery   = 15 * time.Second
 	hintGap        = 500 * time.Millisecond // between two listings of one kind that hints ask for
 	bellGap        = time.Second            // a program can't ring all the time
-	awaitAgain     = 3 * time.Second        // after a failure that passes
 	listTimeout    = 30 * time.Second       // of one listing or batch of verdicts
 	openTimeout    = 45 * time.Second
 	decideTimeout  = 30 * time.Second
@@ -112,6 +111,7 @@ type model struct {
 	shownTab   int // id of the one that was on the screen last
 	dialogs    []dialog.Dialog
 	prefixed   bool           // the prefix was pressed
+	keyboard   bool           // the terminal knows the kitty keyboard protocol
 	splits     []*layout.Tree // of the ids of tabs; a tab is in one at most
 	zoomed     bool           // splits show one pane only
 
@@ -177,6 +177,9 @@ func (m *model) Update(msg tea.Msg) tea.Cmd {
 		return m.tick()
 	case program.InputMsg:
 		m.input(msg)
+		return nil
+	}
+	if m.report(msg) {
 		return nil
 	}
 	m.dirty = true
@@ -277,6 +280,11 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 			return nil
 		}
 		fresh := m.queue.Set(msg.list, m.now())
+		for _, t := range m.tabs {
+			if a, ok := m.queue.Find(t.req.Approval); ok && t.state == tabWaiting {
+				t.asked = a
+			}
+		}
 		for _, d := range m.dialogs {
 			if r, ok := d.(*approvals.Request); ok {
 				if a, ok := m.queue.Find(r.Seen.ID); ok {
@@ -340,7 +348,16 @@ func (m *model) find(id int) *tab {
 
 // goTo shows a place, and tells panes whether they are shown.
 func (m *model) goTo(p place) {
+	before := m.focused()
 	m.place = max(atAgents, min(p, atTabs+place(len(m.tabs))-1))
+	if now := m.focused(); now != before {
+		if before != nil {
+			before.pane.Focus(false)
+		}
+		if now != nil {
+			now.pane.Focus(true)
+		}
+	}
 	m.prefixed = false
 	if t := m.current(); t != nil {
 		m.shownTab = t.id

@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
@@ -230,7 +231,7 @@ func TestPrefix(t *testing.T) {
 
 func TestPrefixIsChecked(t *testing.T) {
 	for prefix, ok := range map[string]bool{"ctrl+]": true, "ctrl+a": true, "alt+x": true, "f12": true, "x": false, "enter": false, "ctrl+c": false, "": false} {
-		if err := CheckPrefix(prefix); (err == nil) != ok {
+		if err := keymap.CheckPrefix(prefix); (err == nil) != ok {
 			t.Errorf("%q: %v", prefix, err)
 		}
 	}
@@ -538,7 +539,7 @@ func TestAwaitGoesOnAfterAFailureThatPasses(t *testing.T) {
 		if err := w.Backend("bob").Decide(t.Context(), id, backend.Decision{Approve: true}); err != nil {
 			t.Fatal(err)
 		}
-		if err := await(t.Context(), f, id); err != nil {
+		if err := inquiry.Await(t.Context(), f, id); err != nil {
 			t.Errorf("await: %v", err)
 		}
 	})

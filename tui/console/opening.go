@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
@@ -120,6 +120,9 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		cols, rows := area.Dx(), area.Dy()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Predict(m.opts.Echo)
+		if m.keyboard {
+			t.pane.OfferKeyboard()
+		}
 		t.pane.Show(m.onScreen(t))
 		t.starts = starts.Follow(msg.term, t.pane.Touch)
 		if m.cols < hintFrom {
@@ -181,23 +184,8 @@ func (m *model) asked(msg askedMsg) tea.Cmd {
 	asker, _ := backend.As[backend.Asker](m.backend)
 	id, ctx, approval := t.id, t.ctx, msg.id
 	return tea.Batch(m.listApprovals(), func() tea.Msg {
-		return awaitedMsg{id, await(ctx, asker, approval)}
+		return awaitedMsg{id, inquiry.Await(ctx, asker, approval)}
 	})
-}
-
-// await waits for a decision, and through failures that pass.
-func await(ctx context.Context, asker backend.Asker, id backend.ApprovalID) error {
-	for {
-		err := asker.Await(ctx, id)
-		if !errors.Is(err, backend.ErrUnavailable) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(awaitAgain):
-		}
-	}
 }
 
 // awaited opens by itself what was approved.

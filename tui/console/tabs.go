@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
+	"github.com/tucdesk/tucdesk/tui/console/waiting"
 )
 
 // maxTabs bounds the tabs, and with them terminals and their memory.
@@ -43,9 +44,10 @@ type tab struct {
 	cancel context.CancelFunc                                                   // ends opening and waiting
 	open   func(context.Context, backend.OpenRequest) (backend.Terminal, error) // nil: the backend's
 	pane   *pane.Pane
-	starts *starts.List // nil where the pane's program starts are not judged
-	scroll bool         // keys scroll
-	bell   bool         // rang while not shown
+	starts *starts.List     // nil where the pane's program starts are not judged
+	scroll bool             // keys scroll
+	bell   bool             // rang while not shown
+	asked  backend.Approval // that it waits for, as the queue has it
 	err    error
 }
 
@@ -98,36 +100,14 @@ func (t *tab) draw(c *canvas.Canvas, area uv.Rectangle, keys *keymap.Keys, now t
 		}
 		return nil
 	}
-	key := func(a keymap.Action) string { return keys.Key(&keymap.TerminalKeys, a) }
-	what := []canvas.Para{
-		{Label: "Target", Text: t.name, Style: c.Styles.Bold},
-		phrase.Request(c.Styles.Plain, string(t.req.Kind), t.req.Argv),
-	}
-	var head canvas.Para
-	var tail []canvas.Para
+	w := waiting.Request{Name: t.name, Req: t.req, Since: t.since, Asked: t.asked, Err: t.err, Keys: keys}
 	switch t.state {
-	case tabOpening:
-		head = canvas.Para{Label: "", Text: sanitize.Literal("Opening ..."), Style: c.Styles.Bold}
-		tail = []canvas.Para{{Label: "", Text: sanitize.Clean(key(keymap.ActCloseTab) + " gives up."), Style: c.Styles.Plain}}
 	case tabAsking, tabWaiting:
-		head = canvas.Para{Label: "", Text: sanitize.Literal("~ yours: waiting for approval"), Style: c.Styles.Hold}
-		tail = []canvas.Para{
-			{Label: "Reason", Text: phrase.Clean(t.req.Reason), Style: c.Styles.Plain},
-			{Label: "Waiting", Text: sanitize.Literal(phrase.Duration(now.Sub(t.since))), Style: c.Styles.Plain},
-			{},
-			{Label: "", Text: sanitize.Clean("It opens by itself when somebody approves. Go on with other work: " + key(keymap.ActAgents) + " shows the targets. " + key(keymap.ActCloseTab) + " gives up waiting here."), Style: c.Styles.Plain},
-		}
+		w.State = waiting.Asked
 	case tabFailed:
-		head = canvas.Para{Label: "", Text: sanitize.Literal("✗ It did not open."), Style: c.Styles.Deny}
-		tail = []canvas.Para{
-			{Label: "Cause", Text: phrase.Error(t.err), Style: c.Styles.Plain},
-			{},
-			{Label: "", Text: sanitize.Clean(key(keymap.ActAgain) + " tries again, " + key(keymap.ActCloseTab) + " closes the tab."), Style: c.Styles.Plain},
-		}
+		w.State = waiting.Failed
 	}
-	paras := append([]canvas.Para{head, {}}, append(what, tail...)...)
-	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
-	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
+	w.Draw(c, area, now)
 	return nil
 }
 

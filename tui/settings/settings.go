@@ -123,7 +123,7 @@ func blank(doc []byte) bool {
 // Apply gives the console what the settings say.
 func (s Settings) Apply(o *console.Options) {
 	o.Prefix, o.Echo, o.Keys, o.Theme, o.Quiet = s.Prefix, s.Echo, s.Keys, s.Theme, !s.Bell
-	o.Views, o.Arranged, o.Silent = s.Views, s.Agents, !s.Notifications
+	o.Views, o.Arranged, o.Silent, o.NoMouse = s.Views, s.Agents, !s.Notifications, !s.Mouse
 }
 
 // A reader fills settings from the tree of a file.
@@ -163,7 +163,7 @@ func (r *reader) fields() []document.Field {
 	return []document.Field{
 		document.Key("prefix", func(n ast.Node) {
 			r.s.Prefix = r.Text(n, "prefix")
-			if err := console.CheckPrefix(r.s.Prefix); err != nil && r.Err() == nil {
+			if err := keymap.CheckPrefix(r.s.Prefix); err != nil && r.Err() == nil {
 				r.Fail(n, "%v", err)
 			}
 		}).Of(document.AnyText, "The key before a key of the console's, while a program has the keys.").Else(console.DefaultPrefix),

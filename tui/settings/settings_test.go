@@ -82,8 +82,8 @@ func TestRefused(t *testing.T) {
 		{"colour: red", `f:1:1: unknown key "colour" in the settings; it knows: prefix`},
 		{"bell: true\nbell: false", "f:2:1:"},
 		{"bell: yes please", "f:1:7: bell must be true or false"},
-		{"prefix: q", "f:1:9: console: the prefix"},
-		{"prefix: ctrl+zz", "f:1:9: console: the prefix"},
+		{"prefix: q", "f:1:9: keymap: the prefix"},
+		{"prefix: ctrl+zz", "f:1:9: keymap: the prefix"},
 		{"echo: sometimes", "it must be one of: always, auto, never"},
 		{"theme: {own: {deny: reddish}}", `f:1:21: "reddish" is no colour`},
 		{"theme: {own: {deny: 12}}", "write it in quotes"},
@@ -186,7 +186,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		s, err := Parse("f", doc)
-		if err == nil && console.CheckPrefix(s.Prefix) != nil {
+		if err == nil && keymap.CheckPrefix(s.Prefix) != nil {
 			t.Errorf("a prefix %q was let in", s.Prefix)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
 )
@@ -62,4 +63,22 @@ func Verdicts(ctx context.Context, b backend.Backend, reqs []backend.OpenRequest
 		verdicts = append(verdicts, v)
 	}
 	return verdicts, nil
+}
+
+// awaitAgain is how long Await waits after a failure that passes.
+const awaitAgain = 3 * time.Second
+
+// Await waits for a decision, and through failures that pass.
+func Await(ctx context.Context, asker backend.Asker, id backend.ApprovalID) error {
+	for {
+		err := asker.Await(ctx, id)
+		if !errors.Is(err, backend.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(awaitAgain):
+		}
+	}
 }

@@ -399,8 +399,8 @@ func (p *Pane) Sequence(k uv.Key, came []byte) {
 	modes := p.emu.Modes()
 	p.mu.Unlock()
 	b := encodeKey(k, modes)
-	if len(b) == 0 {
-		b = came
+	if len(b) == 0 || modes.Keyboard != 0 {
+		b = came // the outer terminal was asked for the same keyboard
 	}
 	p.Send(b)
 }

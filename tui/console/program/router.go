@@ -172,6 +172,8 @@ func (r *router) emit(b []byte, event uv.Event, prefix string) {
 	switch {
 	case isKey && key.String() == prefix:
 		r.queue = append(r.queue, key)
+	case isRelease(msg):
+		r.queue = append(r.queue, InputMsg{Bytes: b})
 	case isKey && len(b) > 2:
 		r.queue = append(r.queue, InputMsg{Bytes: b, Key: &key})
 	case isKey || !known:
@@ -181,6 +183,12 @@ func (r *router) emit(b []byte, event uv.Event, prefix string) {
 	default:
 		r.queue = append(r.queue, msg)
 	}
+}
+
+// isRelease says whether a key was let go, which a program may have asked to know.
+func isRelease(msg tea.Msg) bool {
+	_, is := msg.(tea.KeyReleaseMsg)
+	return is
 }
 
 // takePaste takes what there is of a paste, and says whether it took anything.
@@ -235,11 +243,13 @@ func translate(event uv.Event) (tea.Msg, bool) {
 		return tea.BlurMsg(e), true
 	case uv.BackgroundColorEvent:
 		return tea.BackgroundColorMsg(e), true
+	case uv.KeyboardEnhancementsEvent:
+		return KeyboardMsg{}, true
 	case uv.PrimaryDeviceAttributesEvent:
 		return attributesMsg{}, true
 	case uv.ForegroundColorEvent, uv.CursorColorEvent, uv.CursorPositionEvent, uv.ModeReportEvent, uv.WindowOpEvent,
 		uv.SecondaryDeviceAttributesEvent, uv.TertiaryDeviceAttributesEvent, uv.TerminalVersionEvent, uv.CapabilityEvent,
-		uv.ClipboardEvent, uv.KeyboardEnhancementsEvent, uv.ModifyOtherKeysEvent, uv.KittyGraphicsEvent,
+		uv.ClipboardEvent, uv.ModifyOtherKeysEvent, uv.KittyGraphicsEvent,
 		uv.DarkColorSchemeEvent, uv.LightColorSchemeEvent, uv.PixelSizeEvent, uv.CellSizeEvent, uv.WindowSizeEvent,
 		uv.UnknownOscEvent, uv.UnknownDcsEvent, uv.UnknownSosEvent, uv.UnknownPmEvent, uv.UnknownApcEvent:
 		// Answers of the terminal: nobody typed them.

@@ -65,6 +65,8 @@ func TestRouter(t *testing.T) {
 		{"no UTF-8", mine, "\xff\xfe", `input "\xff\xfe"`},
 		{"C1", mine, "\x9b", `input "\x9b"`},
 		{"paste", mine, "a\x1b[200~b\x1dc\x1b[A\x1b[201~d", "input \"a\"\npaste \"b\\x1dc\\x1b[A\"\ninput \"d\""},
+		{"mouse and focus", mine, "\x1b[<0;5;10Mx\x1b[I", "tea.MouseClickMsg\ninput \"x\"\ntea.FocusMsg"},
+		{"kitty's keyboard", mine, "\x1b[97;5u\x1b[97;5:3u\x1b[?1u\x1b[93;5u", "input \"\\x1b[97;5u\" key ctrl+a\ninput \"\\x1b[97;5:3u\"\nKeyboardMsg\nkey ctrl+]"},
 		{"answers are nobody's", mine, "a\x1b[?62;22cb\x1b]11;rgb:0000/0000/0000\x07c", "input \"a\"\nattributesMsg\ninput \"b\"\ntea.BackgroundColorMsg\ninput \"c\""},
 		{"a cursor report", mine, "\x1b[12;40R", "answerMsg"},
 		{"mouse", mine, "\x1b[<0;3;4M", "tea.MouseClickMsg"},

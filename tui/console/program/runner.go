@@ -264,6 +264,7 @@ func (r *Runner) paint() {
 		r.echoes--
 	}
 	r.raw = false
+	r.screen.want(r.o.Model)
 	b := r.screen.paint(r.o.Model.Draw)
 	r.painted = time.Now()
 	r.out.send(b)

@@ -19,15 +19,16 @@ const Restore = ansi.ResetModeSynchronizedOutput +
 	"\x1b[<u" + // kitty keyboard: drop what was pushed
 	ansi.ResetModeAltScreenSaveCursor + ansi.ShowCursor + ansi.ResetStyle
 
-// questions are asked at the start: the background, for a theme, and DA1, which
+// questions are asked at the start: the background, for a theme, the keyboard, and DA1, which
 // every terminal answers, so that its answer says that the others have come.
-const questions = ansi.RequestBackgroundColor + ansi.RequestPrimaryDeviceAttributes
+const questions = ansi.RequestBackgroundColor + ansi.RequestKittyKeyboard + ansi.RequestPrimaryDeviceAttributes
 
 // A screen is what the terminal shows. Its bytes collect until they are taken.
 type screen struct {
 	*uv.TerminalScreen
 	out        bytes.Buffer
 	cols, rows int
+	have       Modes
 }
 
 // newScreen makes a screen of no size for a terminal at tty.
@@ -55,12 +56,15 @@ func (s *screen) enter(title string) {
 // is painted whole.
 func (s *screen) again() {
 	s.TerminalScreen.Restore()
+	s.have = Modes{}
 	s.Resize(s.cols, s.rows)
 }
 
 // leave gives the bytes that undo enter.
 func (s *screen) leave() []byte {
 	s.TerminalScreen.Reset()
+	s.WriteString(change(s.have, Modes{}))
+	s.have = Modes{}
 	return append(s.taken(), Restore...)
 }
 

@@ -69,6 +69,24 @@ func Exec(what []canvas.Para, do func(words []string) any) dialog.Dialog {
 	}
 }
 
+// maxNames is how many targets are named before the rest is counted.
+const maxNames = 20
+
+// ExecOnMany is Exec for several targets.
+func ExecOnMany(targets []backend.Target, do func(words []string) any) dialog.Dialog {
+	var names []sanitize.Text
+	for i, t := range targets[:min(len(targets), maxNames)] {
+		if i > 0 {
+			names = append(names, sanitize.Literal(", "))
+		}
+		names = append(names, phrase.Brief(t.Name))
+	}
+	if more := len(targets) - maxNames; more > 0 {
+		names = append(names, sanitize.Clean(fmt.Sprintf(" and %d more", more)))
+	}
+	return Exec([]canvas.Para{{Label: fmt.Sprintf("%d marked", len(targets)), Text: sanitize.Join(names...)}}, do)
+}
+
 // Verdict is what a verdict other than allow leads to. asks says whether the backend
 // can ask people.
 func Verdict(req backend.OpenRequest, name sanitize.Text, v backend.Verdict, asks bool) dialog.Dialog {
