@@ -66,6 +66,9 @@ type OpenRequest struct {
 	Cwd   string      // absolute; empty: the user's home
 	Env   [][2]string // name and value, over the user's own environment
 	Stdin string      // "none", "sha256:" and 64 hexadecimal digits of exactly what is sent; empty: whatever is sent
+	Files []string    // words of Argv that name files: if others must approve, they approve what is in these, too
+	// Unbound: who approves approves words alone, and not what is in the program's file.
+	Unbound bool
 
 	Reason    string     // why, in the member's words; for Ask and the audit log
 	Confirmed bool       // the member confirmed a Confirm verdict
@@ -75,8 +78,8 @@ type OpenRequest struct {
 // Extra answers an error that wraps errors.ErrUnsupported where the request has
 // what not every backend can do.
 func (r OpenRequest) Extra() error {
-	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" {
-		return fmt.Errorf("a working directory, variables or a bound input: %w", errors.ErrUnsupported)
+	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" || len(r.Files) > 0 {
+		return fmt.Errorf("a working directory, variables, a bound input or bound files: %w", errors.ErrUnsupported)
 	}
 	return nil
 }
@@ -130,6 +133,7 @@ type Approval struct {
 	Cwd      string
 	As       string
 	Tier     string // critical, high, medium, default or empty
+	Risk     string // what makes it of that tier, in words: "deletes files"; empty: nothing is known
 	Reason   string // in the operator's words
 	State    ApprovalState
 
@@ -145,6 +149,7 @@ type Approval struct {
 
 	Steps     []ApprovalStep // what the policy asks for, one after the other; empty: not known
 	Approvers []string       // people who may decide; empty: not known
+	Content   []Content      // files whose content is approved, too; none: words alone are
 	Unread    string         // a program whose content is not in Argv, so that who approves has not seen it
 	Plan      string         // names those that were asked for together; empty: it stands alone
 	PlanSize  int            // how many these are
@@ -190,6 +195,37 @@ func (a Approval) Progress() string {
 		text += "; waits for " + next.Waits
 	}
 	return text
+}
+
+// A Content is a file that runs with the content that was approved, or not at all.
+type Content struct {
+	Path   string // on the target
+	SHA256 string // in hexadecimal digits
+	Known  string // what this device knows of it, in words
+}
+
+// String is the file as people read it.
+func (c Content) String() string {
+	s := c.Path + " sha256 " + c.SHA256
+	if c.Known != "" {
+		s += "; " + c.Known
+	}
+	return s
+}
+
+// NotCovered says, where it is so, that what a program runs is not in the words that are
+// approved.
+func (a Approval) NotCovered() string {
+	switch {
+	case a.Unread == "" && len(a.Content) == 0 && a.Kind == string(KindExec) && len(a.Argv) > 0:
+		return "NOT covered: which file has this program's name, and what is in it, when it runs"
+	case a.Unread == "":
+		return ""
+	}
+	if a.Kind != string(KindExec) {
+		return "NOT covered: " + a.Unread + " is not in these words; who approves has not seen it"
+	}
+	return "NOT covered: what " + a.Unread + " runs is not in these words; who approves has not seen it"
 }
 
 // A Decision is a person's answer to an Approval.

@@ -7,12 +7,14 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
+	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
+	"github.com/tucdesk/tucdesk/internal/policy/variable"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -37,8 +39,11 @@ type task struct {
 // never nil.
 func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessage) (*task, *refusal) {
 	t := &task{command: token.Command{
-		V: token.Version, Argv: m.Argv, Cwd: m.Cwd, Env: m.Env, Stdin: m.Stdin, Salt: m.Salt,
+		V: token.Version, Argv: m.Argv, Cwd: m.Cwd, Env: m.Env, Stdin: m.Stdin, Salt: m.Salt, Bound: m.Bound,
 	}}
+	if m.Kind == live.Look {
+		t.command.Bound = nil // it names words, and no content yet
+	}
 	if t.command.Stdin == "" {
 		t.command.Stdin = token.StdinNone
 	}
@@ -71,6 +76,10 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 	case policy.Copy, policy.Forward, policy.Proxy:
 		if err := errand.Check(m); err != nil {
 			return t, because(codeRequest, err)
+		}
+	case policy.Look:
+		if len(m.Argv) == 0 || m.TTY != nil {
+			return t, refuse(codeRequest, nil, "a look is at a command, and has no terminal")
 		}
 	default:
 		return t, refuse(codeRequest, nil, "this agent does not serve %s yet", p.Kind)
@@ -219,38 +228,13 @@ func (c *checker) checkApprovals(a *admission, t *task) error {
 	}); err != nil || spent > 0 {
 		return err
 	}
-	t.approved = nonces(given)
-	return c.used.Check(t.approved...)
-}
-
-// nonces gives what the ledger remembers of approvals: each nonce once. All
-// approvals of an ask share one.
-func nonces(given []approval.VerifiedApproval) (items []ledger.Item) {
-	at := map[token.ID]int{}
-	for _, v := range given {
-		b := v.Body()
-		decided, until := time.Unix(b.Decided, 0), time.Unix(b.UseUntil, 0)
-		i, ok := at[b.Nonce]
-		if !ok {
-			at[b.Nonce] = len(items)
-			items = append(items, ledger.Item{Kind: ledger.Nonce, ID: b.Nonce, Issued: decided, Expires: until})
-			continue
-		}
-		if decided.Before(items[i].Issued) {
-			items[i].Issued = decided
-		}
-		if until.After(items[i].Expires) {
-			items[i].Expires = until
-		}
+	t.approved = nil
+	for _, u := range approval.Uses(given) {
+		t.approved = append(t.approved, ledger.Item{
+			Kind: ledger.Nonce, ID: u.Nonce, Issued: time.Unix(u.Decided, 0), Expires: time.Unix(u.UseUntil, 0),
+		})
 	}
-	return items
-}
-
-// harmless are the variables that an operator may set without anybody's
-// approval: they change how a program looks, not what it does.
-var harmless = map[string]bool{
-	"TERM": true, "COLORTERM": true, "NO_COLOR": true, "LANG": true, "LANGUAGE": true, "TZ": true,
-	"COLUMNS": true, "LINES": true,
+	return c.used.Check(t.approved...)
 }
 
 // checkEnv refuses variables that could make an allowed program do something
@@ -262,7 +246,7 @@ func checkEnv(t *task) *refusal {
 		return nil
 	}
 	for _, kv := range t.command.Env {
-		if !harmless[kv[0]] && !(len(kv[0]) > 3 && kv[0][:3] == "LC_") {
+		if !variable.IsHarmless(kv[0]) {
 			return refuse(codeRequest, nil, "this command may carry TERM, LANG, LC_* and the like; other variables need an approval that shows them, or a wrapper on the target")
 		}
 	}

@@ -26,6 +26,7 @@ const (
 	codeHost      = "host"      // this machine can't: no such user, …
 	codeLedger    = "ledger"    // nothing may be promised to disk
 	codeRecording = "recording" // required, and can't be had
+	codeContent   = "content"   // not the files that were approved
 	codeRevoked   = "revoked"   // while the session ran
 )
 

@@ -178,7 +178,7 @@ func (d *ward) take(id uint64) *task {
 
 // Refuse implements live.Rules.
 func (d *ward) Refuse(t live.Task, code, reason string) {
-	if !slices.Contains([]string{live.CodeHost, live.CodeRecording}, code) {
+	if !slices.Contains([]string{live.CodeHost, live.CodeRecording, live.CodeContent}, code) {
 		code = codeHost
 	}
 	if known := d.take(t.ID); known != nil {

@@ -56,6 +56,9 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 	if err != nil {
 		return "", err
 	}
+	if err := b.bind(ctx, p); err != nil {
+		return "", err
+	}
 	return b.ask(ctx, p)
 }
 
@@ -93,12 +96,18 @@ func (b *Backend) AskTogether(ctx context.Context, reqs []backend.OpenRequest) (
 	if err != nil {
 		return nil, err
 	}
-	asks, approvers, parts := make([]*ask, len(reqs)), make([][]roster.Device, len(reqs)), make([]approval.Part, len(reqs))
+	plans := make([]*plan, len(reqs))
 	for i, req := range reqs {
-		p, err := b.held(r, req)
-		if err != nil {
+		if plans[i], err = b.held(r, req); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.bind(ctx, plans...); err != nil {
+		return nil, err
+	}
+	asks, approvers, parts := make([]*ask, len(reqs)), make([][]roster.Device, len(reqs)), make([]approval.Part, len(reqs))
+	for i, p := range plans {
+		req := p.req
 		if asks[i], approvers[i], err = b.prepare(p); err != nil {
 			return nil, fmt.Errorf("%s: %w", req.Target, err)
 		}
@@ -164,7 +173,7 @@ func (b *Backend) file(ctx context.Context, a *ask, approvers []roster.Device) (
 	if err != nil {
 		return "", err
 	}
-	hash, err := payloadHash(signed)
+	hash, err := envelope.PayloadHash(signed)
 	if err != nil {
 		return "", err
 	}
@@ -196,14 +205,6 @@ func recipients(ds []roster.Device) []key.Recipient {
 		out[i] = d.Recipient
 	}
 	return out
-}
-
-func payloadHash(signed []byte) (envelope.Hash, error) {
-	u, err := envelope.Parse(signed)
-	if err != nil {
-		return envelope.Hash{}, err
-	}
-	return envelope.Sum(u.InsecurePayload()), nil
 }
 
 // Await waits until an ask of this process is decided. When ctx ends first the
@@ -267,16 +268,7 @@ func (b *Backend) forget(id backend.ApprovalID) {
 // collect opens the approvals of an approved ask. What apid says counts for
 // nothing here: the agent wants the approvers' own signatures.
 func (b *Backend) collect(a *ask, ap wire.Approval) error {
-	var got [][]byte
-	for _, d := range ap.Decisions {
-		plain, err := b.home.Unsealer.Open(d.Sealed, maxAsk)
-		if err != nil {
-			continue // a reason, or not for us
-		}
-		if u, err := approval.ParseApproval(plain); err == nil && len(u.Bytes()) > 0 {
-			got = append(got, plain)
-		}
-	}
+	got := review.Approvals(ap, b.home.Unsealer)
 	if len(got) < a.plan.verdict.Obligations.Quorum {
 		return fmt.Errorf("%w: apid says approved, but hands out %d of %d signed approvals", backend.ErrUnavailable, len(got), a.plan.verdict.Obligations.Quorum)
 	}
@@ -404,7 +396,7 @@ func (b *Backend) show(r *roster.Roster, ap wire.Approval) backend.Approval {
 		return out
 	}
 	b.remember(ap.ID, ap.AskHash)
-	c.Show(&out)
+	c.Show(&out, b.home.Approved())
 	return out
 }
 
@@ -522,7 +514,7 @@ func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.App
 }
 
 func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *review.Review, d backend.Decision) error {
-	out, err := b.decision(r, c, d)
+	out, err := c.Decide(b.home.Identity, r, d, b.now())
 	if err != nil {
 		return err
 	}
@@ -533,33 +525,10 @@ func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *review.Review
 		}
 		return translate(err)
 	}
-	return nil
-}
-
-// decision makes the public decision and its sealed half.
-func (b *Backend) decision(r *roster.Roster, c *review.Review, d backend.Decision) (wire.SealedDecision, error) {
-	now := b.now()
-	body := approval.Decision{
-		ID: c.Ask.ID, AskHash: c.Verified.Hash(), Approver: b.home.Identity.Kid(), Approve: d.Approve, Decided: now.Unix(),
-	}
-	content, readers := []byte(d.Reason), append(r.Auditors(), c.Operator.Recipient)
 	if d.Approve {
-		useUntil := now
-		if c.Verdict.Obligations.Quorum > 1 {
-			useUntil = time.Unix(c.Ask.AskUntil, 0) // the first approval must outlive the wait for the last
+		if err := c.Remember(b.home, b.now()); err != nil {
+			b.logger.Warn("what was approved is not remembered", "error", err)
 		}
-		a := c.Verified.Approve(body.Approver, token.Head(r.Head()), now, useUntil.Add(c.Verdict.Obligations.UseFor))
-		signed, err := approval.SignApproval(b.home.Identity, a)
-		if err != nil {
-			return wire.SealedDecision{}, err
-		}
-		content, readers, body.UseUntil = signed, append(readers, c.Agent.Recipient), a.UseUntil
 	}
-	sealed, err := key.Seal(content, readers...)
-	if err != nil {
-		return wire.SealedDecision{}, err
-	}
-	body.SealedHash = envelope.Sum(sealed)
-	signed, err := approval.SignDecision(b.home.Identity, body)
-	return wire.SealedDecision{Decision: signed, Sealed: sealed}, err
+	return nil
 }

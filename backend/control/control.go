@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -462,19 +461,4 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 	}
 	return err
-}
-
-// recent gives the newest roster statements, oldest first, up to a number and a
-// sum of bytes: what travels with a bundle to an agent that may lack them.
-func recent(r *roster.Roster) [][]byte {
-	const maxCount, maxBytes = 8, 16 << 10
-	head := r.Head().Seq
-	all := r.Statements(head - min(head, maxCount))
-	sum := 0
-	for i, s := range slices.Backward(all) {
-		if sum += len(s); sum > maxBytes {
-			return all[i+1:]
-		}
-	}
-	return all
 }

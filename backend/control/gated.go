@@ -13,7 +13,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/token"
-	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 // judged are the Answer.Gate of channels whose program starts, or lines, are judged.
@@ -216,15 +215,6 @@ func (s *starts) hold(ctx context.Context, e gating.Event, shown backend.Start) 
 func (s *starts) permit(ctx context.Context, e gating.Event, p *plan, g *granted) error {
 	ctx, cancel := context.WithTimeout(ctx, answerStart)
 	defer cancel()
-	var (
-		answer    wire.SessionAnswer
-		proof     []byte
-		ids       []token.ID
-		approvals [][]byte
-	)
-	if g != nil {
-		ids, approvals = []token.ID{g.ask.ID}, g.approvals
-	}
 	// The agent wants the newest roster that this device can have.
 	r, err := s.b.syncNow(ctx)
 	if err != nil {
@@ -234,19 +224,11 @@ func (s *starts) permit(ctx context.Context, e gating.Event, p *plan, g *granted
 	if p.me, p.agent, err = s.b.parties(r, p.req.Target); err != nil {
 		return err
 	}
-	err = s.b.prove(ctx, p, token.ActSession, func(ctx context.Context, pr []byte) (wire.Actor, error) {
-		var err error
-		proof = pr
-		answer, err = s.b.api.OpenSession(ctx, wire.SessionRequest{Proof: pr, Approvals: ids})
-		return answer.Actor, err
-	})
+	proof, approvals, answer, err := s.b.grant(ctx, p, g)
 	if err != nil {
 		return translate(err)
 	}
-	sealed, _, err := token.SealBundle(token.Bundle{
-		Proof: proof, Grant: answer.Grant, Approvals: approvals, Statements: recent(p.roster),
-		Relay: token.RelayAccess{Addr: answer.Relay.Addr, Username: answer.Relay.Agent.Username, Password: answer.Relay.Agent.Password},
-	}, p.agent.Recipient)
+	sealed, _, err := p.seal(proof, approvals, answer)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
-	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -38,15 +36,7 @@ type link struct {
 
 // connect reaches the agent with a grant in hand.
 func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals [][]byte, answer wire.SessionAnswer) (*terminal, error) {
-	// A server that could name any relay could make this device send packets
-	// anywhere: only those that admins have signed are used.
-	if !slices.Contains(p.roster.Relays(), answer.Relay.Addr) {
-		return nil, fmt.Errorf("%w: apid names the relay %q, which the roster does not", backend.ErrDenied, answer.Relay.Addr)
-	}
-	sealed, hash, err := token.SealBundle(token.Bundle{
-		Proof: proof, Grant: answer.Grant, Approvals: approvals, Statements: recent(p.roster),
-		Relay: token.RelayAccess{Addr: answer.Relay.Addr, Username: answer.Relay.Agent.Username, Password: answer.Relay.Agent.Password},
-	}, p.agent.Recipient)
+	sealed, hash, err := p.seal(proof, approvals, answer)
 	if err != nil {
 		return nil, err
 	}

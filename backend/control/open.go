@@ -27,6 +27,7 @@ type plan struct {
 	verdict policy.Verdict
 	session token.ID
 	command token.Command
+	look    []token.Bound // the words that are asked about; nil: it runs
 }
 
 // Open opens a terminal. The order is: judge here; prove the request to apid,
@@ -155,8 +156,8 @@ func (b *Backend) prove(ctx context.Context, p *plan, act string, send func(ctx 
 
 // recorded reports whether the log's last proof of this device is the given one.
 func recorded(actor wire.Actor, proof []byte) bool {
-	u, err := envelope.Parse(proof)
-	return err == nil && actor.Hash == envelope.Sum(u.InsecurePayload())
+	h, err := envelope.PayloadHash(proof)
+	return err == nil && actor.Hash == h
 }
 
 // newerRosterError says that apid knows a newer roster than the request names.
@@ -166,21 +167,7 @@ func (e *newerRosterError) Error() string { return e.err.Error() }
 func (e *newerRosterError) Unwrap() error { return e.err }
 
 func (b *Backend) open(ctx context.Context, p *plan, g *granted) (*terminal, error) {
-	var (
-		answer wire.SessionAnswer
-		proof  []byte
-		ids    []token.ID
-		held   [][]byte
-	)
-	if g != nil {
-		ids, held = []token.ID{g.ask.ID}, g.approvals
-	}
-	err := b.prove(ctx, p, token.ActSession, func(ctx context.Context, pr []byte) (wire.Actor, error) {
-		var err error
-		proof = pr
-		answer, err = b.api.OpenSession(ctx, wire.SessionRequest{Proof: pr, Approvals: ids})
-		return answer.Actor, err
-	})
+	proof, approvals, answer, err := b.grant(ctx, p, g)
 	if err != nil {
 		var no *wire.ProblemError
 		if errors.As(err, &no) && no.Kind() == wire.KindConflict && no.Head != nil && no.Head.Seq > p.roster.Head().Seq {
@@ -188,7 +175,36 @@ func (b *Backend) open(ctx context.Context, p *plan, g *granted) (*terminal, err
 		}
 		return nil, translate(err)
 	}
-	return b.connect(ctx, p, proof, held, answer)
+	return b.connect(ctx, p, proof, approvals, answer)
+}
+
+// grant proves the request to apid, and gives what it grants, with the proof and the
+// approvals that the agent wants to see beside it. g is nil where nobody had to approve.
+func (b *Backend) grant(ctx context.Context, p *plan, g *granted) (proof []byte, approvals [][]byte, answer wire.SessionAnswer, err error) {
+	var ids []token.ID
+	if g != nil {
+		ids, approvals = []token.ID{g.ask.ID}, g.approvals
+	}
+	err = b.prove(ctx, p, token.ActSession, func(ctx context.Context, pr []byte) (wire.Actor, error) {
+		var err error
+		proof = pr
+		answer, err = b.api.OpenSession(ctx, wire.SessionRequest{Proof: pr, Approvals: ids})
+		return answer.Actor, err
+	})
+	return proof, approvals, answer, err
+}
+
+// seal makes the bundle of a granted request. A server that could name any relay could
+// make this device, and the agent, send packets anywhere: only those that admins have
+// signed are used.
+func (p *plan) seal(proof []byte, approvals [][]byte, answer wire.SessionAnswer) ([]byte, envelope.Hash, error) {
+	if !slices.Contains(p.roster.Relays(), answer.Relay.Addr) {
+		return nil, envelope.Hash{}, fmt.Errorf("%w: apid names the relay %q, which the roster does not", backend.ErrDenied, answer.Relay.Addr)
+	}
+	return token.SealBundle(token.Bundle{
+		Proof: proof, Grant: answer.Grant, Approvals: approvals, Statements: p.roster.Recent(),
+		Relay: token.RelayAccess{Addr: answer.Relay.Addr, Username: answer.Relay.Agent.Username, Password: answer.Relay.Agent.Password},
+	}, p.agent.Recipient)
 }
 
 // start opens the one channel of a session and waits for the agent's word.
@@ -196,7 +212,10 @@ func (b *Backend) start(ctx context.Context, l *link) (*terminal, error) {
 	p := l.plan
 	c := p.command
 	msg := channel.OpenMessage{
-		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt,
+		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt, Bound: c.Bound,
+	}
+	if p.look != nil {
+		msg.Bound = p.look
 	}
 	if c.Stdin == token.StdinTTY {
 		msg.TTY = &channel.TTY{Cols: max(p.req.Cols, 1), Rows: max(p.req.Rows, 1), Term: p.req.Term}

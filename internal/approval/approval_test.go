@@ -153,6 +153,7 @@ func TestCheck(t *testing.T) {
 		{"another cwd", one, func(w *Want) { w.Command.Cwd = "/tmp" }, ErrMismatch},
 		{"a variable more", one, func(w *Want) { w.Command.Env = [][2]string{{"LD_PRELOAD", "/tmp/x.so"}} }, ErrMismatch},
 		{"another stdin", one, func(w *Want) { w.Command.Stdin = token.StdinHash + envelope.Sum(nil).String() }, ErrMismatch},
+		{"a bound file", one, func(w *Want) { w.Command.Bound = []token.Bound{{Path: "/usr/bin/systemctl", Hash: envelope.Sum(nil)}} }, ErrMismatch},
 		{"another salt", one, func(w *Want) { w.Command.Salt = token.ID{98} }, ErrMismatch},
 		{"not in the grant", one, func(w *Want) { w.Granted = nil }, ErrMismatch},
 		{"another in the grant", one, func(w *Want) { w.Granted = []token.ID{{97}} }, ErrMismatch},

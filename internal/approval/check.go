@@ -104,6 +104,25 @@ func Check(approvals []VerifiedApproval, want Want) error {
 	return nil
 }
 
+// A Use is what must be remembered when approvals are used, so that they are used once.
+type Use struct {
+	Nonce             token.ID
+	Decided, UseUntil int64 // unix seconds: the first decision, and until when the last can be used
+}
+
+// Uses gives each nonce of approvals once. All approvals of an ask share one.
+func Uses(given []VerifiedApproval) (uses []Use) {
+	for _, v := range given {
+		a := v.Body()
+		i := slices.IndexFunc(uses, func(u Use) bool { return u.Nonce == a.Nonce })
+		if i < 0 {
+			i, uses = len(uses), append(uses, Use{a.Nonce, a.Decided, a.UseUntil})
+		}
+		uses[i].Decided, uses[i].UseUntil = min(uses[i].Decided, a.Decided), max(uses[i].UseUntil, a.UseUntil)
+	}
+	return uses
+}
+
 // same compares every field that the agent knows by itself.
 func (w Want) same(a Approval) error {
 	for _, f := range []struct {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 // A FrameType is the first byte of a frame. A frame is type u8, length u32 (big
@@ -128,14 +129,15 @@ func (f Frame) check() error {
 
 // An OpenMessage asks for a channel. It is the first thing on it.
 type OpenMessage struct {
-	Kind  string      `cbor:"kind"`            // shell, exec, copy, forward, proxy, observe, join
-	Argv  []string    `cbor:"argv,omitempty"`  // empty for an interactive shell; run as it is, by no shell
-	Cwd   string      `cbor:"cwd,omitempty"`   // "" is the login user's home
-	Env   [][2]string `cbor:"env,omitempty"`   // name, value
-	As    string      `cbor:"as,omitempty"`    // "" is the login user of the roster
-	TTY   *TTY        `cbor:"tty,omitempty"`   // nil: no terminal, streams apart
-	Stdin string      `cbor:"stdin,omitempty"` // what an approval binds standard input to; "" is nothing
-	Salt  [16]byte    `cbor:"salt"`            // of the commitment that proof and grant carry; hides the command from who guesses
+	Kind  string        `cbor:"kind"`            // shell, exec, copy, forward, proxy, observe, join; look: what an exec would run
+	Argv  []string      `cbor:"argv,omitempty"`  // empty for an interactive shell; run as it is, by no shell
+	Cwd   string        `cbor:"cwd,omitempty"`   // "" is the login user's home
+	Env   [][2]string   `cbor:"env,omitempty"`   // name, value
+	As    string        `cbor:"as,omitempty"`    // "" is the login user of the roster
+	TTY   *TTY          `cbor:"tty,omitempty"`   // nil: no terminal, streams apart
+	Stdin string        `cbor:"stdin,omitempty"` // what an approval binds standard input to; "" is nothing
+	Bound []token.Bound `cbor:"bound,omitempty"` // files that must have the content that was approved
+	Salt  [16]byte      `cbor:"salt"`            // of the commitment that proof and grant carry; hides the command from who guesses
 }
 
 // check tells the asking side what is wrong with m, before it is sent.
@@ -149,6 +151,9 @@ func (m *OpenMessage) check() error {
 	}
 	if m.TTY != nil {
 		texts = append(texts, m.TTY.Term)
+	}
+	for _, b := range m.Bound {
+		texts = append(texts, b.Path)
 	}
 	for _, s := range texts {
 		if !utf8.ValidString(s) {

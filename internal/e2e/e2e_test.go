@@ -77,6 +77,7 @@ type demo struct {
 	up.Ready
 	dir      string
 	database string
+	policy   string // "": the demo's own
 	stop     func() error
 	pid      int    // of `tucdesk demo --processes`
 	kill     func() // it, without warning

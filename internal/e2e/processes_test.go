@@ -37,6 +37,13 @@ func startProcesses(t testing.TB) *demo {
 func (d *demo) startProcesses(t testing.TB) {
 	t.Helper()
 	cmd := exec.Command(program, "demo", "--processes", "--headless", "--dir", d.dir)
+	if d.policy != "" {
+		file := filepath.Join(t.TempDir(), "policy.yaml")
+		if err := os.WriteFile(file, []byte(d.policy), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Args = append(cmd.Args, "--policy", file)
+	}
 	cmd.Env = append(os.Environ(), "TUCDESK_DEMO_DATABASE="+d.database)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

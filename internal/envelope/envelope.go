@@ -230,6 +230,16 @@ func (u Unverified) Bytes() []byte { return u.raw }
 // key to ask for, and for nothing else.
 func (u Unverified) InsecurePayload() []byte { return u.w.Payload }
 
+// PayloadHash gives the hash of what an envelope's bytes carry, checked or not: the same
+// as Verified.Hash.
+func PayloadHash(b []byte) (Hash, error) {
+	u, err := Parse(b)
+	if err != nil {
+		return Hash{}, err
+	}
+	return Sum(u.InsecurePayload()), nil
+}
+
 // AddSignature gives the envelope with one more signature, for statements that
 // need k signers who are not in one place.
 func (u Unverified) AddSignature(context string, by key.Identity) (Unverified, error) {

@@ -21,6 +21,9 @@ import (
 // runs already. A hold of the entry itself was about opening that session and is
 // not asked for again; whatever denies the session now denies the program, too.
 func Evaluate(req *Request, snap *Snapshot) Verdict {
+	if req != nil && req.Kind == Look {
+		return look(*req, snap)
+	}
 	p, as, problem := admit(req, snap)
 	if problem != "" {
 		return Verdict{Reason: problem}
@@ -86,6 +89,20 @@ func (r *rule) strict(kind Kind) int {
 // unrecordable reports whether the entry wants a recording of what can't be recorded.
 func (r *rule) unrecordable(kind Kind) bool {
 	return r.record == "required" && (kind == Forward || kind == Proxy)
+}
+
+// look judges a look at what an exec would run. It is allowed where the exec is not
+// denied, and nobody is asked for it.
+func look(req Request, snap *Snapshot) Verdict {
+	req.Kind = Exec
+	v := Evaluate(&req, snap)
+	if v.Effect == Deny {
+		return v
+	}
+	v.Effect = Allow
+	v.Reason = "allowed, to see what " + v.Rule + " speaks of; it runs nothing"
+	v.Obligations = Obligations{Record: "off", Gate: gateLevels[0], MaxSession: v.Obligations.MaxSession, MinSuite: v.Obligations.MinSuite}
+	return v
 }
 
 // programOf returns what a request is about to start.
@@ -207,9 +224,12 @@ func HeldByTier(v Verdict, snap *Snapshot) Verdict {
 func (p *Policy) judgeCommand(v *Verdict, r *rule, program *command.Program, held *hold) {
 	set := p.commandsOf(r)
 	worst := set.Judge(program)
-	v.Tier = worst.Tier.String()
+	v.Tier, v.Risk = worst.Tier.String(), worst.Risk()
 	effect := set.effects[worst.Tier]
 	if effect >= v.Effect {
+		if v.Effect < Allow && v.Risk != "" { // who is asked anyway learns what the command does
+			v.Reason = fmt.Sprintf("%s; its tier is %s: it %s", v.Reason, v.Tier, v.Risk)
+		}
 		return
 	}
 	v.Effect = effect

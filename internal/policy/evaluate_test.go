@@ -366,6 +366,9 @@ func TestCatalogue(t *testing.T) {
 		"laxer, other program": {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"./rm", "-rf", "/srv/cache"}, Hold, "commands.catalogue"},
 		"laxer, as root":       {"catalogue: 1, low: [\"rm -rf /srv/cache\"]", []string{"sudo", "rm", "-rf", "/srv/cache"}, Hold, "commands.catalogue"},
 		"own effect":           {"catalogue: 1, tiers: {high: confirm}", []string{"rm", "-rf", "/srv/x"}, Confirm, "commands.catalogue"},
+		"a class of facts":     {"catalogue: 1", []string{"./tool"}, Confirm, "commands.catalogue"},
+		"its own word on it":   {"catalogue: 1, low: [\"@untrusted\"]", []string{"./tool"}, Allow, "a"},
+		"not on others":        {"catalogue: 1, low: [\"@untrusted\"]", []string{"./rm", "-rf", "x"}, Hold, "commands.catalogue"},
 		"a stricter default":   {"catalogue: 1, default: high", []string{"sudo", "uptime"}, Hold, "commands.default"},
 	} {
 		v := Evaluate(aliceOn("x", nil, Exec, tt.argv...), snap(tt.commands))
@@ -376,6 +379,31 @@ func TestCatalogue(t *testing.T) {
 	v := Evaluate(aliceOn("x", nil, Exec, "rm", "-rf", "/srv/x"), snap("catalogue: 1"))
 	if want := "held by commands.catalogue (line 8), pattern \"rm -r ...\": it deletes directories with all that is in them: tier high needs 1 of role:approver; asks expire in 15 min"; v.Reason != want {
 		t.Errorf("%s\nwant %s", v.Reason, want)
+	}
+	if want := "deletes directories with all that is in them"; v.Risk != want {
+		t.Errorf("risk %q, want %q", v.Risk, want)
+	}
+}
+
+// What an exec would run may be looked at by whom it is not denied to, without asking
+// anybody.
+func TestLook(t *testing.T) {
+	s := &Snapshot{Policy: mustParse(t, entry("commands: {catalogue: 1}"))}
+	for _, argv := range [][]string{nil, {"uptime"}, {"rm", "-rf", "/srv/x"}} {
+		if v := Evaluate(aliceOn("x", nil, Look, argv...), s); v.Effect != Allow || v.Obligations.Record != "off" || v.Obligations.Quorum != 0 {
+			t.Errorf("%q: %+v", argv, v)
+		}
+	}
+	if v := Evaluate(aliceOn("x", nil, Look, "mkfs", "/dev/sda"), s); v.Effect != Deny {
+		t.Errorf("a denied command: %+v", v)
+	}
+	asRoot := aliceOn("x", nil, Look, "uptime")
+	asRoot.As = "root"
+	if v := Evaluate(asRoot, s); v.Effect != Deny {
+		t.Errorf("as a user whom no entry names: %+v", v)
+	}
+	if _, err := Parse([]byte("version: 1\nmode: allowlist\nallowlist: [{name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [look]}]\n")); err == nil {
+		t.Error("a document speaks of looks")
 	}
 }
 

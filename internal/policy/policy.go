@@ -18,7 +18,7 @@
 //
 // The package is pure. It must not import os, net/http, database/sql or
 // log/slog, and of this module only internal/sanitize and the packages beside it:
-// catalogue, command, document, glob, quorum, reach and window.
+// catalogue, command, document, glob, quorum, reach, variable and window.
 package policy
 
 import (
@@ -63,6 +63,11 @@ const (
 	Observe Kind = "observe"
 	Join    Kind = "join"
 )
+
+// Look is what an agent is asked before somebody asks for an exec that is held: which
+// files its words name, and what is in them. It runs nothing, so no document speaks of
+// it: whoever is not denied the exec may look.
+const Look Kind = "look"
 
 var kinds = [...]Kind{Shell, Exec, Copy, Forward, Proxy, Observe, Join}
 
@@ -134,6 +139,7 @@ type Verdict struct {
 	Line        int    // of that entry in the document; 0 when there is none
 	Reason      string // what, why and what to do next, in one line
 	Tier        string // of the command: "critical", "high", "medium", "low"; "" when it is not known
+	Risk        string // what makes it of that tier, as "deletes files"; "" where nothing is known to say
 	Obligations Obligations
 }
 

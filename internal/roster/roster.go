@@ -256,6 +256,21 @@ func (r *Roster) Statements(after uint64) [][]byte {
 	return slices.Clone(r.statements[after:])
 }
 
+// Recent gives the newest statements, oldest first: what travels with a bundle to an
+// agent that may lack them.
+func (r *Roster) Recent() [][]byte {
+	const maxCount, maxBytes = 8, 16 << 10
+	head := r.Head().Seq
+	all := r.Statements(head - min(head, maxCount))
+	sum := 0
+	for i, s := range slices.Backward(all) {
+		if sum += len(s); sum > maxBytes {
+			return all[i+1:]
+		}
+	}
+	return all
+}
+
 // Key gives any key that ever stood in this roster, also a revoked one: to
 // verify what it signed long ago. It says nothing about validity now.
 func (r *Roster) Key(k key.Kid) (key.Public, bool) {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/hex"
+	"path"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +16,8 @@ const (
 	MaxCommand = 8 << 10 // bytes of its deterministic CBOR
 	maxPath    = 4096    // bytes of a working directory
 	maxEnv     = 64      // variables
+	// MaxBound bounds the files of a command whose content is bound.
+	MaxBound = 8
 )
 
 // How a command gets its standard input.
@@ -34,7 +37,16 @@ type Command struct {
 	Cwd   string      `cbor:"cwd"`  // empty: the user's home
 	Env   [][2]string `cbor:"env"`  // name and value, in order
 	Stdin string      `cbor:"stdin"`
+	Bound []Bound     `cbor:"bound,omitempty"`
 	Salt  ID          `cbor:"salt"` // hides the command from who guesses at its commitment
+}
+
+// A Bound is a file that a word of a command names, and whose content is a part of the
+// command: it runs with these bytes, or not at all.
+type Bound struct {
+	Word uint64        `cbor:"word"` // of Argv; 0 is the program itself
+	Path string        `cbor:"path"` // where the agent found it: absolute and clean
+	Hash envelope.Hash `cbor:"hash"` // SHA-256 of its bytes
 }
 
 // Check answers ErrMalformed for a command that no agent would run.
@@ -74,8 +86,28 @@ func (c Command) Check() error {
 			return malformed("command: stdin is none, tty, stream or sha256:<64 hexadecimal digits>")
 		}
 	}
+	if err := c.checkBound(); err != nil {
+		return err
+	}
 	if n := len(c.encode()); n > MaxCommand {
 		return malformed("command: %d bytes, at most %d; put it into a script on the target", n, MaxCommand)
+	}
+	return nil
+}
+
+func (c Command) checkBound() error {
+	if len(c.Bound) > MaxBound {
+		return malformed("command: %d bound files, at most %d", len(c.Bound), MaxBound)
+	}
+	for i, b := range c.Bound {
+		switch {
+		case b.Word >= uint64(len(c.Argv)) || i > 0 && b.Word <= c.Bound[i-1].Word:
+			return malformed("command: bound files must be in the order of the words that name them")
+		case len(b.Path) > maxPath || !plain(b.Path) || !strings.HasPrefix(b.Path, "/") || path.Clean(b.Path) != b.Path:
+			return malformed("command: a bound file's path must be absolute and clean, of at most %d bytes", maxPath)
+		case b.Hash.IsZero():
+			return malformed("command: a bound file without its hash")
+		}
 	}
 	return nil
 }

@@ -604,7 +604,16 @@ func TestCommand(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*Command){
-		"no salt":          func(c *Command) { c.Salt = ID{} },
+		"no salt":         func(c *Command) { c.Salt = ID{} },
+		"bound, no hash":  func(c *Command) { c.Bound = []Bound{{Path: "/bin/x"}} },
+		"bound, no path":  func(c *Command) { c.Bound = []Bound{{Hash: envelope.Sum(nil)}} },
+		"bound, relative": func(c *Command) { c.Bound = []Bound{{Path: "bin/x", Hash: envelope.Sum(nil)}} },
+		"bound, unclean":  func(c *Command) { c.Bound = []Bound{{Path: "/bin/../x", Hash: envelope.Sum(nil)}} },
+		"bound, NUL":      func(c *Command) { c.Bound = []Bound{{Path: "/bin/x\x00", Hash: envelope.Sum(nil)}} },
+		"bound, no word":  func(c *Command) { c.Bound = []Bound{{Word: 3, Path: "/x", Hash: envelope.Sum(nil)}} },
+		"bound twice": func(c *Command) {
+			c.Bound = []Bound{{Path: "/x", Hash: envelope.Sum(nil)}, {Path: "/x", Hash: envelope.Sum(nil)}}
+		},
 		"empty program":    func(c *Command) { c.Argv = []string{"", "x"} },
 		"NUL":              func(c *Command) { c.Argv = []string{"a\x00b"} },
 		"not UTF-8":        func(c *Command) { c.Argv = []string{"a\xff"} },
@@ -769,11 +778,13 @@ func FuzzBundle(f *testing.F) {
 }
 
 func FuzzCommand(f *testing.F) {
-	b, err := envelope.Marshal(Command{V: 1, Argv: []string{"ls"}, Stdin: StdinNone, Salt: ID{1}})
-	if err != nil {
-		f.Fatal(err)
+	for _, bound := range [][]Bound{nil, {{Path: "/bin/ls", Hash: envelope.Sum(nil)}}} {
+		b, err := envelope.Marshal(Command{V: 1, Argv: []string{"ls"}, Stdin: StdinNone, Salt: ID{1}, Bound: bound})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
-	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c Command
 		if envelope.Unmarshal(b, &c) != nil || c.Check() != nil {

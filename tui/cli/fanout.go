@@ -22,7 +22,8 @@ const maxInput = 1 << 20
 // runFlags say how a command of exec runs.
 type runFlags struct {
 	cwd, input string
-	env        []string
+	env, files []string
+	unbound    bool
 	timeout    time.Duration
 }
 
@@ -30,12 +31,17 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.cwd, "cwd", "", "folder on the machine to run in (default: the user's home)")
 	cmd.Flags().StringArrayVar(&f.env, "env", nil, "variable as NAME=value; approvers see it; what could change more than looks needs an approval")
 	cmd.Flags().StringVar(&f.input, "stdin-file", "", "send exactly this file as standard input; its SHA-256 is part of the request, so that held commands can have it")
+	cmd.Flags().StringArrayVar(&f.files, "bind-file", nil, "word of the command that names a file, such as a script: if it is held, what is in the file is approved, too; may be repeated")
+	cmd.Flags().BoolVar(&f.unbound, "unbound", false, "if it is held, have the words approved alone, and not what is in the program's file")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "end the command after this time")
 }
 
 // fill puts the flags into a request, and gives the input that is bound to it.
 func (f *runFlags) fill(req *backend.OpenRequest) ([]byte, error) {
-	req.Cwd = f.cwd
+	if f.unbound && len(f.files) > 0 {
+		return nil, errors.New("--unbound and --bind-file are opposites: leave one out")
+	}
+	req.Cwd, req.Files, req.Unbound = f.cwd, f.files, f.unbound
 	for _, kv := range f.env {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {

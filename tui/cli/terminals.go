@@ -55,7 +55,8 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Run one command on a machine, or on all machines with a tag",
 		Long: "Run one command on a machine: its arguments go there as they are, through no shell.\n" +
 			"Its output, exit code and signal come back. When policy holds the command, exec asks for\n" +
-			"approval and waits; a held command gets no standard input but --stdin-file.\n\n" +
+			"approval and waits; a held command gets no standard input but --stdin-file. What is in the program's\n" +
+			"file, and in those that --bind-file names, is approved too: the machine runs these bytes or refuses.\n\n" +
 			"With --tag the command runs on every machine with that tag. First the plan is shown: each machine and\n" +
 			"what policy answers for it. Nothing runs unless it may run on all of them, or --skip leaves the others\n" +
 			"out. What is held is approved once, for exactly these machines; the approval must be used within the\n" +

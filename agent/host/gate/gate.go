@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate/claim"
+	"github.com/tucdesk/tucdesk/internal/policy/variable"
 )
 
 // MaxHolds is how many program starts of one session may wait for a decision.
@@ -99,44 +100,13 @@ type Judge interface {
 	Ended(p *Program, o Outcome, why string)
 }
 
-// loads are the variables that put code of somebody else's into a program: they are
-// shown with it, and judged. Names that end in * are beginnings.
-var loads = []string{
-	"LD_*", "DYLD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH", "GETCONF_DIR",
-	"BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "ENV", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "ZDOTDIR",
-	"PYTHON*", "PERL5*", "PERLLIB", "PERL_*", "RUBY*", "GEM_*", "NODE_*", "LUA_*",
-	"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "VIMINIT", "EXINIT", "GVIMINIT",
-}
-
-// steers are those that lead it to other programs or files, which are judged when they
-// start. They must come true, too.
-var steers = []string{
-	"PATH", "CDPATH", "IFS", "RES_OPTIONS", "HOSTALIASES", "TERMINFO*", "TERMCAP",
-	"GIT_*", "SSH_ASKPASS", "SUDO_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "LESSOPEN", "LESSCLOSE", "BROWSER",
-	"MAKEFLAGS", "MAKEFILES", "TAR_OPTIONS", "RSYNC_RSH", "SYSTEMD_*", "DOCKER_*", "KUBECONFIG", "KUBE_EDITOR",
-	"GOFLAGS", "GOENV", "CARGO_*", "RUSTC_WRAPPER", "CC", "CXX",
-}
-
-// IsRisky reports whether a variable makes a program do something else than its
-// arguments say.
-func IsRisky(name string) bool { return among(loads, name) || among(steers, name) }
-
-func among(list []string, name string) bool {
-	return slices.ContainsFunc(list, func(r string) bool {
-		if prefix, ok := strings.CutSuffix(r, "*"); ok {
-			return strings.HasPrefix(name, prefix)
-		}
-		return name == r
-	})
-}
-
 // LoadingEnv gives the variables that put code into a program, but for those that its
 // session began with.
 func (p *Program) LoadingEnv(begin []string) []string {
 	var out []string
 	for _, kv := range p.Env {
 		name, _, _ := strings.Cut(kv, "=")
-		if among(loads, name) && !slices.Contains(begin, kv) {
+		if variable.Loads(name) != "" && !slices.Contains(begin, kv) {
 			out = append(out, kv)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/gate/notify"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/agent/host/gate/trace"
+	"github.com/tucdesk/tucdesk/internal/policy/variable"
 )
 
 // look is how often a held program start is looked at: whether its caller still
@@ -269,7 +270,7 @@ func (s *Session) start(n notify.Notification, p *Program, held bool) {
 		TID: p.TID, Asleep: s.features.Killable,
 		Continue: func() error { return s.listener.Continue(n.ID) },
 		Valid:    func() bool { return s.listener.Valid(n.ID) },
-		Look:     func(pid int) string { return p.Differs(pid, held, IsRisky) },
+		Look:     func(pid int) string { return p.Differs(pid, held, variable.IsRisky) },
 	})
 	if s.begin(r == trace.Started) {
 		return

@@ -69,6 +69,10 @@ func (s *Session) launch(w *work, spec process.Spec, u process.User) (p *running
 	if err != nil {
 		return nil, end, err
 	}
+	if err := w.files.Started(); err != nil {
+		started.Close() // nobody has seen a byte of it
+		return nil, end, err
+	}
 	w.watch.Attach(started)
 	return &running{started, started.Stdin, started.Stdout, started.Stderr}, end, nil
 }

@@ -78,7 +78,7 @@ type Rules interface {
 	Decide(ctx context.Context, m channel.OpenMessage) (Task, error)
 	Commit(ctx context.Context, t Task) error
 	// Refuse makes it evidence that this half could not do what was decided. code is
-	// CodeHost or CodeRecording.
+	// CodeHost, CodeRecording or CodeContent.
 	Refuse(t Task, code, reason string)
 }
 
@@ -86,6 +86,7 @@ type Rules interface {
 const (
 	CodeHost      = "host"      // this machine can't: no such user, …
 	CodeRecording = "recording" // required, and can't be had
+	CodeContent   = "content"   // a file is not the one that was approved, or can't be read
 )
 
 // A Witness makes evidence of what happens. Its calls return once that is on disk, or

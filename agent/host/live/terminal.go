@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/content"
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/line"
@@ -18,6 +19,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/direct"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -38,6 +40,7 @@ type work struct {
 	m     channel.OpenMessage
 	track *recorder.Track
 	watch *errand.Watch // of a copy, forward or proxy; else nil
+	files *content.Files
 }
 
 // serve is one channel, from the request to the exit.
@@ -59,11 +62,16 @@ func (s *Session) serve(c *conn, ch *channel.Channel) {
 		s.comeBack(c, ch)
 		return
 	}
+	if ch.Request().Kind == Look {
+		s.look(ch)
+		return
+	}
 	t, user, err := s.admit(ch.Request())
 	if err != nil {
 		_ = ch.Answer(answerOf(err))
 		return
 	}
+	defer t.files.Close()
 	s.mu.Lock()
 	s.runs++
 	s.mu.Unlock()
@@ -111,11 +119,63 @@ func (s *Session) admit(m channel.OpenMessage) (*work, process.User, error) {
 		s.keeper.Refuse(task, CodeHost, err.Error())
 		return nil, user, err
 	}
+	if w.files, err = content.Open(m.Argv, m.Cwd, m.Bound, user); err != nil {
+		s.keeper.Refuse(task, CodeContent, err.Error())
+		return nil, user, err
+	}
 	if err := s.record(w); err != nil {
+		w.files.Close()
 		s.keeper.Refuse(task, CodeRecording, err.Error())
 		return nil, user, err
 	}
-	return w, user, s.keeper.Commit(s.ctx, task)
+	if err := s.keeper.Commit(s.ctx, task); err != nil {
+		w.files.Close()
+		return nil, user, err
+	}
+	return w, user, nil
+}
+
+// Look is the kind of a channel on which the operator's side learns what an exec would
+// run: the files of the words that Bound names, as []token.Bound in CBOR.
+const Look = "look"
+
+// look answers a look. Nothing runs.
+func (s *Session) look(ch *channel.Channel) {
+	m := ch.Request()
+	found, err := s.find(m)
+	if err != nil {
+		_ = ch.Answer(answerOf(err))
+		return
+	}
+	b, err := envelope.Marshal(found)
+	if err != nil || ch.Answer(channel.Answer{Effect: channel.Allow}) != nil {
+		return
+	}
+	if _, err := ch.Write(b); err == nil {
+		_ = ch.Exit(channel.Exit{})
+	}
+}
+
+// find looks at what the keeper allows to be looked at.
+func (s *Session) find(m channel.OpenMessage) ([]token.Bound, error) {
+	task, err := s.keeper.Decide(s.ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	words := make([]uint64, len(m.Bound))
+	for i, b := range m.Bound {
+		words[i] = b.Word
+	}
+	user, err := s.user(task.User)
+	if err != nil {
+		s.keeper.Refuse(task, CodeHost, err.Error())
+		return nil, err
+	}
+	found, err := content.Look(m.Argv, m.Cwd, words, user)
+	if err != nil {
+		s.keeper.Refuse(task, CodeContent, err.Error())
+	}
+	return found, err
 }
 
 // record begins the recording that policy wants.
@@ -198,6 +258,7 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 			return failed(126), err.Error(), ch
 		}
 	}
+	t.files.Apply(&spec)
 	p, ungate, err := s.launch(t, spec, u)
 	defer ungate()
 	switch {
@@ -293,7 +354,7 @@ func failed(code int) process.Exit { return process.Exit{Code: code} }
 // startError keeps names of programs and folders, which are part of the command,
 // out of entries and logs.
 func startError(err error) string {
-	for _, known := range []error{errNoGate, line.ErrShell, process.ErrNoProgram, process.ErrNoDir, process.ErrUnsupported, process.ErrNotRoot} {
+	for _, known := range []error{errNoGate, line.ErrShell, process.ErrNoProgram, process.ErrNoDir, process.ErrUnsupported, process.ErrNotRoot, content.ErrChanged} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

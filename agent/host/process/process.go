@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,6 +43,10 @@ type Spec struct {
 	Env   [][2]string // name and value, after and over the clean environment
 	TTY   *TTY        // nil: pipes
 	Stdin bool        // with pipes: whether there is an input; else it is /dev/null
+	// Program is what runs, opened already, whatever file argv[0] names by then; Files
+	// are further open files that the program gets. See FileArg. Linux only.
+	Program *os.File
+	Files   []*os.File
 	// Starter starts what is ready to be started, in place of exec.Cmd.Start: the
 	// exec gate does. nil: as it is.
 	Starter func(*exec.Cmd) error
@@ -96,6 +101,13 @@ type Process struct {
 
 // Path is where programs are looked up.
 const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// FileArg is the path by which a program finds Spec.Files[i], which were opened for it.
+func FileArg(i int) string { return "/proc/self/fd/" + strconv.Itoa(firstFile+1+i) }
+
+// firstFile is the descriptor of Spec.Program in what is started; those of Spec.Files
+// follow.
+const firstFile = 3
 
 // drain is how long output is still read after the program has ended, when
 // something it started holds the stream open.

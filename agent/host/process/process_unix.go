@@ -85,9 +85,9 @@ func shellOf(name string, self bool) string {
 	return "/bin/sh"
 }
 
-// find resolves argv[0] to a file: a name without a slash in Path, anything
-// else from dir.
-func find(name, dir string) (string, error) {
+// Find resolves argv[0] to a file: a name without a slash in Path, anything
+// else from dir. Errors: ErrNoProgram.
+func Find(name, dir string) (string, error) {
 	if strings.Contains(name, "/") {
 		p := name
 		if !filepath.IsAbs(p) {
@@ -135,9 +135,9 @@ type impl struct {
 	ended bool
 }
 
-// Start runs s as u. The program is the leader of a session of its own.
-func Start(s Spec, u User) (*Process, error) {
-	dir := s.Dir
+// Folder gives where a program of u runs that is to run in dir; "" is its home, or /
+// where it has none. Errors: ErrNoDir.
+func (u User) Folder(dir string) (string, error) {
 	if dir == "" {
 		dir = u.home
 		if st, err := os.Stat(dir); dir == "" || err != nil || !st.IsDir() {
@@ -145,7 +145,16 @@ func Start(s Spec, u User) (*Process, error) {
 		}
 	}
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() || !filepath.IsAbs(dir) {
-		return nil, fmt.Errorf("%w: %q", ErrNoDir, dir)
+		return "", fmt.Errorf("%w: %q", ErrNoDir, dir)
+	}
+	return dir, nil
+}
+
+// Start runs s as u. The program is the leader of a session of its own.
+func Start(s Spec, u User) (*Process, error) {
+	dir, err := u.Folder(s.Dir)
+	if err != nil {
+		return nil, err
 	}
 	program, argv := u.shell, s.Argv
 	if len(argv) == 0 {
@@ -153,11 +162,12 @@ func Start(s Spec, u User) (*Process, error) {
 			return nil, noProgram(program, why)
 		}
 		argv = loginArgv(program)
-	} else {
-		var err error
-		if program, err = find(argv[0], dir); err != nil {
+	} else if s.Program == nil {
+		if program, err = Find(argv[0], dir); err != nil {
 			return nil, err
 		}
+	} else {
+		program = "/proc/self/fd/" + strconv.Itoa(firstFile)
 	}
 	cmd := &exec.Cmd{
 		Path: program, Args: argv, Dir: dir,
@@ -167,9 +177,11 @@ func Start(s Spec, u User) (*Process, error) {
 	if !u.self {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: u.uid, Gid: u.gid, Groups: u.groups}
 	}
+	if s.Program != nil {
+		cmd.ExtraFiles = append([]*os.File{s.Program}, s.Files...)
+	}
 	p := &Process{impl: impl{cmd: cmd, exited: make(chan struct{})}}
 	var theirs []*os.File
-	var err error
 	if s.TTY != nil {
 		theirs, err = p.openTTY(s, u)
 	} else {

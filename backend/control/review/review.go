@@ -26,6 +26,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/policy/command"
 	"github.com/tucdesk/tucdesk/internal/policy/quorum"
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
+	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -155,13 +156,18 @@ func Outline(r *roster.Roster, ap wire.Approval) backend.Approval {
 }
 
 // Show puts what the operator has signed into an outline.
-func (c *Review) Show(out *backend.Approval) {
+func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	cmd := c.Ask.Command
 	out.Argv, out.Cwd, out.Stdin, out.Reason = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason
-	out.Tier = c.Verdict.Tier
+	var covered []string
+	for _, b := range cmd.Bound {
+		covered = append(covered, cmd.Argv[b.Word])
+		out.Content = append(out.Content, content(b, c.Agent.Kid, before))
+	}
+	out.Tier, out.Risk = c.Verdict.Tier, c.Verdict.Risk
 	switch {
 	case !reach.Carries(c.Ask.Kind):
-		out.Unread = command.Unread(cmd.Argv)
+		out.Unread = command.Unread(cmd.Argv, covered...)
 	case c.Ask.Kind != reach.KindCopy:
 		out.Unread = "what goes through it"
 	case cmd.Stdin == token.StdinStream:
@@ -204,6 +210,50 @@ func state(s string) backend.ApprovalState {
 		return backend.ApprovalUsed
 	}
 	return backend.ApprovalExpired
+}
+
+// Decide makes the public decision and its sealed half.
+func (c *Review) Decide(id key.Identity, r *roster.Roster, d backend.Decision, now time.Time) (wire.SealedDecision, error) {
+	body := approval.Decision{
+		ID: c.Ask.ID, AskHash: c.Verified.Hash(), Approver: id.Kid(), Approve: d.Approve, Decided: now.Unix(),
+	}
+	content, readers := []byte(d.Reason), append(r.Auditors(), c.Operator.Recipient)
+	if d.Approve {
+		useUntil := now
+		if c.Verdict.Obligations.Quorum > 1 {
+			useUntil = time.Unix(c.Ask.AskUntil, 0) // the first approval must outlive the wait for the last
+		}
+		a := c.Verified.Approve(body.Approver, token.Head(r.Head()), now, useUntil.Add(c.Verdict.Obligations.UseFor))
+		signed, err := approval.SignApproval(id, a)
+		if err != nil {
+			return wire.SealedDecision{}, err
+		}
+		content, readers, body.UseUntil = signed, append(readers, c.Agent.Recipient), a.UseUntil
+	}
+	sealed, err := key.Seal(content, readers...)
+	if err != nil {
+		return wire.SealedDecision{}, err
+	}
+	body.SealedHash = envelope.Sum(sealed)
+	signed, err := approval.SignDecision(id, body)
+	return wire.SealedDecision{Decision: signed, Sealed: sealed}, err
+}
+
+// maxOpened bounds an opened approval, in bytes.
+const maxOpened = 64 << 10
+
+// Approvals gives the signed approvals that were sealed to us.
+func Approvals(ap wire.Approval, us key.Unsealer) (got [][]byte) {
+	for _, d := range ap.Decisions {
+		plain, err := us.Open(d.Sealed, maxOpened)
+		if err != nil {
+			continue // a reason, or not for us
+		}
+		if u, err := approval.ParseApproval(plain); err == nil && len(u.Bytes()) > 0 {
+			got = append(got, plain)
+		}
+	}
+	return got
 }
 
 // Denial gives the reason of whoever denied, as it was sealed to us.

@@ -98,8 +98,8 @@ func (l *lineReader) assign(assigns []*syntax.Assign) {
 		if a.Name == nil {
 			continue
 		}
-		if risk := programs().risk(a.Name.Value, l.r.watched && !l.from.outside); risk != "" {
-			l.opaque = risk
+		if why := risk(a.Name.Value, l.r.watched && !l.from.outside); why != "" {
+			l.opaque = why
 		}
 	}
 }

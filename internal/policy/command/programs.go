@@ -11,6 +11,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/policy/document"
 	"github.com/tucdesk/tucdesk/internal/policy/glob"
+	"github.com/tucdesk/tucdesk/internal/policy/variable"
 )
 
 //go:embed programs.yaml
@@ -21,9 +22,6 @@ type programTable struct {
 	classes  map[string][]glob.Glob
 	options  map[string]*options
 	wrappers map[string]*wrapper
-	// Variables that make a program load code, and those that make it start
-	// another program.
-	loads, starts []glob.Glob
 }
 
 // options say how a program reads its flags. A nil one knows nothing.
@@ -78,16 +76,12 @@ func (t *programTable) classNames() []string {
 // risk says why setting the variable can make programs other ones; "" if it
 // can't. Like a label, it holds no text of a command. Where watched, programs
 // that it makes others start are judged when they start.
-func (t *programTable) risk(variable string, watched bool) string {
-	for _, g := range t.loads {
-		if g.Match(variable) {
-			return "it sets " + g.String() + ", which can make a program another one"
-		}
+func risk(name string, watched bool) string {
+	if known := variable.Loads(name); known != "" {
+		return "it sets " + known + ", which can make a program another one"
 	}
-	for _, g := range t.starts {
-		if !watched && g.Match(variable) {
-			return "it sets " + g.String() + ", which can make a program start another one"
-		}
+	if known := variable.Starts(name); known != "" && !watched {
+		return "it sets " + known + ", which can make a program start another one"
 	}
 	return ""
 }
@@ -142,16 +136,6 @@ func parsePrograms(doc string) (*programTable, error) {
 					t.options[program] = o
 				}
 			})
-		}),
-		document.Key("environment", func(n ast.Node) {
-			globs := func(key string, into *[]glob.Glob) document.Field {
-				return document.Key(key, func(n ast.Node) {
-					for _, name := range r.Texts(n, key) {
-						*into = append(*into, glob.New(name))
-					}
-				})
-			}
-			r.Mapping(n, "environment", globs("loads", &t.loads), globs("starts", &t.starts))
 		}),
 		document.Key("starters", func(n ast.Node) {
 			for _, name := range r.Texts(n, "starters") {

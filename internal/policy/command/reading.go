@@ -73,8 +73,8 @@ func (r *reading) start(p *Program) {
 	c := command{argv: words, names: p.views(), file: p.File}
 	for _, setting := range p.Environ {
 		name, _, _ := strings.Cut(setting, "=")
-		if risk := programs().risk(name, p.Watched); risk != "" {
-			c.risk, c.elsewhere = risk, true
+		if why := risk(name, p.Watched); why != "" {
+			c.risk, c.elsewhere = why, true
 		}
 	}
 	r.add(c, 0)
@@ -295,8 +295,8 @@ func (u *unwrapper) options(words []word) []word {
 // assign notes a variable that is set for the command.
 func (u *unwrapper) assign(name string) {
 	u.elsewhere = true
-	if risk := programs().risk(name, u.r.watched && !u.outside); risk != "" {
-		u.opaque = risk
+	if why := risk(name, u.r.watched && !u.outside); why != "" {
+		u.opaque = why
 	}
 }
 

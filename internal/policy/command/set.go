@@ -10,7 +10,7 @@
 // arguments is data (programs.yaml). See ../SPEC.md, Commands.
 //
 // It is pure. Of this module it may import only internal/sanitize and the
-// packages glob and document beside it.
+// packages glob, document and variable beside it.
 package command
 
 import (
@@ -102,6 +102,22 @@ type Judgement struct {
 	Opaque     string // why it can't be read; "" when it can
 }
 
+// Risk is what the command does that makes it of its tier, or why nobody can tell,
+// with the name of no file in it: "deletes files". "" where nothing is known to say.
+func (j *Judgement) Risk() string {
+	switch {
+	case j.Tier == Low:
+		return ""
+	case j.Opaque != "":
+		return "can't be read before it runs: " + j.Opaque
+	case j.Pattern != nil && j.Pattern.Why != "" && j.Partly:
+		return "may become, when the shell fills in the rest, one that " + j.Pattern.Why
+	case j.Pattern != nil:
+		return j.Pattern.Why
+	}
+	return ""
+}
+
 // judge finds the tier of one command: the strictest over the names of its
 // program and over the files that it writes.
 func (s *Set) judge(c *command) Judgement {
@@ -133,7 +149,7 @@ const writeName = ">"
 // judgeNameless judges a command whose program can't be read: only a class that
 // is about that can cover it.
 func (s *Set) judgeNameless(c *command) Judgement {
-	if p, t := raise(&s.Patterns, s.Default, c, "", &facts{many: true}); p != nil {
+	if p, t := raise(&s.Patterns, s.Default, c, "", &facts{many: true}, nil); p != nil {
 		return Judgement{Tier: t, Pattern: p}
 	}
 	return Judgement{Tier: s.Default}
@@ -143,7 +159,7 @@ func (s *Set) judgeAs(c *command, name string, argv []word) Judgement {
 	f := factsOf(argv, name, c.dirs)
 	partly := func(p *Pattern) bool { return !p.mayCover(f.certain()) }
 	verdict, found := Judgement{Tier: s.Default}, false
-	if p, t := raise(&s.Patterns, s.Default, c, name, f); p != nil {
+	if p, t := raise(&s.Patterns, s.Default, c, name, f, nil); p != nil {
 		verdict, found = Judgement{Tier: t, Pattern: p, Partly: partly(p)}, true
 	}
 	if !s.decided(c, name, argv) {
@@ -166,22 +182,22 @@ func (s *Set) judgeAs(c *command, name string, argv []word) Judgement {
 // catalogued asks the catalogue. What a command only may become is nothing that a
 // shipped list can deny: somebody else looks at it.
 func (s *Set) catalogued(c *command, name string, f *facts) Judgement {
-	p, t := raise(&s.Catalogue, Low, c, name, f)
+	p, t := raise(&s.Catalogue, Low, c, name, f, s)
 	if p == nil || t <= opaqueTier || p.mayCover(f.certain()) {
 		return Judgement{Tier: t, Pattern: p, Catalogued: true, Partly: p != nil && !p.mayCover(f.certain())}
 	}
-	if q, u := raise(&s.Catalogue, opaqueTier, c, name, f.certain()); q != nil {
+	if q, u := raise(&s.Catalogue, opaqueTier, c, name, f.certain(), s); q != nil {
 		return Judgement{Tier: u, Pattern: q, Catalogued: true}
 	}
 	return Judgement{Tier: opaqueTier, Pattern: p, Catalogued: true, Partly: true}
 }
 
 // raise looks for the strictest pattern that may cover the command, down to the
-// tier least.
-func raise(patterns *[Tiers][]Pattern, least Tier, c *command, name string, f *facts) (*Pattern, Tier) {
+// tier least. It passes over classes of facts that the set over speaks of itself.
+func raise(patterns *[Tiers][]Pattern, least Tier, c *command, name string, f *facts, over *Set) (*Pattern, Tier) {
 	for t := Critical; ; t-- {
 		for i := range patterns[t] {
-			if p := &patterns[t][i]; p.names(c, name) && p.mayCover(f) {
+			if p := &patterns[t][i]; p.names(c, name) && p.mayCover(f) && (over == nil || p.fact == "" || !over.speaksOf(p.fact)) {
 				return p, t
 			}
 		}
@@ -189,6 +205,13 @@ func raise(patterns *[Tiers][]Pattern, least Tier, c *command, name string, f *f
 			return nil, 0
 		}
 	}
+}
+
+// speaksOf says whether the policy itself has put a class of facts into a tier.
+func (s *Set) speaksOf(fact string) bool {
+	return slices.ContainsFunc(s.Patterns[:], func(tier []Pattern) bool {
+		return slices.ContainsFunc(tier, func(p Pattern) bool { return p.fact == fact })
+	})
 }
 
 // decided says whether a pattern of the policy covers the command word by word.

@@ -26,4 +26,21 @@ func TestUnread(t *testing.T) {
 			t.Errorf("%q: %q, want %q", c.argv, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		want    string
+		argv    []string
+		covered []string
+	}{
+		{"", []string{"sh", "/tmp/fix.sh"}, []string{"/tmp/fix.sh"}},
+		{"", []string{"sudo", "sh", "-x", "fix.sh", "now"}, []string{"fix.sh"}},
+		{"", []string{"./fix"}, []string{"./fix"}},
+		{"sh", []string{"sh", "/tmp/fix.sh", "/tmp/other"}, []string{"/tmp/other"}},
+		{"python3", []string{"python3", "-W", "x", "fix.py"}, []string{"fix.py"}}, // not sure that it is the script
+		{"sh", []string{"sh"}, []string{"sh"}},
+		{"./b", []string{"env", "./b"}, []string{"env"}},
+	} {
+		if got := Unread(c.argv, c.covered...); got != c.want {
+			t.Errorf("%q with %q: %q, want %q", c.argv, c.covered, got, c.want)
+		}
+	}
 }

@@ -48,32 +48,41 @@ func (c *CLI) Command() *cobra.Command {
 // jsonApproval is an approval as scripts see it. Its texts are raw: JSON carries
 // them unambiguously.
 type jsonApproval struct {
-	ID        string    `json:"id"`
-	State     string    `json:"state"`
-	Operator  string    `json:"operator"`
-	Target    string    `json:"target"`
-	Kind      string    `json:"kind"`
-	As        string    `json:"as,omitempty"`
-	Argv      []string  `json:"argv"`
-	Env       []string  `json:"env,omitempty"`
-	Cwd       string    `json:"cwd,omitempty"`
-	Stdin     string    `json:"stdin,omitempty"`
-	Tier      string    `json:"tier,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Asked     time.Time `json:"asked"`
-	AskUntil  time.Time `json:"ask_until"`
-	Approved  int       `json:"approved"`
-	Quorum    int       `json:"quorum"`
-	Mine      bool      `json:"mine"`
-	CanDecide bool      `json:"can_decide"`
-	WhyNot    string    `json:"why_not,omitempty"`
-	Turn      string    `json:"not_yet,omitempty"`
-	Progress  string    `json:"progress"`
-	Steps     []step    `json:"steps,omitempty"`
-	Approvers []string  `json:"approvers,omitempty"`
-	Unread    string    `json:"content_not_covered,omitempty"`
-	Plan      string    `json:"plan,omitempty"`
-	PlanSize  int       `json:"plan_size,omitempty"`
+	ID        string        `json:"id"`
+	State     string        `json:"state"`
+	Operator  string        `json:"operator"`
+	Target    string        `json:"target"`
+	Kind      string        `json:"kind"`
+	As        string        `json:"as,omitempty"`
+	Argv      []string      `json:"argv"`
+	Env       []string      `json:"env,omitempty"`
+	Cwd       string        `json:"cwd,omitempty"`
+	Stdin     string        `json:"stdin,omitempty"`
+	Tier      string        `json:"tier,omitempty"`
+	Risk      string        `json:"risk,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
+	Asked     time.Time     `json:"asked"`
+	AskUntil  time.Time     `json:"ask_until"`
+	Approved  int           `json:"approved"`
+	Quorum    int           `json:"quorum"`
+	Mine      bool          `json:"mine"`
+	CanDecide bool          `json:"can_decide"`
+	WhyNot    string        `json:"why_not,omitempty"`
+	Turn      string        `json:"not_yet,omitempty"`
+	Progress  string        `json:"progress"`
+	Steps     []step        `json:"steps,omitempty"`
+	Approvers []string      `json:"approvers,omitempty"`
+	Content   []jsonContent `json:"content,omitempty"`
+	Unread    string        `json:"content_not_covered,omitempty"`
+	Plan      string        `json:"plan,omitempty"`
+	PlanSize  int           `json:"plan_size,omitempty"`
+}
+
+// jsonContent is a file whose content is approved, too.
+type jsonContent struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Known  string `json:"known,omitempty"`
 }
 
 // A step is one of what the policy asks for.
@@ -87,9 +96,14 @@ func toJSON(p backend.Approval) jsonApproval {
 	for _, s := range p.Steps {
 		steps = append(steps, step{By: append([]string{}, s.By...), Waits: s.Waits})
 	}
+	var files []jsonContent
+	for _, f := range p.Content {
+		files = append(files, jsonContent(f))
+	}
 	return jsonApproval{
-		ID: string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
-		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Reason: p.Reason, Asked: p.Asked, AskUntil: p.AskUntil,
+		Content: files,
+		ID:      string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
+		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Risk: p.Risk, Reason: p.Reason, Asked: p.Asked, AskUntil: p.AskUntil,
 		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot, Turn: p.Turn, Progress: p.Progress(), Steps: steps,
 		Approvers: p.Approvers, Unread: p.Unread, Plan: p.Plan, PlanSize: p.PlanSize,
 	}
@@ -215,7 +229,7 @@ func (c *CLI) printAll(ps []backend.Approval) {
 	for _, p := range ps {
 		q := ps[0]
 		same = same && slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As &&
-			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Kind == q.Kind &&
+			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
 			p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
 	}
 	fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
@@ -263,13 +277,14 @@ func (c *CLI) print(p backend.Approval) {
 		line("env", sanitize.Clean(e))
 	}
 	line("stdin", sanitize.Clean(p.Stdin))
-	switch {
-	case p.Unread != "" && p.Kind == string(backend.KindExec):
-		line("content", sanitize.Clean("NOT covered: what "+p.Unread+" runs is not in these words; who approves has not seen it"))
-	case p.Unread != "":
-		line("content", sanitize.Clean("NOT covered: "+p.Unread+" is not in these words; who approves has not seen it"))
+	for _, f := range p.Content {
+		line("file", sanitize.Clean(f.String()))
 	}
+	line("content", sanitize.Clean(p.NotCovered()))
 	line("tier", sanitize.Clean(p.Tier))
+	if p.Risk != "" {
+		line("risk", sanitize.Clean("it "+p.Risk))
+	}
 	line("reason", sanitize.Clean(p.Reason))
 	line("approved", sanitize.Clean(p.Progress()))
 	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))

@@ -10,6 +10,7 @@ package policies
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ const (
 // Command gives the command with all that is below it.
 func (c *CLI) Command() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "The team's signed policy: read it, ask it, test it, compare it", Args: cobra.NoArgs}
-	cmd.AddCommand(c.show(), c.log(), c.check(false), c.check(true), c.whoCan(), c.whatCan(), c.test(), c.lint(), c.diff(), c.set(), c.schema(), c.catalogue())
+	cmd.AddCommand(c.show(), c.log(), c.check(false), c.check(true), c.whoCan(), c.whatCan(), c.test(), c.lint(), c.diff(), c.set(), c.schema(), c.starter(), c.catalogue())
 	return cmd
 }
 
@@ -69,7 +70,7 @@ func (c *CLI) team(ctx context.Context) (*control.Backend, *roster.Roster, error
 	return b, r, nil
 }
 
-var errNoPolicy = errors.New("the team has no policy yet, so everything is denied; an admin sets one with `tucdesk policy set FILE`")
+var errNoPolicy = errors.New("the team has no policy yet, so everything is denied; an admin sets one with `tucdesk policy set FILE`; `tucdesk policy starter` prints one to begin with")
 
 func targetsOf(r *roster.Roster) []policy.Target {
 	var targets []policy.Target
@@ -288,6 +289,21 @@ func (c *CLI) schema() *cobra.Command {
 		Use: "schema", Short: "Print the JSON Schema of policy files, for editors", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := c.Out.Write(policy.Schema())
+			return err
+		},
+	}
+}
+
+//go:embed starter.yaml
+var starter []byte
+
+func (c *CLI) starter() *cobra.Command {
+	return &cobra.Command{
+		Use: "starter", Short: "Print a policy to begin with, for a team that has none", Args: cobra.NoArgs,
+		Long: "Print a policy to begin with. Save it, read it, change it, and sign it into the roster:\n\n" +
+			"  tucdesk policy starter > policy.yaml && tucdesk policy lint policy.yaml && tucdesk policy set policy.yaml",
+		RunE: func(*cobra.Command, []string) error {
+			_, err := c.Out.Write(starter)
 			return err
 		},
 	}

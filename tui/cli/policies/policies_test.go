@@ -57,3 +57,36 @@ func TestKinds(t *testing.T) {
 		}
 	}
 }
+
+// The policy that a founder begins with says what a newcomer would expect, and why.
+func TestStarter(t *testing.T) {
+	p, err := policy.Parse(starter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := &policy.Snapshot{Policy: p}
+	for _, tt := range []struct {
+		env  string
+		kind policy.Kind
+		argv []string
+		want policy.Effect
+		risk string // what the verdict says that it does
+	}{
+		{"staging", policy.Shell, nil, policy.Allow, ""},
+		{"prod", policy.Shell, nil, policy.Hold, ""},
+		{"prod", policy.Exec, []string{"uptime"}, policy.Allow, ""},
+		{"prod", policy.Exec, []string{"rm", "-rf", "/var/cache/app"}, policy.Hold, "deletes directories with all that is in them"},
+		{"prod", policy.Exec, []string{"rm", "file"}, policy.Confirm, "deletes files"},
+		{"staging", policy.Exec, []string{"mkfs", "/dev/sda"}, policy.Deny, "makes"},
+		{"other", policy.Exec, []string{"uptime"}, policy.Deny, ""},
+		{"prod", policy.Forward, nil, policy.Deny, ""},
+	} {
+		v := policy.Evaluate(&policy.Request{
+			Member: "alice@example.com", MemberID: "alice", Roles: []string{"sre"}, Target: "web-1", Tags: map[string]string{"env": tt.env},
+			LoginUser: "deploy", Kind: tt.kind, Argv: tt.argv, At: time.Now(),
+		}, snap)
+		if v.Effect != tt.want || !strings.Contains(v.Risk, tt.risk) || tt.risk != "" && !strings.Contains(v.Reason, v.Risk) {
+			t.Errorf("%s, %s %q: %v, %q (%s)", tt.env, tt.kind, tt.argv, v.Effect, v.Risk, v.Reason)
+		}
+	}
+}

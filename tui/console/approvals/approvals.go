@@ -253,12 +253,22 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	if a.Reason == "" {
 		paras = append(paras, text("Reason", ""))
 	}
-	paras = append(paras, text("Tier", a.Tier), text("Folder", a.Cwd))
+	paras = append(paras, text("Tier", a.Tier))
+	if a.Risk != "" {
+		paras = append(paras, canvas.Para{Label: "Risk", Text: sanitize.Clean("it " + a.Risk), Style: st.Warn})
+	}
+	paras = append(paras, text("Folder", a.Cwd))
 	for _, e := range a.Env {
 		paras = append(paras, text("Env", e))
 	}
 	if a.Stdin != "" {
 		paras = append(paras, text("Stdin", a.Stdin))
+	}
+	for _, f := range a.Content {
+		paras = append(paras, text("File", f.String()))
+	}
+	if why := a.NotCovered(); why != "" {
+		paras = append(paras, canvas.Para{Label: "Content", Text: sanitize.Clean(why), Style: st.Warn})
 	}
 	if !a.Asked.IsZero() {
 		paras = append(paras, text("Asked", a.Asked.UTC().Format("15:04:05")+" UTC"))
@@ -289,8 +299,11 @@ const maxRequest = 64 << 10
 // from being drawn.
 func refuseLong(a *backend.Approval) {
 	size := 0
-	for _, s := range slices.Concat(a.Argv, a.Env, []string{a.Target, a.Operator, a.Kind, a.As, a.Cwd, a.Tier, a.Reason, a.Stdin, a.WhyNot}) {
+	for _, s := range slices.Concat(a.Argv, a.Env, []string{a.Target, a.Operator, a.Kind, a.As, a.Cwd, a.Tier, a.Risk, a.Reason, a.Stdin, a.Unread, a.WhyNot}) {
 		size += len(s) + 1
+	}
+	for _, f := range a.Content {
+		size += len(f.String()) + 1
 	}
 	if size <= maxRequest {
 		return
@@ -305,7 +318,7 @@ func refuseLong(a *backend.Approval) {
 // Same says whether two views of an approval ask for the same.
 func Same(a, b backend.Approval) bool {
 	return a.ID == b.ID && a.Target == b.Target && a.Operator == b.Operator && a.Kind == b.Kind &&
-		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Reason == b.Reason && a.Stdin == b.Stdin &&
+		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Stdin == b.Stdin && a.Unread == b.Unread && slices.Equal(a.Content, b.Content) &&
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)
 }
 

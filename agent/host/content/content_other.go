@@ -1,0 +1,25 @@
+//go:build !linux
+
+package content
+
+import (
+	"os"
+
+	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/internal/envelope"
+)
+
+type state struct{}
+
+type taken struct {
+	file  *os.File
+	hash  envelope.Hash
+	seen  state
+	lease bool
+}
+
+func locate([]string, string, uint64, process.User) (string, error) { return "", ErrUnsupported }
+
+func take(string, uint64, process.User) (taken, error) { return taken{}, ErrUnsupported }
+
+func (all *Files) still() error { return ErrUnsupported }
