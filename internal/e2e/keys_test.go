@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 )
@@ -70,6 +71,8 @@ func TestRotatedKeys(t *testing.T) {
 		d.must(t, "alice", "exec", "web-1", "--", "true")
 	}
 	open := d.talk(t, "web-1")
+	relayed := d.talkBy(t, "web-1", control.RelayOnly)
+	relayed.goesOn(t, "before")
 	works("before")
 
 	d.keys(t, "rotate")
@@ -83,7 +86,7 @@ func TestRotatedKeys(t *testing.T) {
 		t.Fatalf("next keys of the rendezvous: %v", next)
 	}
 	d.setRendezvousKey(t, old[roster.ServerRendezvous][0].String()+","+next[0])
-	d.restart(t, "apid")
+	d.restart(t, "relayd", "apid")
 	d.eventually(t, "alice", "exec", "web-1", "--", "true")
 	d.must(t, "carol", "roster", "rotate", "--yes")
 	for _, p := range purposes {
@@ -95,9 +98,10 @@ func TestRotatedKeys(t *testing.T) {
 	open.goesOn(t, "with both keys signed")
 
 	d.keys(t, "switch")
-	d.restart(t, "apid", "rendezvousd")
-	d.eventually(t, "alice", "exec", "web-1", "--", "true")
+	d.restart(t, "apid", "rendezvousd", "relayd")
+	d.eventually(t, "alice", "exec", "--path", "relay", "web-1", "--", "true")
 	works("with the new keys in use")
+	relayed.goesOn(t, "with a credential of the old secret, over a relay that was restarted twice")
 	open.goesOn(t, "with the new keys in use")
 
 	d.keys(t, "retire")

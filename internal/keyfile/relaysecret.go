@@ -30,3 +30,19 @@ func LoadRelaySecret(path string) (cred.Secret, error) {
 	}
 	return s, nil
 }
+
+// LoadRelaySecrets reads the relay secret at path, and the next and the old one beside
+// it, where there are such.
+func LoadRelaySecrets(path string) (ring cred.Ring, err error) {
+	for _, p := range Beside(path) {
+		s, err := LoadRelaySecret(p)
+		if p != path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNone)) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ring = append(ring, s)
+	}
+	return ring, nil
+}

@@ -16,7 +16,7 @@ type settings struct {
 	Listen         string        `yaml:"listen" doc:"address for clients, over UDP and TCP"`
 	ListenTLS      string        `yaml:"listen_tls" doc:"TCP address for clients over TLS, where networks let nothing else out: port 443 if that is free; it needs a certificate"`
 	UDPOnly        bool          `yaml:"udp_only" doc:"do not listen over TCP at the address for clients"`
-	SecretFile     string        `yaml:"secret_file" doc:"file with the secret shared with apid, mode 0600"`
+	SecretFile     string        `yaml:"secret_file" doc:"file with the secret shared with apid, mode 0600; while it is rotated, files of the same name with .next and .old beside it"`
 	MaxAllocations int           `yaml:"max_allocations" doc:"allocations of all sessions together; a session takes two"`
 	MaxLifetime    time.Duration `yaml:"max_lifetime" doc:"refuse credentials that are good for longer"`
 	MaxRate        int64         `yaml:"max_rate" doc:"bytes that one side of a session may send each second; more is dropped"`
@@ -57,12 +57,12 @@ func Command() daemon.Command {
 			if err != nil {
 				return nil, err
 			}
-			secret, err := keyfile.LoadRelaySecret(s.SecretFile)
+			secrets, err := keyfile.LoadRelaySecrets(s.SecretFile)
 			if err != nil {
 				return nil, refuse("secret_file", err)
 			}
 			return New(Config{
-				Listen: s.Listen, ListenTLS: s.ListenTLS, TLS: conf, UDPOnly: s.UDPOnly, Secret: secret,
+				Listen: s.Listen, ListenTLS: s.ListenTLS, TLS: conf, UDPOnly: s.UDPOnly, Secret: secrets[0], Others: secrets[1:],
 				MaxAllocations: s.MaxAllocations, MaxLifetime: s.MaxLifetime, MaxRate: s.MaxRate,
 				Usage:  logUsage(env.Logger),
 				Logger: env.Logger, Registry: env.Registry,

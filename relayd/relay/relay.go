@@ -63,6 +63,8 @@ type Config struct {
 	UDPOnly bool
 	// Secret is shared with apid. The zero value is refused.
 	Secret cred.Secret
+	// Others are taken as well, while the secret is rotated.
+	Others cred.Ring
 	// MaxAllocations bounds the allocations of all sessions. Default 4096,
 	// which is 2,048 sessions.
 	MaxAllocations int
@@ -88,6 +90,7 @@ type Config struct {
 // Server is one relay. Its methods are safe for concurrent use.
 type Server struct {
 	cfg     Config
+	secrets cred.Ring
 	hub     *hub
 	streams *streams
 
@@ -145,7 +148,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, hub: newHub(cfg, m), streams: newStreams(cfg.MaxAllocations, m)}, nil
+	return &Server{cfg: cfg, secrets: append(cred.Ring{cfg.Secret}, cfg.Others...), hub: newHub(cfg, m), streams: newStreams(cfg.MaxAllocations, m)}, nil
 }
 
 func checkListen(key, addr string) error {
@@ -321,7 +324,7 @@ func (s *Server) turnConfig(conn net.PacketConn, listeners ...net.Listener) turn
 // pion/turn calls it for every request and then compares.
 func (s *Server) authenticate(req *turn.RequestAttributes) (userID string, key []byte, ok bool) {
 	now := time.Now()
-	name, password, err := s.cfg.Secret.Check(req.Username, now)
+	name, password, err := s.secrets.Check(req.Username, now)
 	if err == nil && name.Expiry.Sub(now) > s.cfg.MaxLifetime {
 		err = errors.New("relay: credential lives too long")
 	}
@@ -341,6 +344,8 @@ func refusal(err error) string {
 		return "expired"
 	case errors.Is(err, cred.ErrMalformed):
 		return "malformed"
+	case errors.Is(err, cred.ErrSecret):
+		return "secret"
 	}
 	return "other"
 }

@@ -202,6 +202,22 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("did not happen")
 }
 
+// While its secret is rotated a relay takes what was minted with any of those it has.
+func TestSecretsOverlap(t *testing.T) {
+	now, next := cred.NewSecret(), cred.NewSecret()
+	s := start(t, Config{Secret: now, Others: cred.Ring{next}})
+	for i, secret := range []cred.Secret{now, next} {
+		client, _ := rawClient(t, s, secret.Mint(id(byte(i)), cred.Operator, inAnHour()))
+		if _, err := client.Allocate(); err != nil {
+			t.Errorf("secret %d: %v", i, err)
+		}
+	}
+	client, _ := rawClient(t, s, cred.NewSecret().Mint(id(9), cred.Operator, inAnHour()))
+	if _, err := client.Allocate(); err == nil {
+		t.Error("a secret that the relay does not have was taken")
+	}
+}
+
 func TestForeignChannelEndsTheAllocation(t *testing.T) {
 	secret := cred.NewSecret()
 	s := start(t, Config{Secret: secret})

@@ -18,13 +18,14 @@ func Command() *cobra.Command {
 		Long: "The keys of apid (grant, token, log), the key of rendezvousd and the secret that apid and relayd\n" +
 			"share, each in a file of its own that only its owner reads. Signing keys are rotated without a gap:\n" +
 			"  1. keys rotate DIR   makes the next key beside each; copy rendezvous.key.next to rendezvousd's host,\n" +
-			"                       add its public side to apid's rendezvous_key, after a comma; restart apid\n" +
+			"                       add its public side to apid's rendezvous_key, after a comma; copy\n" +
+			"                       relay.secret.next to relayd's host; restart relayd, which takes both, and apid\n" +
 			"  2. an admin of each team signs both: tucdesk roster rotate\n" +
 			"  3. keys switch DIR   on each host; restart apid and rendezvousd\n" +
 			"  4. an hour later     keys retire DIR on each host; take the old rendezvous key out of apid's\n" +
 			"                       rendezvous_key; restart apid; then the admins: tucdesk roster rotate --drop\n" +
-			"To change the relay's secret, remove relay.secret, make it with keys init, and restart apid and relayd\n" +
-			"with it: sessions that go over the relay end, as with every restart of relayd.",
+			"Sessions have what they got of the relay until they end, 12 hours at most. While relay.secret.old is on\n" +
+			"relayd's host they come back after a restart of relayd: retire it there when they are over.",
 	}
 	for _, step := range []struct {
 		use, short string
@@ -60,6 +61,10 @@ func show(w io.Writer, dir string) error {
 			if !exists(p) {
 				continue
 			}
+			if filepath.Base(path) == RelayFile {
+				fmt.Fprintf(w, "%-10s  %s%s\n", "relay", p, []string{"", "  (next)", "  (old)"}[i])
+				continue
+			}
 			id, err := keyfile.LoadIdentity(p)
 			if err != nil {
 				return err
@@ -67,9 +72,6 @@ func show(w io.Writer, dir string) error {
 			purpose := strings.TrimSuffix(filepath.Base(path), ".key")
 			fmt.Fprintf(w, "%-10s  %s%s\n", purpose, id.Public(), []string{"", "  (next)", "  (old)"}[i])
 		}
-	}
-	if relay := filepath.Join(dir, RelayFile); exists(relay) {
-		fmt.Fprintf(w, "%-10s  %s\n", "relay", relay)
 	}
 	return nil
 }

@@ -25,8 +25,9 @@ const (
 
 var purposes = []string{Grant, Token, Log, Rendezvous}
 
-// RelayFile is the file of the secret that apid and relayd share. It has no next
-// one: relayd forgets its sessions when it is restarted, whatever its secret.
+// RelayFile is the file of the secret that apid and relayd share. It rotates with the
+// keys: relayd takes credentials of the next and the old one too, so that sessions which
+// had theirs before come back to a relay that was restarted.
 const RelayFile = "relay.secret"
 
 // ErrState means that the folder is not where the wanted step of a rotation
@@ -152,13 +153,14 @@ func Init(dir string) error {
 	return err
 }
 
-// present lists the files of keys in use that the folder has: the key of
-// rendezvousd may have moved to its host.
+// present lists the files of keys in use that the folder has, and of the relay's
+// secret, which is last: what is of other daemons may have moved to their hosts.
 func present(dir string) ([]string, error) {
 	var list []string
 	for _, purpose := range purposes {
 		list = append(list, file(dir, purpose))
 	}
+	list = append(list, filepath.Join(dir, RelayFile))
 	list = slices.DeleteFunc(list, func(path string) bool {
 		_, err := os.Stat(path)
 		return errors.Is(err, fs.ErrNotExist)
@@ -169,8 +171,8 @@ func present(dir string) ([]string, error) {
 	return list, nil
 }
 
-// Rotate makes the next key beside each key of the folder. Repeated, it makes
-// what is missing.
+// Rotate makes the next key beside each key of the folder, and the relay's next
+// secret. Repeated, it makes what is missing.
 func Rotate(dir string) error {
 	paths, err := present(dir)
 	if err != nil {
@@ -182,7 +184,12 @@ func Rotate(dir string) error {
 		}
 	}
 	for _, path := range paths {
-		if _, err := keyfile.Identity(path+keyfile.Next, "next "+filepath.Base(path)); err != nil {
+		if filepath.Base(path) == RelayFile {
+			_, err = keyfile.RelaySecret(path + keyfile.Next)
+		} else {
+			_, err = keyfile.Identity(path+keyfile.Next, "next "+filepath.Base(path))
+		}
+		if err != nil {
 			return err
 		}
 	}

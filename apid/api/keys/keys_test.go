@@ -13,6 +13,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
 
 func load(t *testing.T, dir, purpose string) []key.Public {
@@ -39,6 +40,15 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	first := load(t, dir, Grant)
+	secrets := func() cred.Ring {
+		t.Helper()
+		r, err := keyfile.LoadRelaySecrets(filepath.Join(dir, RelayFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	firstSecret := secrets()
 	for range 2 { // the second time there is nothing to make
 		if err := Rotate(dir); err != nil {
 			t.Fatal(err)
@@ -48,11 +58,18 @@ func TestRotation(t *testing.T) {
 	if len(both) != 2 || both[0] != first[0] {
 		t.Fatalf("after rotate: %v, was %v", both, first)
 	}
+	bothSecrets := secrets()
+	if len(bothSecrets) != 2 || bothSecrets[0] != firstSecret[0] {
+		t.Fatalf("after rotate there are %d secrets of the relay", len(bothSecrets))
+	}
 	if err := Switch(dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := load(t, dir, Grant); !slices.Equal(got, []key.Public{both[1], both[0]}) {
 		t.Fatalf("after switch: %v, was %v", got, both)
+	}
+	if got := secrets(); !slices.Equal(got, cred.Ring{bothSecrets[1], bothSecrets[0]}) {
+		t.Fatal("after switch the relay's secrets are not exchanged")
 	}
 	for _, step := range []func(string) error{Switch, Rotate} {
 		if err := step(dir); !errors.Is(err, ErrState) {
@@ -64,6 +81,9 @@ func TestRotation(t *testing.T) {
 	}
 	if got := load(t, dir, Grant); !slices.Equal(got, both[1:]) {
 		t.Fatalf("after retire: %v, want %v", got, both[1:])
+	}
+	if got := secrets(); !slices.Equal(got, bothSecrets[1:]) {
+		t.Fatal("after retire the relay's old secret is there")
 	}
 	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		info, ierr := e.Info()

@@ -1,8 +1,8 @@
 // Package cred mints and checks what lets one side of one session use a relay.
 //
-// A credential is a user name that says session, side and expiry, and a
-// password that only holders of the relay's secret can compute for that name.
-// apid mints them, relayd checks them, and neither keeps a list.
+// A credential is a user name that says session, side, expiry and which secret of the
+// relay it was made with, and a password that only holders of that secret can compute
+// for that name. apid mints them, relayd checks them, and neither keeps a list.
 //
 // Invariants:
 //   - a password is good for exactly one session, one side and one expiry;
@@ -30,7 +30,8 @@ import (
 
 // Errors that callers branch on.
 var (
-	ErrMalformed = errors.New("cred: not a relay user name; want <unix seconds>.<session, 32 hex digits>.<o or a>")
+	ErrMalformed = errors.New("cred: not a relay user name; want <unix seconds>.<session, 32 hex digits>.<o or a>.<secret, 8 hex digits>")
+	ErrSecret    = errors.New("cred: made with a secret that this relay does not have; restart relayd with the secret that apid uses")
 	ErrExpired   = errors.New("cred: relay credential has expired; ask apid for a new one")
 )
 
@@ -61,17 +62,21 @@ type Name struct {
 	Expiry  time.Time // whole seconds
 	Session [16]byte
 	Side    Side
+	Secret  SecretID // that the credential was made with
 }
+
+// A SecretID tells secrets apart, and says nothing else of one.
+type SecretID [4]byte
 
 // String is the user name; [ParseName] is its inverse.
 func (n Name) String() string {
-	return strconv.FormatInt(n.Expiry.Unix(), 10) + "." + hex.EncodeToString(n.Session[:]) + "." + string(rune(n.Side))
+	return strconv.FormatInt(n.Expiry.Unix(), 10) + "." + hex.EncodeToString(n.Session[:]) + "." + string(rune(n.Side)) + "." + hex.EncodeToString(n.Secret[:])
 }
 
 // ParseName reads a user name. It accepts only the spelling that String gives.
 func ParseName(text string) (Name, error) {
 	parts := strings.Split(text, ".")
-	if len(text) > 64 || len(parts) != 3 {
+	if len(text) > 64 || len(parts) != 4 {
 		return Name{}, ErrMalformed
 	}
 	unix, err := strconv.ParseInt(parts[0], 10, 64)
@@ -79,10 +84,13 @@ func ParseName(text string) (Name, error) {
 		return Name{}, ErrMalformed
 	}
 	n := Name{Expiry: time.Unix(unix, 0)}
-	if len(parts[1]) != 2*len(n.Session) || len(parts[2]) != 1 {
+	if len(parts[1]) != 2*len(n.Session) || len(parts[2]) != 1 || len(parts[3]) != 2*len(n.Secret) {
 		return Name{}, ErrMalformed
 	}
 	if _, err := hex.Decode(n.Session[:], []byte(parts[1])); err != nil {
+		return Name{}, ErrMalformed
+	}
+	if _, err := hex.Decode(n.Secret[:], []byte(parts[3])); err != nil {
 		return Name{}, ErrMalformed
 	}
 	n.Side = Side(parts[2][0])
@@ -156,17 +164,25 @@ func (s Secret) Mint(session [16]byte, side Side, exp time.Time) Credential {
 	if s.IsZero() || !side.Valid() {
 		panic("cred: Mint needs a secret and a side")
 	}
-	n := Name{Expiry: exp, Session: session, Side: side}.String()
+	n := Name{Expiry: exp, Session: session, Side: side, Secret: s.ID()}.String()
 	return Credential{Username: n, Password: s.password(n)}
 }
+
+// ID is the first four bytes of HMAC-SHA256 of "tucdesk-relay-secret-id".
+func (s Secret) ID() SecretID {
+	mac := hmac.New(sha256.New, s.key[:])
+	mac.Write([]byte("tucdesk-relay-secret-id")) // no user name: it has no dot
+	return SecretID(mac.Sum(nil)[:4])
+}
+
+// A Ring is the secrets that a relay takes: more than one while they are rotated. The
+// empty one admits nobody.
+type Ring []Secret
 
 // Check reads a user name that a client sent and gives the password that must
 // come with it. The name is not yet believed: the caller compares passwords,
 // or lets TURN's message integrity do so. now decides about expiry.
-func (s Secret) Check(username string, now time.Time) (Name, Password, error) {
-	if s.IsZero() {
-		return Name{}, "", errors.New("cred: no relay secret")
-	}
+func (r Ring) Check(username string, now time.Time) (Name, Password, error) {
 	n, err := ParseName(username)
 	if err != nil {
 		return Name{}, "", err
@@ -174,7 +190,12 @@ func (s Secret) Check(username string, now time.Time) (Name, Password, error) {
 	if !now.Before(n.Expiry) {
 		return Name{}, "", ErrExpired
 	}
-	return n, s.password(username), nil
+	for _, s := range r {
+		if !s.IsZero() && s.ID() == n.Secret {
+			return n, s.password(username), nil
+		}
+	}
+	return Name{}, "", ErrSecret
 }
 
 func (s Secret) password(username string) Password {

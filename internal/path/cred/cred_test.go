@@ -20,7 +20,8 @@ var (
 func TestMintAndCheck(t *testing.T) {
 	s := NewSecret()
 	c := s.Mint(session, Operator, expiry.Add(time.Millisecond))
-	if want := "1800000000.dead0000000000000000000000000001.o"; c.Username != want {
+	id := s.ID()
+	if want := fmt.Sprintf("1800000000.dead0000000000000000000000000001.o.%x", id[:]); c.Username != want {
 		t.Errorf("user name %s, want %s", c.Username, want)
 	}
 	mac := hmac.New(sha256.New, s.key[:])
@@ -28,12 +29,17 @@ func TestMintAndCheck(t *testing.T) {
 	if want := base64.StdEncoding.EncodeToString(mac.Sum(nil)); string(c.Password) != want {
 		t.Errorf("password differs from HMAC-SHA256(secret, user name) in base64")
 	}
-	n, p, err := s.Check(c.Username, expiry.Add(-time.Nanosecond))
-	if err != nil || p != c.Password || n != (Name{expiry, session, Operator}) {
+	n, p, err := Ring{NewSecret(), s}.Check(c.Username, expiry.Add(-time.Nanosecond))
+	if err != nil || p != c.Password || n != (Name{expiry, session, Operator, id}) {
 		t.Errorf("Check: %+v, %v", n, err)
 	}
-	if _, _, err := s.Check(c.Username, expiry); !errors.Is(err, ErrExpired) {
+	if _, _, err := (Ring{s}).Check(c.Username, expiry); !errors.Is(err, ErrExpired) {
 		t.Errorf("at its expiry: %v", err)
+	}
+	for name, r := range map[string]Ring{"no secret": nil, "the zero one": {{}}, "another one": {NewSecret()}} {
+		if _, _, err := r.Check(c.Username, time.Unix(0, 0)); !errors.Is(err, ErrSecret) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -55,9 +61,6 @@ func TestPasswordIsBound(t *testing.T) {
 }
 
 func TestZeroSecret(t *testing.T) {
-	if _, _, err := (Secret{}).Check(NewSecret().Mint(session, Agent, expiry).Username, time.Unix(0, 0)); err == nil {
-		t.Error("the zero secret admits somebody")
-	}
 	if _, err := ParseSecret((Secret{}).SecretText()); err == nil {
 		t.Error("a secret of zeros was parsed")
 	}
@@ -109,11 +112,12 @@ func TestNothingPrints(t *testing.T) {
 }
 
 func TestParseNameRefuses(t *testing.T) {
-	good := Name{expiry, session, Agent}.String()
+	good := Name{expiry, session, Agent, SecretID{1, 0xab}}.String()
 	bad := []string{
 		"", ".", "..", good + ".", "." + good, " " + good, good + "a", strings.ToUpper(good),
 		"+" + good, "0" + good, "-" + good, strings.Replace(good, ".a", ".x", 1), strings.Replace(good, ".a", ".", 1),
 		strings.Replace(good, "dead", "DEAD", 1), strings.Replace(good, "dead", "dea", 1), strings.Replace(good, "1800000000", "", 1),
+		strings.Replace(good, ".01ab0000", "", 1), strings.Replace(good, "01ab", "01AB", 1), good[:len(good)-1], good + "0",
 		strings.Replace(good, "1800000000", "0", 1), strings.Replace(good, "1800000000", "99999999999999999999", 1),
 	}
 	for _, text := range bad {
@@ -124,9 +128,9 @@ func TestParseNameRefuses(t *testing.T) {
 }
 
 func FuzzName(f *testing.F) {
-	f.Add(Name{expiry, session, Agent}.String())
-	f.Add("1.00000000000000000000000000000000.o")
-	f.Add("9223372036854775807.ffffffffffffffffffffffffffffffff.a")
+	f.Add(Name{expiry, session, Agent, SecretID{1, 0xab}}.String())
+	f.Add("1.00000000000000000000000000000000.o.00000000")
+	f.Add("9223372036854775807.ffffffffffffffffffffffffffffffff.a.ffffffff")
 	f.Fuzz(func(t *testing.T, text string) {
 		n, err := ParseName(text)
 		if err == nil && n.String() != text {
