@@ -28,6 +28,9 @@ func (m *model) Draw(on uv.Screen) *tea.Cursor {
 // and toast.
 func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 	now := m.now()
+	if t := m.lent(); t != nil {
+		return m.drawLent(c, t)
+	}
 	m.drawBar(c)
 	area := uv.Rect(0, 1, m.cols, max(0, m.rows-2))
 	var cursor *tea.Cursor

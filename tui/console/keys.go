@@ -226,6 +226,9 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	switch {
+	case m.raw != 0 && key == m.opts.Prefix:
+		m.takeBack()
+		return nil
 	case !m.prefixed && key == m.opts.Prefix && t.needsPrefix():
 		m.prefixed = true
 		return nil
@@ -269,6 +272,8 @@ func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		if !t.starts.Confirm() {
 			m.say(m.st.Faint, "no program start waits to be confirmed", sanitize.Text{})
 		}
+	case keymap.ActRaw:
+		m.askToLend(t)
 	case keymap.ActCast, keymap.ActCastAll:
 		m.castKey(t, act)
 	case keymap.ActLinks:
@@ -352,6 +357,10 @@ func (m *model) do(what any) tea.Cmd {
 				to.scroll = false
 				to.pane.Paste(what.text)
 			}
+		}
+	case doLend:
+		if t := m.find(what.tab); t != nil && t == m.current() && t.needsPrefix() {
+			return m.lend(t)
 		}
 	case doAction:
 		return m.run(what)

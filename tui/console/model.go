@@ -111,6 +111,7 @@ type model struct {
 	shownTab   int // id of the one that was on the screen last
 	dialogs    []dialog.Dialog
 	prefixed   bool           // the prefix was pressed
+	raw        int            // id of the tab that the screen is lent to; 0: none
 	keyboard   bool           // the terminal knows the kitty keyboard protocol
 	splits     []*layout.Tree // of the ids of tabs; a tab is in one at most
 	zoomed     bool           // splits show one pane only

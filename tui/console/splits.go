@@ -53,6 +53,9 @@ func (m *model) onScreen(t *tab) bool {
 // areaOf is where t's pane is, or would be. In a split, the row below it is its
 // status.
 func (m *model) areaOf(t *tab) uv.Rectangle {
+	if m.raw == t.id {
+		return uv.Rect(0, 0, max(1, m.cols), max(1, m.rows))
+	}
 	tree := m.treeOf(t)
 	if tree == nil || m.zoomed && t == m.current() {
 		return m.below()

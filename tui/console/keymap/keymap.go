@@ -220,6 +220,7 @@ var (
 		{ActSplitRight, []string{"|", "s"}, "split: a shell on this target, to the right", "split"},
 		{ActSplitBelow, []string{"-"}, "split: a shell on this target, below", ""},
 		{ActZoom, []string{"z"}, "zoom: all of the screen for one pane, and back", ""},
+		{ActRaw, []string{"Z"}, "zoom raw: its own screen", ""},
 		{ActCast, []string{"b"}, "broadcast: in or out of it", ""},
 		{ActCastAll, []string{"B"}, "broadcast to all seen, or end", ""},
 		{ActLinks, []string{"u"}, "links on the screen: open one", ""},

@@ -56,7 +56,8 @@ type Pane struct {
 	wake  func()
 	input *inputQueue
 	shown atomic.Bool
-	done  chan struct{} // closed once the program's end is known
+	tee   atomic.Pointer[func([]byte)] // nil: output is shown by the emulator only
+	done  chan struct{}                // closed once the program's end is known
 
 	mu      sync.Mutex
 	emu     *vt.Terminal
@@ -136,6 +137,9 @@ func (p *Pane) readOutput() {
 	var spent time.Duration
 	for {
 		n, err := p.term.Read(buf)
+		if tee := p.tee.Load(); tee != nil && n > 0 {
+			(*tee)(buf[:n])
+		}
 		start := time.Now()
 		p.parse(buf[:n])
 		if p.shown.Load() {
@@ -225,6 +229,15 @@ func (p *Pane) Resize(cols, rows int) {
 		// After the program's end there is nobody to tell.
 		_ = p.term.Resize(uint16(cols), uint16(rows))
 	}
+}
+
+// Tee has what the program sends go to write too, as it is; nil ends that.
+func (p *Pane) Tee(write func([]byte)) {
+	if write == nil {
+		p.tee.Store(nil)
+		return
+	}
+	p.tee.Store(&write)
 }
 
 // Touch says that something beside the screen has changed, and wakes whoever draws.

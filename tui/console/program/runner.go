@@ -96,6 +96,7 @@ type Runner struct {
 	raw      bool // bytes besides a frame wait to be written
 	size     bool // the model knows a size
 	quitting bool
+	lent     chan struct{} // closed when the screen is taken back; nil: it is not lent
 }
 
 // New makes a runner. It does not touch the terminal.
@@ -136,15 +137,19 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 	r.out = newOutbox(r.o.Out)
 	r.screen = newScreen(r.o.Out, r.o.Environ, r.o.Colours)
 	notify(r.signals)
+	// What is typed is read until the end, also where ctx ended before: answers that are
+	// under way are not for the shell.
+	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	readEnded := make(chan struct{})
 	go func() {
 		defer close(readEnded)
-		r.read(ctx, in)
+		r.read(reading, in)
 	}()
 	defer func() {
 		signal.Stop(r.signals)
 		err = errors.Join(err, r.leave())
 		cancel()
+		stopReading()
 		if in.Cancel() {
 			<-readEnded
 		}
@@ -200,7 +205,8 @@ func (r *Runner) loop(ctx context.Context) error {
 			idle  <-chan struct{}
 			wakes = r.wakes
 		)
-		if r.raw || r.size && r.o.Model.Dirty() {
+		away := r.lends()
+		if !away && (r.raw || r.size && r.o.Model.Dirty()) {
 			if left := frameGap - time.Since(r.painted); left <= 0 || r.echoes > 0 {
 				idle = r.out.idle
 			} else {
@@ -348,6 +354,9 @@ func (r *Runner) measure(ctx context.Context) {
 // leave gives the terminal back. It waits for answers that are under way, so that
 // they are not read by the shell.
 func (r *Runner) leave() error {
+	if r.lent != nil {
+		r.takeBack()
+	}
 	if !r.out.await(leaveWait) {
 		return errors.New("program: the terminal does not read: it was not restored; reset does that")
 	}

@@ -29,6 +29,26 @@ type echo struct {
 	prefix string
 	dirty  bool
 	woken  int
+
+	lends bool
+	write chan func([]byte) // what Lent was given; nil: nobody asks
+}
+
+// Lends implements Lender.
+func (e *echo) Lends() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lends
+}
+
+// Lent implements Lender.
+func (e *echo) Lent(write func([]byte)) { e.write <- write }
+
+// lend gives the screen away, or takes it back.
+func (e *echo) lend(away bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lends = away
 }
 
 func (e *echo) Dirty() bool {
@@ -198,7 +218,7 @@ func (w *world) ended() error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("modes after the end: %+v", m)
+			w.t.Fatalf("modes after the end: %+v, written last %q", m, raw[max(0, len(raw)-300):])
 		}
 	}
 }
@@ -322,4 +342,48 @@ func (f *full) Draw(on uv.Screen) *tea.Cursor {
 		}
 	}
 	return nil
+}
+
+// TestLend: a program has the terminal as it is, and whatever it has done to it, the
+// model's screen is whole afterwards, also where the end comes meanwhile.
+func TestLend(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		w := start(t, &echo{prefix: "ctrl+]", write: make(chan func([]byte), 1)})
+		w.see("<init>")
+		w.m.lend(true)
+		w.runner.Wake()
+		write := <-w.m.write
+		write([]byte("\x1b[H\x1b[2Kraw"))
+		w.see("raw")
+		w.typing("x") // changes the model, and paints nothing
+		write([]byte("!\x1b[?1049l\x1b[?1003h\x1b[?1006h\x1b[?1004h\x1b[?6h\x1b[3;5r\x1b[?1h\x1b(0\x1b[?7l\x1b[4h\x1b[31m\x1b]0;unfinished"))
+		if ends {
+			w.cancel()
+			if err := w.ended(); !errors.Is(err, ErrStopped) {
+				t.Error(err)
+			}
+			write([]byte("after the end"))
+			continue
+		}
+		w.m.lend(false)
+		w.runner.Wake()
+		w.see("<init>x")
+		write([]byte("\x1b[H\x1b[2Ktoo late"))
+		w.typing("y")
+		w.see("<init>xy")
+		w.mu.Lock()
+		modes := w.emu.Modes()
+		w.mu.Unlock()
+		if want := (vt.Modes{Alternate: true, BracketedPaste: true}); modes != want {
+			t.Errorf("modes %+v, want %+v", modes, want)
+		}
+		w.m.lend(true) // once more
+		w.runner.Wake()
+		(<-w.m.write)([]byte("\x1b[H\x1b[2Kagain"))
+		w.see("again")
+		w.cancel()
+		if err := w.ended(); !errors.Is(err, ErrStopped) {
+			t.Error(err)
+		}
+	}
 }

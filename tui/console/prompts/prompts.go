@@ -69,6 +69,22 @@ func Exec(what []canvas.Para, do func(words []string) any) dialog.Dialog {
 	}
 }
 
+// Raw says what it means that a program has the screen as it is. Confirmed, it gives do.
+func Raw(name sanitize.Text, prefix string, do any) dialog.Dialog {
+	return &dialog.Prompt{
+		Title: sanitize.Literal("Zoom raw: leave the screen to this program?"),
+		Body: func(st *canvas.Styles) []canvas.Para {
+			return []canvas.Para{
+				{Label: "Target", Text: name, Style: st.Bold},
+				{Text: sanitize.Literal("What it sends reaches your terminal as it is: it can draw anything, set titles, and reach your clipboard where your terminal lets it. Nothing of the console is on the screen meanwhile, and no approval."), Style: st.Warn},
+				{Text: sanitize.Clean(prefix + " brings the console back."), Style: st.Plain},
+			}
+		},
+		Label:  "Type yes",
+		Submit: Yes(do),
+	}
+}
+
 // maxNames is how many targets are named before the rest is counted.
 const maxNames = 20
 
