@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -101,27 +100,12 @@ func (m *model) many(do doMany) tea.Cmd {
 }
 
 // plans are the terminals that are open on targets, as they stand.
-func (m *model) plans() (out []*layout.Plan) {
-	target := func(id int) string { return string(m.find(id).req.Target) }
+func (m *model) plans() []*layout.Plan {
+	var ids []int
 	for _, t := range m.tabs {
-		at := slices.IndexFunc(m.splits, func(s *layout.Tree) bool { return s.Has(t.id) })
-		switch {
-		case t.req.Target == "":
-		case at < 0:
-			out = append(out, &layout.Plan{Target: string(t.req.Target)})
-		default:
-			if p := m.splits[at].Plan(target); p.Check() == nil && p.Targets()[0] == string(t.req.Target) && m.firstOf(m.splits[at]) == t.id {
-				out = append(out, p)
-			}
-		}
+		ids = append(ids, t.id)
 	}
-	return out
-}
-
-// firstOf is the first pane of a split.
-func (m *model) firstOf(tree *layout.Tree) int {
-	panes, _ := tree.Place(m.below())
-	return panes[0].ID
+	return layout.Plans(ids, m.splits, func(id int) string { return string(m.find(id).req.Target) })
 }
 
 // askLayout asks what policy says of a layout's targets.

@@ -110,7 +110,7 @@ func (m *model) filterKey(k tea.KeyPressMsg) tea.Cmd {
 		a.Query.Set("")
 		a.ApplyFilter()
 	case keymap.ActDown, keymap.ActUp:
-		a.Move(moved(act, a.Height, len(a.Rows)))
+		a.Move(keymap.Moved(act, a.Height, len(a.Rows)))
 	default:
 		if a.Query.Key(k) {
 			a.Cursor = 0
@@ -174,7 +174,7 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		a.Asking = false
 		return m.listTargets()
 	default:
-		a.Move(moved(act, a.Height, len(a.Rows)))
+		a.Move(keymap.Moved(act, a.Height, len(a.Rows)))
 		return m.everywhere(act, k)
 	}
 	return nil
@@ -193,29 +193,10 @@ func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	case keymap.ActBack:
 		m.goTo(atAgents)
 	default:
-		q.Move(moved(act, max(1, m.rows-3), len(q.List)))
+		q.Move(keymap.Moved(act, max(1, m.rows-3), len(q.List)))
 		return m.everywhere(act, k)
 	}
 	return nil
-}
-
-// moved is how many rows an action moves a cursor.
-func moved(a keymap.Action, page, rows int) int {
-	switch a {
-	case keymap.ActDown:
-		return 1
-	case keymap.ActUp:
-		return -1
-	case keymap.ActPageDown:
-		return page
-	case keymap.ActPageUp:
-		return -page
-	case keymap.ActTop:
-		return -rows
-	case keymap.ActBottom:
-		return rows
-	}
-	return 0
 }
 
 func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
@@ -296,7 +277,7 @@ func (m *model) scrollDo(t *tab, act keymap.Action) {
 		t.pane.Scroll(-t.pane.Status().Back)
 		return
 	}
-	t.pane.Scroll(-moved(act, m.areaOf(t).Dy(), t.pane.Status().History))
+	t.pane.Scroll(-keymap.Moved(act, m.areaOf(t).Dy(), t.pane.Status().History))
 }
 
 // everywhere handles what every place has.

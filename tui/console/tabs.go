@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -123,34 +122,10 @@ func (t *tab) details(st *canvas.Styles) []canvas.Para {
 	return append(paras, connection.Details(st, t.pane.Assurance())...)
 }
 
-// status is the line below a terminal: first what the pane has to say, then
-// what protects it.
+// status is the line below a terminal.
 func (t *tab) status(style uv.Style, keys *keymap.Keys) []canvas.Span {
 	if t.state != tabRunning {
 		return nil
 	}
-	var spans []canvas.Span
-	say := func(text sanitize.Text) {
-		spans = append(spans, canvas.Span{Style: style, Text: text}, canvas.Lit(style, " · "))
-	}
-	st := t.pane.Status()
-	again := keys.Key(&keymap.TerminalKeys, keymap.ActAgain) + " opens again, " + keys.Key(&keymap.TerminalKeys, keymap.ActCloseTab) + " closes"
-	if t.scroll || st.Back > 0 {
-		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, %s returns", st.Back, st.History, keys.Key(&keymap.ScrollKeys, keymap.ActBack))))
-	}
-	switch {
-	case st.Ended && st.Err != nil:
-		say(sanitize.Clean("the link was lost; " + again))
-		say(phrase.Error(st.Err))
-	case st.Ended:
-		say(phrase.Exit(st.Exit))
-		say(sanitize.Clean(again))
-	}
-	if st.Resets > 0 {
-		say(sanitize.Literal("display was reset: the program sent something that could not be drawn"))
-	}
-	if st.Lost {
-		say(sanitize.Literal("INPUT REFUSED: the program does not read"))
-	}
-	return append(spans, phrase.Assurance(t.pane.Assurance(), style)...)
+	return connection.Status(style, keys, t.pane.Status(), t.scroll, t.pane.Assurance())
 }

@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"fmt"
 	"time"
 
 	uv "github.com/charmbracelet/ultraviolet"
@@ -11,6 +12,8 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
+	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
 
@@ -61,4 +64,32 @@ func Details(st *canvas.Styles, a backend.Assurance) (paras []canvas.Para) {
 	say("Gate", a.Gate, "commands inside are not gated")
 	say("Recording", a.Recording, "not recorded")
 	return paras
+}
+
+// Status is the line below a terminal: first what its pane has to say, then what
+// protects it. scroll says that keys scroll.
+func Status(style uv.Style, keys *keymap.Keys, st pane.Status, scroll bool, a backend.Assurance) []canvas.Span {
+	var spans []canvas.Span
+	say := func(text sanitize.Text) {
+		spans = append(spans, canvas.Span{Style: style, Text: text}, canvas.Lit(style, " · "))
+	}
+	again := keys.Key(&keymap.TerminalKeys, keymap.ActAgain) + " opens again, " + keys.Key(&keymap.TerminalKeys, keymap.ActCloseTab) + " closes"
+	if scroll || st.Back > 0 {
+		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, %s returns", st.Back, st.History, keys.Key(&keymap.ScrollKeys, keymap.ActBack))))
+	}
+	switch {
+	case st.Ended && st.Err != nil:
+		say(sanitize.Clean("the link was lost; " + again))
+		say(phrase.Error(st.Err))
+	case st.Ended:
+		say(phrase.Exit(st.Exit))
+		say(sanitize.Clean(again))
+	}
+	if st.Resets > 0 {
+		say(sanitize.Literal("display was reset: the program sent something that could not be drawn"))
+	}
+	if st.Lost {
+		say(sanitize.Literal("INPUT REFUSED: the program does not read"))
+	}
+	return append(spans, phrase.Assurance(a, style)...)
 }

@@ -346,3 +346,22 @@ func (b Binding) Words() string { return b.help + " " + b.footer }
 
 // Name is what a binding does.
 func (b Binding) Name() sanitize.Text { return sanitize.Literal(b.help) }
+
+// Moved is how many rows an action moves a cursor.
+func Moved(a Action, page, rows int) int {
+	switch a {
+	case ActDown:
+		return 1
+	case ActUp:
+		return -1
+	case ActPageDown:
+		return page
+	case ActPageUp:
+		return -page
+	case ActTop:
+		return -rows
+	case ActBottom:
+		return rows
+	}
+	return 0
+}

@@ -3,6 +3,7 @@ package layout
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Limits of a Plan.
@@ -96,4 +97,23 @@ func (p *Plan) tree(pane func(string) (int, bool)) *node {
 		return first
 	}
 	return &node{first: first, second: second, below: p.Below, share: p.Share}
+}
+
+// Plans are the plans of panes, in their order: each tree where its first pane is, and
+// the panes that are in none. Those without a target are left out, and trees with one.
+func Plans(panes []int, trees []*Tree, target func(id int) string) (out []*Plan) {
+	done := make(map[*Tree]bool)
+	for _, id := range panes {
+		var p *Plan
+		if at := slices.IndexFunc(trees, func(t *Tree) bool { return t.Has(id) }); at < 0 {
+			p = &Plan{Target: target(id)}
+		} else if !done[trees[at]] {
+			done[trees[at]] = true
+			p = trees[at].Plan(target)
+		}
+		if p != nil && p.Check() == nil {
+			out = append(out, p)
+		}
+	}
+	return out
 }
