@@ -28,6 +28,9 @@ var (
 	ErrExpired = errors.New("backend: approval expired")
 	// ErrUnavailable means that the backend can't tell right now.
 	ErrUnavailable = errors.New("backend: temporarily unavailable")
+	// ErrTaken means that another client of the member has taken the terminal, which
+	// goes on there.
+	ErrTaken = errors.New("backend: attached by another client")
 	// ErrClosed means that Close was called on the backend or the terminal.
 	ErrClosed = errors.New("backend: closed")
 )
@@ -102,6 +105,12 @@ type (
 		// Link says how the connection stands. It must not block.
 		Link() Link
 	}
+	// A Detacher leaves its terminal, which goes on and can be opened again as the
+	// session that is given. The end of the Terminal is then ErrClosed.
+	Detacher interface{ Detach() (SessionID, error) }
+	// A ReturnedTerminal went on before it was opened. Past gives what it had shown,
+	// and is nil for one that is new. What Read gives follows it.
+	ReturnedTerminal interface{ Past() *Past }
 	// A TerminalUnwrapper is a decorator of a Terminal.
 	TerminalUnwrapper interface{ Unwrap() Terminal }
 )
@@ -163,6 +172,12 @@ type (
 		// Notices gives what stands out now, the gravest first. What is known
 		// comes with an error that says why it may not be all.
 		Notices(ctx context.Context) ([]Notice, error)
+	}
+
+	// A Sessioner knows which terminals of the member run, on all of their devices.
+	Sessioner interface {
+		// Sessions gives them, the newest first.
+		Sessions(ctx context.Context) ([]Session, error)
 	}
 
 	// An Unwrapper is a decorator of a Backend.

@@ -70,6 +70,10 @@ type OpenRequest struct {
 	// Unbound: who approves approves words alone, and not what is in the program's file.
 	Unbound bool
 
+	// Session is not empty where the terminal of a session that runs is meant, which
+	// Sessions has listed, instead of a new one.
+	Session SessionID
+
 	Reason    string     // why, in the member's words; for Ask and the audit log
 	Confirmed bool       // the member confirmed a Confirm verdict
 	Approval  ApprovalID // the granted approval that Open is to use
@@ -78,10 +82,37 @@ type OpenRequest struct {
 // Extra answers an error that wraps errors.ErrUnsupported where the request has
 // what not every backend can do.
 func (r OpenRequest) Extra() error {
-	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" || len(r.Files) > 0 {
-		return fmt.Errorf("a working directory, variables, a bound input or bound files: %w", errors.ErrUnsupported)
+	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" || len(r.Files) > 0 || r.Session != "" {
+		return fmt.Errorf("a working directory, variables, a bound input, bound files or a session that runs: %w", errors.ErrUnsupported)
 	}
 	return nil
+}
+
+// A SessionID names a session within one backend.
+type SessionID string
+
+// A Session is a terminal of the member's that runs, whoever is in front of it.
+type Session struct {
+	ID     SessionID
+	Target TargetID
+	Kind   Kind
+	As     string // as it was asked for; empty: the target's login user
+	Device string // that has opened it: the fingerprint of its identity
+	Here   bool   // it was this device
+	Began  time.Time
+	EndsBy time.Time // at the latest
+	// Away is since when nobody is at it; zero: somebody is. Until is about when it
+	// then ends if nobody comes.
+	Away, Until time.Time
+	// Returns reports whether Open may be asked for it.
+	Returns bool
+}
+
+// A Past is what a terminal has shown before it was opened.
+type Past struct {
+	Output     []byte // the newest of it
+	Lost       uint64 // bytes that came before and are gone
+	Cols, Rows uint16 // the terminal's size when it showed them
 }
 
 // An Exit is how a program ended.

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/receipts"
+	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -114,9 +116,7 @@ type Backend struct {
 	asks      map[backend.ApprovalID]*ask
 	shown     map[token.ID]envelope.Hash // the asks that Pending has shown
 
-	confirming  sync.Mutex
-	confirmed   profile.Confirmed // of the newest removal
-	confirmedAt time.Time         // when it was last asked for
+	receipts receipts.Book
 
 	seen          *checkpointfile.File // of the audit log
 	onAlarm       func(error)          // nil: nobody is told beside the home
@@ -133,6 +133,7 @@ var (
 	_ backend.Asker          = (*Backend)(nil)
 	_ backend.Watcher        = (*Backend)(nil)
 	_ backend.Noticer        = (*Backend)(nil)
+	_ backend.Sessioner      = (*Backend)(nil)
 )
 
 // New makes a backend of an opened home. It does not touch the network.
@@ -153,6 +154,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 		seen: seen, comparisons: comparisons, stopComparing: stop,
 		home: home, api: api, logger: logger, now: time.Now,
 		ended:     make(chan struct{}),
+		receipts:  receipts.Book{Home: home, API: api, Now: time.Now},
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
 	}
@@ -340,6 +342,22 @@ func (b *Backend) agentStates(ctx context.Context) map[key.Kid]wire.AgentState {
 	}
 	b.mu.Unlock()
 	return states
+}
+
+// Sessions implements backend.Sessioner.
+func (b *Backend) Sessions(ctx context.Context) ([]backend.Session, error) {
+	r, _ := b.Sync(ctx) // what is known stands
+	me, err := b.me(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	page, err := b.api.Sessions(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return sessions.Running(page, r, me, b.now()), nil
 }
 
 // Evaluate judges a request with the signed policy, on this device.

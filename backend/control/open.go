@@ -26,8 +26,17 @@ type plan struct {
 	agent   roster.Agent
 	verdict policy.Verdict
 	session token.ID
+	back    bool // to the session, which runs
 	command token.Command
 	look    []token.Bound // the words that are asked about; nil: it runs
+}
+
+// act is what the plan's proof asks for.
+func (p *plan) act() string {
+	if p.back {
+		return token.ActResume
+	}
+	return token.ActSession
 }
 
 // Open opens a terminal. The order is: judge here; prove the request to apid,
@@ -76,6 +85,15 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 		return nil, nil, err
 	}
 	p := &plan{req: req, roster: r, me: me, agent: a, verdict: v}
+	if req.Session != "" && v.Effect != policy.Deny {
+		// Whom it was held for, or who confirmed it, is not asked again.
+		p.back, p.req.Confirmed = true, true
+		if p.session, err = token.ParseID(string(req.Session)); err != nil {
+			return nil, nil, fmt.Errorf("%w: %q is no session; `tucdesk ps` lists them", backend.ErrNotFound, req.Session)
+		}
+		p.command = command(req, false)
+		return p, nil, p.command.Check()
+	}
 	switch v.Effect {
 	case policy.Allow:
 	case policy.Confirm:
@@ -185,7 +203,7 @@ func (b *Backend) grant(ctx context.Context, p *plan, g *granted) (proof []byte,
 	if g != nil {
 		ids, approvals = []token.ID{g.ask.ID}, g.approvals
 	}
-	err = b.prove(ctx, p, token.ActSession, func(ctx context.Context, pr []byte) (wire.Actor, error) {
+	err = b.prove(ctx, p, p.act(), func(ctx context.Context, pr []byte) (wire.Actor, error) {
 		var err error
 		proof = pr
 		answer, err = b.api.OpenSession(ctx, wire.SessionRequest{Proof: pr, Approvals: ids})
@@ -234,7 +252,14 @@ func (b *Backend) start(ctx context.Context, l *link) (*terminal, error) {
 		v := backend.Verdict{Rule: answer.Rule, Line: answer.Line, Reason: p.agent.Name + " refused: " + answer.Reason}
 		return nil, v.Err()
 	}
+	past, err := ch.ReadPast(ctx, answer)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s did not say what the terminal had shown: %w", backend.ErrUnavailable, p.agent.Name, err)
+	}
 	t := newTerminal(b, l, ch, answer)
+	if a := answer.Past; a != nil {
+		t.past = &backend.Past{Output: past, Lost: a.Lost, Cols: a.Cols, Rows: a.Rows}
+	}
 	t.starts = b.followStarts(p, l.mux, answer.Gate)
 	b.mu.Lock()
 	defer b.mu.Unlock()

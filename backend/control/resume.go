@@ -98,7 +98,7 @@ func (l *link) resume(ctx context.Context, fresh bool) error {
 	est, way, peer, err := l.meet(ctx, l.mux.Session().Initiate, nil, fresh)
 	if wire.IsGone(err) {
 		if _, lost := l.mux.Lost(); lost {
-			l.end(fmt.Errorf("%s does not have this session any more: its agent was started again, or its time there was over; open a new one", l.plan.agent.Name))
+			l.end(fmt.Errorf("%s does not have this session any more for this client: its agent was started again, its time there was over, or another client of yours has attached it; `tucdesk ps` lists what runs", l.plan.agent.Name))
 		}
 		return err
 	}

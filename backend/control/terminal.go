@@ -22,11 +22,13 @@ type terminal struct {
 	tty    bool
 	assure backend.Assurance
 
-	starts *starts // nil: programs that start inside are not judged
+	starts *starts       // nil: programs that start inside are not judged
+	past   *backend.Past // nil: it is new
 
 	stdout, stderr *io.PipeReader
 
 	closing sync.Once
+	left    chan struct{} // closed by Detach
 	done    chan struct{} // closed when exit and err are set
 	exit    backend.Exit
 	err     error
@@ -39,11 +41,14 @@ var (
 	_ backend.Signaler       = (*terminal)(nil)
 	_ backend.GatedTerminal  = (*terminal)(nil)
 	_ backend.LinkTerminal   = (*terminal)(nil)
+	_ backend.Detacher       = (*terminal)(nil)
+
+	_ backend.ReturnedTerminal = (*terminal)(nil)
 )
 
 func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer) *terminal {
 	t := &terminal{
-		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}),
+		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}), left: make(chan struct{}),
 		assure: backend.Assurance{
 			E2EE: true, Peer: l.plan.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
 		},
@@ -99,6 +104,14 @@ func (t *terminal) pump(out, errs *io.PipeWriter) error {
 func (t *terminal) lost(err error) error {
 	if merr := t.link.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
 		err = merr
+	}
+	if errors.Is(err, channel.ErrLeft) {
+		select {
+		case <-t.left:
+			return backend.ErrClosed
+		default:
+			return fmt.Errorf("%w; it goes on there: tucdesk attach %s", backend.ErrTaken, t.link.plan.session)
+		}
 	}
 	if gone := t.link.ended(); gone != nil {
 		return &lostError{gone}
@@ -194,13 +207,34 @@ func (t *terminal) Close() error {
 	return nil
 }
 
+// Detach leaves the program to whoever of this member comes next.
+func (t *terminal) Detach() (backend.SessionID, error) {
+	p := t.link.plan
+	if p.req.Kind != backend.KindShell || p.verdict.Obligations.Grace <= 0 {
+		return "", fmt.Errorf("control: only a shell can be left, where policy gives it a grace time: %w", errors.ErrUnsupported)
+	}
+	t.closing.Do(func() {
+		close(t.left)
+		t.link.mux.Leave()
+		t.forget()
+	})
+	return backend.SessionID(p.session.String()), t.Close()
+}
+
+// Past is what the terminal had shown before.
+func (t *terminal) Past() *backend.Past { return t.past }
+
 // shut releases the session, once.
 func (t *terminal) shut() {
 	t.closing.Do(func() {
 		t.ch.Close()
 		t.link.mux.Close()
-		t.b.mu.Lock()
-		delete(t.b.terminals, t)
-		t.b.mu.Unlock()
+		t.forget()
 	})
+}
+
+func (t *terminal) forget() {
+	t.b.mu.Lock()
+	defer t.b.mu.Unlock()
+	delete(t.b.terminals, t)
 }

@@ -99,6 +99,30 @@ func (c *Channel) AwaitAnswer(ctx context.Context) (Answer, error) {
 	return f.answer()
 }
 
+// ReadPast reads what a terminal had shown before, which comes first where an answer says
+// so; else it is nil. When ctx ends first the channel is closed.
+func (c *Channel) ReadPast(ctx context.Context, a Answer) (past []byte, err error) {
+	if a.Past == nil {
+		return nil, nil
+	}
+	if a.Past.Bytes > MaxPast {
+		return nil, fmt.Errorf("%w: a past of %d bytes", ErrProtocol, a.Past.Bytes)
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	for uint64(len(past)) < a.Past.Bytes {
+		f, err := c.ReadFrame()
+		if err != nil {
+			return nil, err
+		}
+		if f.Type != FrameStdout || uint64(len(past)+len(f.Payload)) > a.Past.Bytes {
+			return nil, fmt.Errorf("%w: %v within the past", ErrProtocol, f.Type)
+		}
+		past = append(past, f.Payload...)
+	}
+	return past, nil
+}
+
 // ReadFrame gives the next frame. A long frame of bytes may come in pieces. It
 // is io.EOF only when the peer has said its end and closed, and ErrTruncated
 // when the channel ends in any other way. Errors are sticky.

@@ -737,6 +737,68 @@ func (r *rebound) WriteTo(b []byte, to net.Addr) (int, error) {
 	return r.PacketConn.WriteTo(b, to)
 }
 
+// A connection of a session that goes on says so when it ends, whoever ends it, and what
+// a terminal had shown before comes first on the next one.
+func TestLeave(t *testing.T) {
+	for _, leaver := range []string{"operator", "agent"} {
+		synctest.Test(t, func(t *testing.T) {
+			operator, agent := connect(t, memnet.Options{Delay: 5 * time.Millisecond}, Options{Grace: time.Minute})
+			ended := make(chan error, 1)
+			c := open(t, operator, agent, OpenMessage{Kind: "shell"}, func(c *Channel) {
+				_, err := c.ReadFrame()
+				ended <- err
+			})
+			if leaver == "operator" {
+				operator.Leave()
+			} else {
+				agent.Leave()
+			}
+			<-operator.Done()
+			<-agent.Done()
+			if operator.Err() != ErrLeft || agent.Err() != ErrLeft {
+				t.Errorf("left by the %s: operator %v, agent %v", leaver, operator.Err(), agent.Err())
+			}
+			if _, err := c.ReadFrame(); !errors.Is(err, ErrLeft) {
+				t.Errorf("the operator's channel: %v", err)
+			}
+			if err := <-ended; !errors.Is(err, ErrLeft) {
+				t.Errorf("the agent's channel: %v", err)
+			}
+		})
+	}
+}
+
+func TestReadPast(t *testing.T) {
+	for name, c := range map[string]struct {
+		said Past
+		send []Frame
+		want string
+	}{
+		"all":            {Past{Bytes: 5, Lost: 9}, []Frame{{FrameStdout, []byte("abc")}, {FrameStdout, []byte("de")}, {FrameStdout, []byte("new")}}, "abcde"},
+		"nothing":        {Past{}, []Frame{{FrameStdout, []byte("new")}}, ""},
+		"more than said": {Past{Bytes: 4}, []Frame{{FrameStdout, []byte("abcde")}}, "error"},
+		"too much":       {Past{Bytes: MaxPast + 1}, nil, "error"},
+		"something else": {Past{Bytes: 4}, []Frame{{FrameStderr, []byte("abcd")}}, "error"},
+		"cut off":        {Past{Bytes: 4}, []Frame{{FrameStdout, []byte("abc")}}, "error"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			operator, agent := connect(t, memnet.Options{}, Options{})
+			ch := open(t, operator, agent, OpenMessage{Kind: "shell"}, func(ch *Channel) {
+				for _, f := range c.send {
+					ch.WriteFrame(f)
+				}
+				ch.Exit(Exit{})
+			})
+			got, err := ch.ReadPast(t.Context(), Answer{Effect: Allow, Past: &c.said})
+			if (err != nil) != (c.want == "error") || err == nil && string(got) != c.want {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+			operator.Close()
+			<-agent.Done()
+		})
+	}
+}
+
 // In a bubble of synctest the test fails if any goroutine outlives it, so this
 // is the check that Close leaves nothing. It also is the one of Close itself.
 func TestCloseLeavesNothing(t *testing.T) {

@@ -32,6 +32,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
+	"github.com/tucdesk/tucdesk/tui/cli/sessions"
 	"github.com/tucdesk/tucdesk/tui/settings"
 )
 
@@ -91,7 +92,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.psCommand(), a.approvals().Command(),
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.approvals().Command(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
@@ -102,6 +103,13 @@ func (a *app) root() *cobra.Command {
 // membership gives what makes the commands that found, join and change teams.
 func (a *app) membership() *membership.CLI {
 	return &membership.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Dir: profile.DefaultDir}
+}
+
+// sessions gives what makes the commands about terminals that run.
+func (a *app) sessions() *sessions.CLI {
+	return &sessions.CLI{Out: a.stdout, Err: a.stderr, Open: a.control, Run: func(ctx context.Context, req backend.OpenRequest, way string) error {
+		return a.runTerminal(ctx, req, requestFlags{path: way}, input{}, 0)
+	}}
 }
 
 // approvals gives what makes the commands about what waits for approval.

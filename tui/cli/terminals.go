@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
+	"github.com/tucdesk/tucdesk/tui/cli/sessions"
 )
 
 // openIn bounds the opening of a terminal.
@@ -134,7 +135,9 @@ func (a *app) connectCommand() *cobra.Command {
 		Use:   "connect TARGET",
 		Short: "Open a login shell on a machine",
 		Long: "Open a login shell on a machine, in this terminal. What the machine sends reaches your terminal\n" +
-			"as it is; the console (`tucdesk` alone) shows it through an emulator instead.",
+			"as it is; the console (`tucdesk` alone) shows it through an emulator instead.\n\n" +
+			"Enter ~ & leaves the shell, which goes on for as long as policy says: `tucdesk attach` brings it back,\n" +
+			"also from another device of yours, and also when this client was killed. Enter ~ ~ types a ~.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := backend.OpenRequest{
@@ -187,9 +190,19 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 	if in.bound != nil {
 		fed.stdin = bytes.NewReader(in.bound)
 	}
-	told := tellLink(a.stderr, t, req.Target, req.TTY)
+	door := sessions.NewDoor(fed.stdin, t)
+	if req.TTY {
+		if err := sessions.Repaint(a.stdout, t, req.Cols, req.Rows); err != nil {
+			return err
+		}
+		fed.stdin = door
+	}
+	told := sessions.TellLink(a.stderr, t, req.Target, req.TTY)
 	exit, err := fed.carry(t, req.TTY, in.none)
 	told()
+	if door.Tell(a.stderr, err) {
+		return nil
+	}
 	if errors.Is(context.Cause(ctx), fleet.ErrTimeout) {
 		return fleet.ErrTimeout
 	}

@@ -1,4 +1,4 @@
-package cli
+package sessions
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func TestTellLink(t *testing.T) {
 		var out bytes.Buffer
 		term := &linked{}
 		term.link.Store(&backend.Link{})
-		stop := tellLink(&out, term, "web-1\x1b[2J", false)
+		stop := TellLink(&out, term, "web-1\x1b[2J", false)
 		time.Sleep(time.Minute)
 		since := time.Now()
 		term.link.Store(&backend.Link{Lost: true, Since: since, Until: since.Add(10 * time.Minute)})

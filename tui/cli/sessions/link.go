@@ -1,4 +1,4 @@
-package cli
+package sessions
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 // linkEvery is how often a terminal's connection is asked how it stands.
 const linkEvery = 500 * time.Millisecond
 
-// tellLink says on w when a terminal has lost its machine, and when it is back. With a
+// TellLink says on w when a terminal has lost its machine, and when it is back. With a
 // TTY lines end as a raw terminal wants them.
-func tellLink(w io.Writer, t backend.Terminal, target backend.TargetID, tty bool) (stop func()) {
+func TellLink(w io.Writer, t backend.Terminal, target backend.TargetID, tty bool) (stop func()) {
 	l, ok := backend.TerminalAs[backend.LinkTerminal](t)
 	if !ok {
 		return func() {}
