@@ -297,6 +297,7 @@ func TestKilledParts(t *testing.T) {
 		}
 		elsewhere.goesOn(t, "at last")
 	})
+	t.Run("client", func(t *testing.T) { comeBack(t, d) })
 }
 
 // TestKilledDemo: whatever ends the demo ends its parts, so that it can be started

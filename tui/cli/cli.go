@@ -63,10 +63,31 @@ func Main(registry *backend.Registry) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := &app{registry: registry, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	err := fang.Execute(ctx, a.root(),
+	root := a.root()
+	var failed error
+	keepErrors(root, &failed)
+	err := fang.Execute(ctx, root,
 		fang.WithoutVersion(),
 		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) { report(w, err) }))
+	if err == nil && failed != nil {
+		report(os.Stderr, failed)
+		err = failed
+	}
 	return exitCode(err)
+}
+
+// keepErrors has what commands return kept from fang, which would ask the terminal for its
+// colours first: while something else still reads standard input, it waits for ever.
+func keepErrors(cmd *cobra.Command, into *error) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*into = run(cmd, args)
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		keepErrors(sub, into)
+	}
 }
 
 // root builds the command tree.

@@ -50,14 +50,19 @@ func (d *Door) Read(p []byte) (int, error) {
 		}
 	}
 	d.leaving = false
-	id, err := d.t.Detach()
-	d.mu.Lock()
-	d.left, d.err = id, err
-	d.mu.Unlock()
-	if err != nil {
+	if d.leave() != nil {
 		return d.Read(p)
 	}
 	return 0, io.EOF
+}
+
+// leave leaves the terminal. Its end is seen at once by others: they wait for the word
+// about it.
+func (d *Door) leave() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left, d.err = d.t.Detach()
+	return d.err
 }
 
 // pass gives what of the typed bytes is for the terminal. It is at most one byte more

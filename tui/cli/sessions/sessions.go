@@ -20,6 +20,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
+	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
@@ -116,21 +117,17 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 	if err != nil {
 		return nil, err
 	}
-	mine, err := b.Sessions(ctx)
-	if err != nil {
-		return nil, err
-	}
+	r := b.Home().Roster()
+	self := b.Home().Identity.Kid()
+	me, _ := r.EverDevice(self)
 	running := map[string]backend.Session{}
-	for _, s := range mine {
+	for _, s := range sessions.Running(page, r, me, time.Now()) {
 		running[string(s.ID)] = s
 	}
-	r := b.Home().Roster()
 	names := map[key.Kid]string{}
 	for _, m := range r.Agents() {
 		names[m.Kid] = m.Name
 	}
-	self := b.Home().Identity.Kid()
-	me, _ := r.EverDevice(self)
 	rows := []row{}
 	for _, s := range page.Sessions {
 		if d, ok := r.EverDevice(s.Operator); (!ok || d.MemberID != me.MemberID) && !all || s.State != "started" && !ended {
