@@ -26,17 +26,9 @@ type plan struct {
 	agent   roster.Agent
 	verdict policy.Verdict
 	session token.ID
-	back    bool // to the session, which runs
+	act     string // what the proof asks for; empty: the session
 	command token.Command
 	look    []token.Bound // the words that are asked about; nil: it runs
-}
-
-// act is what the plan's proof asks for.
-func (p *plan) act() string {
-	if p.back {
-		return token.ActResume
-	}
-	return token.ActSession
 }
 
 // Open opens a terminal. The order is: judge here; prove the request to apid,
@@ -87,7 +79,7 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 	p := &plan{req: req, roster: r, me: me, agent: a, verdict: v}
 	if req.Session != "" && v.Effect != policy.Deny {
 		// Whom it was held for, or who confirmed it, is not asked again.
-		p.back, p.req.Confirmed = true, true
+		p.act, p.req.Confirmed = token.ActResume, true
 		if p.session, err = token.ParseID(string(req.Session)); err != nil {
 			return nil, nil, fmt.Errorf("%w: %q is no session; `tucdesk ps` lists them", backend.ErrNotFound, req.Session)
 		}
@@ -203,7 +195,7 @@ func (b *Backend) grant(ctx context.Context, p *plan, g *granted) (proof []byte,
 	if g != nil {
 		ids, approvals = []token.ID{g.ask.ID}, g.approvals
 	}
-	err = b.prove(ctx, p, p.act(), func(ctx context.Context, pr []byte) (wire.Actor, error) {
+	err = b.prove(ctx, p, cmp.Or(p.act, token.ActSession), func(ctx context.Context, pr []byte) (wire.Actor, error) {
 		var err error
 		proof = pr
 		answer, err = b.api.OpenSession(ctx, wire.SessionRequest{Proof: pr, Approvals: ids})

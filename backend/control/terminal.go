@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -28,7 +29,7 @@ type terminal struct {
 	stdout, stderr *io.PipeReader
 
 	closing sync.Once
-	left    chan struct{} // closed by Detach
+	left    atomic.Bool   // by Detach
 	done    chan struct{} // closed when exit and err are set
 	exit    backend.Exit
 	err     error
@@ -42,13 +43,11 @@ var (
 	_ backend.GatedTerminal  = (*terminal)(nil)
 	_ backend.LinkTerminal   = (*terminal)(nil)
 	_ backend.Detacher       = (*terminal)(nil)
-
-	_ backend.ReturnedTerminal = (*terminal)(nil)
 )
 
 func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer) *terminal {
 	t := &terminal{
-		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}), left: make(chan struct{}),
+		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}),
 		assure: backend.Assurance{
 			E2EE: true, Peer: l.plan.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
 		},
@@ -105,13 +104,11 @@ func (t *terminal) lost(err error) error {
 	if merr := t.link.mux.Err(); merr != nil && !errors.Is(err, channel.ErrProtocol) {
 		err = merr
 	}
+	if errors.Is(err, channel.ErrLeft) && t.left.Load() {
+		return backend.ErrClosed
+	}
 	if errors.Is(err, channel.ErrLeft) {
-		select {
-		case <-t.left:
-			return backend.ErrClosed
-		default:
-			return fmt.Errorf("%w; it goes on there: tucdesk attach %s", backend.ErrTaken, t.link.plan.session)
-		}
+		return fmt.Errorf("%w; it goes on there: tucdesk attach %s", backend.ErrTaken, t.link.plan.session)
 	}
 	if gone := t.link.ended(); gone != nil {
 		return &lostError{gone}
@@ -214,7 +211,7 @@ func (t *terminal) Detach() (backend.SessionID, error) {
 		return "", fmt.Errorf("control: only a shell can be left, where policy gives it a grace time: %w", errors.ErrUnsupported)
 	}
 	t.closing.Do(func() {
-		close(t.left)
+		t.left.Store(true)
 		t.link.mux.Leave()
 		t.forget()
 	})
