@@ -5,9 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/marks"
 	"github.com/tucdesk/tucdesk/internal/audit"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/store/backup"
@@ -202,4 +204,77 @@ func TestRestart(t *testing.T) {
 	alice.ActorSeq += 5
 	_, err = c.alice.client.OpenSession(t.Context(), wire.SessionRequest{Proof: c.alice.sign(alice)})
 	wantProblem(t, err, wire.KindConflict)
+}
+
+// Where two admins must sign, one alone lets no log go on, whoever hands it in and however
+// often it is signed; the proposal that both have signed does.
+func TestRestartByTwoAdmins(t *testing.T) {
+	s := newServer(t)
+	book, err := marks.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.marks = book
+	c := newCrew(t, s, "acme")
+	second := s.person(t, c)
+	c.append(t, roster.KindAdminAdd, roster.AdminDevice{
+		MemberID: "grace", Email: "grace@example.com", Roles: []string{},
+		Device: roster.DeviceBody{Public: second.id.Public(), Recipient: newRecipient(t), Exp: s.clock.Now().Add(24 * time.Hour).Unix()},
+	})
+	c.append(t, roster.KindThreshold, roster.Threshold{K: 2})
+	old := s.copyOf(t)
+	first := s.store
+	defer func() { s.store = first }()
+	if _, err := c.alice.open(c.staging.Kid(), token.NewID()); err != nil { // which the backup lacks
+		t.Fatal(err)
+	}
+	s.store = restored(t, old)
+
+	state, err := c.carol.client.Restart(t.Context())
+	if err != nil || !state.SetBack {
+		t.Fatalf("%+v %v", state, err)
+	}
+	p, err := c.roster.Propose(s.clock.Now(), c.carol.id, roster.Change{
+		Kind: roster.KindRestart, Body: roster.Restart{Size: state.Size, Root: state.Root, Lost: state.Lost, Reason: "the disk is gone"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(by ...key.Identity) roster.Proposal {
+		t.Helper()
+		q := p
+		for _, id := range by {
+			if q, err = q.Sign(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return q
+	}
+	for name, q := range map[string]roster.Proposal{
+		"one": p, "one, twice": signed(c.carol.id), "one and somebody who is no admin": signed(c.bob.id), "one and an agent": signed(c.staging),
+	} {
+		for _, by := range []*person{c.carol, second} {
+			if _, err := by.client.Restart(t.Context(), q.Statements...); err == nil {
+				t.Fatalf("signed by %s: the log goes on", name)
+			}
+		}
+		_, err = c.frank.client.SignIn(t.Context())
+		wantProblem(t, err, wire.KindUnavailable)
+	}
+	both := signed(second.id)
+	if tallies, err := c.roster.Consider(both); err != nil || !roster.Enough(tallies) {
+		t.Fatalf("%+v %v", tallies, err)
+	}
+	if _, err := second.client.Restart(t.Context(), both.Statements...); err != nil {
+		t.Fatal(err)
+	}
+	if c.roster, err = c.roster.Apply(both.Statements...); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := c.carol.client.Restart(t.Context()); err != nil || state.SetBack {
+		t.Fatalf("%+v %v", state, err)
+	}
+	if _, err := c.frank.open(c.staging.Kid(), token.NewID()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }
