@@ -171,7 +171,7 @@ func TestSignalAndInput(t *testing.T) {
 func TestMuchOutput(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	e := w.try(attempt{argv: []string{"head", "-c", "20000000", "/dev/zero"}, drive: func(_ *channel.Mux, ch *channel.Channel) {
+	e := w.try(attempt{argv: []string{"head", "-c", "5000000", "/dev/zero"}, drive: func(_ *channel.Mux, ch *channel.Channel) {
 		n := 0
 		for {
 			f, err := ch.ReadFrame()
@@ -181,7 +181,7 @@ func TestMuchOutput(t *testing.T) {
 			}
 			n += len(f.Payload)
 		}
-		if n != 20000000 {
+		if n != 5000000 {
 			t.Errorf("%d bytes", n)
 		}
 	}})

@@ -401,6 +401,9 @@ func TestNoTestingInPrograms(t *testing.T) {
 func TestNothingLeftBehind(t *testing.T) {
 	mark := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
 	for _, f := range files(t, ".go") {
+		if !mark.Match(f.text) {
+			continue
+		}
 		for i, line := range strings.Split(string(f.text), "\n") {
 			if mark.MatchString(line) {
 				t.Errorf("%s:%d: %s\nfinish it, or say in internal/README.md that it is not there", f.name, i+1, strings.TrimSpace(line))

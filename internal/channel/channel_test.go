@@ -160,7 +160,7 @@ func TestBadNetwork(t *testing.T) {
 
 func TestBulk(t *testing.T) {
 	operator, agent := connect(t, memnet.Options{}, Options{})
-	const size = 50 << 20
+	const size = 16 << 20
 	want := make(chan [32]byte, 1)
 	c := open(t, operator, agent, OpenMessage{Kind: "copy"}, func(c *Channel) {
 		h := sha256.New()

@@ -160,7 +160,7 @@ func TestAllocationAndConnectionEndTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 4 {
+		for range 2 {
 			time.Sleep(time.Hour)
 			send(t, operator, agent, "an odd length")
 			want(t, agent, "an odd length")

@@ -34,7 +34,7 @@ func hostileTabs() backend.Backend {
 
 // TestPaletteHoldsEverything: each action of each place is in it, with its key.
 func TestPaletteHoldsEverything(t *testing.T) {
-	inBubble(t, seen("bob"), 200, 50, func(h *harness) {
+	inBubble(t, seen("bob"), 100, 24, func(h *harness) {
 		h.keys("enter", DefaultPrefix, "a")
 		for _, m := range keymap.All {
 			if m == &keymap.FilterKeys || m == &keymap.PaletteKeys {
