@@ -344,7 +344,7 @@ func (fakeWay) Gather(context.Context) (direct.Attempt, error) {
 }
 
 func (f fakeOutside) OpenWay(ctx context.Context, relay string, c cred.Credential) (way, error) {
-	if _, password, err := f.w.secret.Check(c.Username, time.Now()); err != nil || c.Password != password || relay != f.w.relay {
+	if _, password, err := (cred.Ring{f.w.secret}).Check(c.Username, time.Now()); err != nil || c.Password != password || relay != f.w.relay {
 		return nil, errors.New("relay refuses")
 	}
 	if relay != testRelay {
