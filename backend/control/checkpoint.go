@@ -69,9 +69,7 @@ func (b *Backend) lookAtLog() {
 			return fmt.Errorf("%w: %w", checkpointfile.ErrAway, err)
 		}
 		r := b.home.Roster()
-		return errors.Join(
-			b.seen.Reopen(ctx, b.log(r)),
-			b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: note, Run: len(r.Restarts()), From: "apid"}))
+		return errors.Join(b.seen.Reopen(ctx, b.log(r)), b.seen.Meet(ctx, b.log(r), checkpointfile.Seen{Note: note, Run: len(r.Restarts()), From: "apid"}))
 	})
 }
 

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/auditlog"
 	"github.com/tucdesk/tucdesk/backend/control/receipts"
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
@@ -95,6 +96,7 @@ func Driver() backend.Driver {
 
 // A Backend is one operator's view of a team. It is safe for concurrent use.
 type Backend struct {
+	auditlog.Auditor
 	home   *profile.Home
 	api    *wire.Client
 	logger *slog.Logger
@@ -158,6 +160,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
 	}
+	b.Auditor = auditlog.Auditor{API: api, With: home.Unsealer, Sync: b.Sync, Seen: seen, Told: b.log, Translate: translate}
 	b.relays.Carrier.TLS = wire.PinnedTLS(home.Profile.Pins)
 	return b, nil
 }

@@ -1,6 +1,10 @@
 package mem
 
-import "github.com/tucdesk/tucdesk/backend"
+import (
+	"time"
+
+	"github.com/tucdesk/tucdesk/backend"
+)
 
 // Demo returns a small team with a target for each verdict.
 func Demo() *World {
@@ -33,5 +37,6 @@ func Demo() *World {
 	if err != nil {
 		panic("mem: internal error: " + err.Error()) // the list above is constant
 	}
+	pastOfDemo(w, time.Now())
 	return w
 }

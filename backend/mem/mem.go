@@ -59,6 +59,8 @@ type World struct {
 	approvals []*approval   // in the order of asking
 	changed   chan struct{} // closed at the next change; nil: nobody watches
 	link      backend.Link  // of every terminal
+	log       []backend.LogEntry
+	films     map[string]Film // by session
 }
 
 // SetLink says how the connections of all terminals stand. The programs go on.

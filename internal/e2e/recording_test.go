@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/profile"
 )
 
@@ -112,6 +116,8 @@ func TestRecording(t *testing.T) {
 		}
 	}
 
+	readsByTheSeam(t, dora, alice, session, canary+"83")
+
 	// A changed, cut or missing object is found before anything of it shows.
 	name := objects[0]
 	good, err := os.ReadFile(name)
@@ -189,4 +195,66 @@ func flipped(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at] ^= 1
 	return b
+}
+
+// readsByTheSeam is what the console's audit view and player ask for: dora reads, with
+// proofs, and alice is refused in words.
+func readsByTheSeam(t *testing.T, dora, alice *profile.Home, session, text string) {
+	t.Helper()
+	open := func(home *profile.Home) backend.Auditor {
+		b, err := control.New(home, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	log := open(dora)
+	page, err := log.Log(t.Context(), 0, 1000)
+	if err != nil || uint64(len(page.Entries)) != page.Size {
+		t.Fatalf("%d of %d entries, %v", len(page.Entries), page.Size, err)
+	}
+	at := slices.IndexFunc(page.Entries, func(e backend.LogEntry) bool { return e.Session == session && e.Recorded })
+	if at < 0 {
+		t.Fatal("no entry names the recording")
+	}
+	if e := page.Entries[at]; e.Problem != "" || e.Signer != "machine web-1" || e.Type != "session-end" {
+		t.Errorf("%+v", e)
+	}
+	if past, err := log.Log(t.Context(), page.Size+10, 5); err != nil || len(past.Entries) != 0 || past.Size < page.Size {
+		t.Errorf("beyond the end: %+v, %v", past, err)
+	}
+	checks, err := log.Prove(t.Context(), uint64(at))
+	if err != nil || len(checks) != 3 {
+		t.Fatalf("%+v, %v", checks, err)
+	}
+	for _, c := range checks {
+		if !c.Holds {
+			t.Errorf("not proved: %s", c.What)
+		}
+	}
+	rec, err := log.Recording(t.Context(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rec.Close()
+	shown := ""
+	for e, err := range rec.Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += e.Output
+	}
+	if !strings.Contains(shown, text) || rec.Info().Title == "" || len(rec.Info().Checks) != 2 {
+		t.Errorf("%q, %+v", shown, rec.Info())
+	}
+	refused := open(alice)
+	_, lerr := refused.Log(t.Context(), 0, 1)
+	_, perr := refused.Prove(t.Context(), 0)
+	_, rerr := refused.Recording(t.Context(), session)
+	for _, err := range []error{lerr, perr, rerr} {
+		if !errors.Is(err, backend.ErrDenied) || !strings.Contains(err.Error(), "auditor") {
+			t.Errorf("alice: %v", err)
+		}
+	}
 }

@@ -12,12 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/backend"
-	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
-	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -66,26 +64,22 @@ func (a *app) auditTail() *cobra.Command {
 			}
 			defer b.Close()
 			ctx := cmd.Context()
-			r, err := b.Sync(ctx)
-			if err != nil {
-				return err
-			}
-			from, err := tailStart(ctx, b.Client(), count)
+			from, err := tailStart(ctx, b, count)
 			if err != nil {
 				return err
 			}
 			for {
-				page, err := b.Client().Entries(ctx, from, wire.MaxEntries)
+				page, err := b.Log(ctx, from, wire.MaxEntries)
 				if err != nil {
 					return err
 				}
-				for i, raw := range page.Entries {
-					if err := a.printEntry(b, r, page.From+uint64(i), raw, asJSON); err != nil {
+				for _, e := range page.Entries {
+					if err := a.printEntry(e, asJSON); err != nil {
 						return err
 					}
 				}
-				from = page.From + uint64(len(page.Entries))
-				if from < page.Size {
+				from += uint64(len(page.Entries))
+				if len(page.Entries) > 0 && from < page.Size {
 					continue
 				}
 				if !follow {
@@ -95,9 +89,6 @@ func (a *app) auditTail() *cobra.Command {
 				case <-ctx.Done():
 					return nil
 				case <-time.After(time.Second):
-				}
-				if r, err = b.Sync(ctx); err != nil {
-					fmt.Fprintf(a.stderr, "tucdesk: the roster could not be refreshed: %s\n", sanitize.Clean(err.Error()))
 				}
 			}
 		},
@@ -109,49 +100,33 @@ func (a *app) auditTail() *cobra.Command {
 }
 
 // tailStart gives the index of the entry that is count from the end.
-func tailStart(ctx context.Context, c *wire.Client, count int) (uint64, error) {
+func tailStart(ctx context.Context, b backend.Auditor, count int) (uint64, error) {
 	if count < 0 {
 		return 0, errors.New("-n must not be negative")
 	}
 	if count == 0 {
 		return 0, nil
 	}
-	page, err := c.Entries(ctx, 0, 1)
+	page, err := b.Log(ctx, 0, 1)
 	if err != nil {
 		return 0, err
 	}
 	return page.Size - min(page.Size, uint64(count)), nil
 }
 
-// printEntry verifies one entry's signature before it shows it.
-func (a *app) printEntry(b *control.Backend, r *roster.Roster, index uint64, raw []byte, asJSON bool) error {
-	u, err := audit.ParseEntry(raw)
-	var v audit.VerifiedEntry
-	if err == nil {
-		v, err = u.Verify(r.Key)
+// printEntry prints an entry that verifies, and fails at one that does not.
+func (a *app) printEntry(e backend.LogEntry, asJSON bool) error {
+	if e.Problem != "" {
+		return fmt.Errorf("entry %d does not verify: %s; export the log and run `tucdesk audit verify`", e.Index, e.Problem)
 	}
-	if err != nil {
-		return fmt.Errorf("entry %d does not verify: %w; export the log and run `tucdesk audit verify`", index, err)
-	}
-	e := v.Entry()
 	out := jsonEntry{
-		Index: index, Time: time.Unix(e.Timestamp, 0).UTC(), Type: string(e.Type), Actor: e.Actor.Name, Action: e.Action,
-		TeamID: e.TeamID, Target: e.Target.Name, Effect: e.Policy.Effect, Rule: e.Policy.Rule, Tier: e.Command.Tier,
-		Sealed: len(e.Command.Sealed) > 0, Exit: int(e.Outcome.Exit), Signal: e.Outcome.Signal, Reason: e.Outcome.Reason,
-	}
-	if !e.SessionID.IsZero() {
-		out.SessionID = e.SessionID.String()
-	}
-	if plain, err := b.Home().Unsealer.Open(e.Command.Sealed, token.MaxCommand); err == nil {
-		var c token.Command
-		if envelope.Unmarshal(plain, &c) == nil && c.Commitment() == e.Command.Commitment {
-			out.Argv = c.Argv
-		}
+		Index: e.Index, Time: e.Time, Type: e.Type, Actor: e.Actor, Action: e.Action, TeamID: e.Team, Target: e.Target, SessionID: e.Session,
+		Effect: e.Effect, Rule: e.Rule, Tier: e.Tier, Argv: e.Argv, Sealed: e.Sealed, Exit: e.Exit, Signal: e.Signal, Reason: e.Reason,
 	}
 	if asJSON {
 		return writeJSONLine(a.stdout, out)
 	}
-	line := fmt.Sprintf("%d %s %s %s %s", index, out.Time.Format("2006-01-02 15:04:05"), sanitize.Clean(out.Type),
+	line := fmt.Sprintf("%d %s %s %s %s", out.Index, out.Time.Format("2006-01-02 15:04:05"), sanitize.Clean(out.Type),
 		sanitize.Clean(out.Actor), sanitize.Clean(out.Action))
 	for _, f := range []struct {
 		name string
@@ -170,7 +145,7 @@ func (a *app) printEntry(b *control.Backend, r *roster.Roster, index uint64, raw
 	case out.Sealed:
 		line += " (command sealed to others)"
 	}
-	_, err = fmt.Fprintln(a.stdout, line)
+	_, err := fmt.Fprintln(a.stdout, line)
 	return err
 }
 

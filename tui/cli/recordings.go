@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/backend/control/playback"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
-	"github.com/tucdesk/tucdesk/tui/cli/playback"
 )
 
 func (a *app) recordingsCommand() *cobra.Command {
@@ -121,17 +121,20 @@ func (a *app) openRecording(ctx context.Context, session string) (*playback.Reco
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(a.stderr, "tucdesk: %s, %s, %s; verified: %d segments signed by %s",
-		sanitize.Clean(rec.Header.Title), time.Unix(rec.Header.Timestamp, 0).Format(time.DateTime),
-		rec.Length().Round(time.Second/10), rec.Segments(), sanitize.Clean(rec.Agent.Name))
-	if rec.LogEntry != nil {
-		fmt.Fprintf(a.stderr, ", and the audit log agrees (entry %d)", *rec.LogEntry)
+	fmt.Fprintf(a.stderr, "tucdesk: %s, %s, %s; verified", sanitize.Clean(rec.Header.Title),
+		time.Unix(rec.Header.Timestamp, 0).Format(time.DateTime), rec.Length().Round(time.Second/10))
+	between := ": "
+	for _, c := range rec.Checks() {
+		if c.Holds {
+			fmt.Fprintf(a.stderr, "%s%s", between, sanitize.Clean(c.What))
+			between = ", and "
+		}
 	}
 	fmt.Fprintln(a.stderr)
-	if !rec.Complete() {
-		fmt.Fprintf(a.stderr, "tucdesk: incomplete: last good t is %s; the session runs, its agent was cut off, or the end was withheld\n", rec.Length())
-	} else if rec.LogEntry == nil {
-		fmt.Fprintln(a.stderr, "tucdesk: the audit log does not say yet how this session ended")
+	for _, c := range rec.Checks() {
+		if !c.Holds {
+			fmt.Fprintf(a.stderr, "tucdesk: %s\n", sanitize.Clean(c.What))
+		}
 	}
 	return rec, nil
 }

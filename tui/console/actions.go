@@ -141,6 +141,10 @@ func (m *model) run(a doAction) tea.Cmd {
 		m.sayKey(a.bind, "")
 		return nil
 	}
+	if a.at == &keymap.AuditKeys || a.at == &keymap.EntryKeys || a.at == &keymap.PlayerKeys {
+		m.sayKey(a.bind, "")
+		return m.everywhere(keymap.ActAudit, none)
+	}
 	t := m.find(a.tab)
 	if t == nil {
 		m.say(m.st.Warn, "that terminal is closed", sanitize.Text{})

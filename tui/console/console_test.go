@@ -19,6 +19,7 @@ import (
 // memory where carol asks for two things and bob approves what alice asks
 // for; TUCDESK_TEST_CONSOLE=local shows this machine.
 func TestMain(m *testing.M) {
+	time.Local = time.UTC // frames show times
 	if who := os.Getenv("TUCDESK_TEST_CONSOLE"); who != "" {
 		if err := beConsole(who); err != nil {
 			fmt.Fprintln(os.Stderr, err)

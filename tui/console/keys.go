@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/arrange"
+	"github.com/tucdesk/tucdesk/tui/console/auditlog"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/copymode"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
@@ -82,6 +83,7 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if d := m.top(); d != nil {
 		out := d.Key(m.keys.Own(d.Keys(), k), m.now())
 		if out.Close {
+			dialog.End(d)
 			m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog.Dialog) bool { return x == d })
 		}
 		return m.do(out.Do)
@@ -294,6 +296,8 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(m.said.Dialog())
 	case keymap.ActLayouts:
 		m.push(arrange.Layouts(m.kept.Layouts, m.plans()))
+	case keymap.ActAudit:
+		return m.do(dialog.DoDialog{Next: auditlog.Of(m.ctx, m.backend, m.keys)})
 	case keymap.ActAgents:
 		m.goTo(atAgents)
 	case keymap.ActApprovals:
@@ -332,6 +336,9 @@ func (m *model) do(what any) tea.Cmd {
 	switch what := what.(type) {
 	case dialog.DoDialog:
 		m.push(what.Next)
+		return dialog.Begin(what.Next)
+	case dialog.DoCmd:
+		return what.Cmd
 	case doPaste:
 		if t := m.find(what.tab); t != nil && t.needsPrefix() {
 			for _, to := range m.castTo(t) {

@@ -311,6 +311,8 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		return m.decided(msg)
 	case layoutMsg:
 		m.layoutAsked(msg)
+	default:
+		return dialog.Receive(m.dialogs, msg, m.now())
 	}
 	return nil
 }

@@ -54,6 +54,8 @@ func TestThemes(t *testing.T) {
 		{"approvals", seen("bob"), []string{"v", "down"}},
 		{"request", seen("bob"), []string{"v", "down", "enter"}},
 		{"palette", seen("alice"), []string{"ctrl+p", "down"}},
+		{"audit", seen("dora"), []string{"t", "up", "up"}},
+		{"player", seen("dora"), []string{"t", "g", "down", "p", "space", "m", "m"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
 			t.Run(fmt.Sprintf("%s/%dx%d", view.name, size[0], size[1]), func(t *testing.T) {

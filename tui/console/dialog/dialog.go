@@ -30,8 +30,46 @@ type Outcome struct {
 	Do    any // one of the types below, or nil
 }
 
+// A Live dialog does something by itself while it is open.
+type Live interface {
+	Dialog
+	// Begin gives what to do once it is shown.
+	Begin() tea.Cmd
+	// Receive takes a message that is of no concern to the model; another dialog's too.
+	Receive(msg tea.Msg, now time.Time) tea.Cmd
+	// End is called when it is closed, and when the console ends.
+	End()
+}
+
+// Begin gives what a dialog that is shown now has to do, if it lives.
+func Begin(d Dialog) tea.Cmd {
+	if live, ok := d.(Live); ok {
+		return live.Begin()
+	}
+	return nil
+}
+
+// End tells a dialog that it is closed.
+func End(d Dialog) {
+	if live, ok := d.(Live); ok {
+		live.End()
+	}
+}
+
+// Receive gives a message to those of some dialogs that live.
+func Receive(open []Dialog, msg tea.Msg, now time.Time) tea.Cmd {
+	var cmds []tea.Cmd
+	for _, d := range open {
+		if live, ok := d.(Live); ok {
+			cmds = append(cmds, live.Receive(msg, now))
+		}
+	}
+	return tea.Batch(cmds...)
+}
+
 // What dialogs decide.
 type (
+	DoCmd    struct{ Cmd tea.Cmd }             // its message comes back to Live.Receive
 	DoOpen   struct{ Req backend.OpenRequest } // open, confirmed where that is needed
 	DoAsk    struct{ Req backend.OpenRequest } // ask for approval, with the reason
 	DoDecide struct {                          // decide an approval

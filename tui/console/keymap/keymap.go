@@ -79,6 +79,15 @@ const (
 	ActCastAll
 	ActLinks
 	ActRaw
+	ActAudit
+	ActPlay
+	ActFollow
+	ActPause
+	ActFaster
+	ActSlower
+	ActIdle
+	ActNextMarker
+	ActPrevMarker
 )
 
 // names are the actions in a file.
@@ -142,6 +151,15 @@ var names = map[Action]string{
 	ActCastAll:    "broadcast-all",
 	ActLinks:      "links",
 	ActRaw:        "zoom-raw",
+	ActAudit:      "audit-log",
+	ActPlay:       "play",
+	ActFollow:     "follow",
+	ActPause:      "pause",
+	ActFaster:     "faster",
+	ActSlower:     "slower",
+	ActIdle:       "skip-idle",
+	ActNextMarker: "next-marker",
+	ActPrevMarker: "previous-marker",
 }
 
 // String is the action's name in a file.
@@ -183,6 +201,7 @@ var (
 		{ActNextTab, []string{"tab", "n"}, "next tab", ""},
 		{ActPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
 		{ActLayouts, []string{"l"}, "layouts: keep or open one", ""},
+		{ActAudit, []string{"t"}, "the audit log, and recordings of sessions", ""},
 		{ActSaid, []string{"m"}, "messages: what was said", ""},
 	}
 
@@ -280,13 +299,46 @@ var (
 		{ActBack, []string{"esc", "q"}, "back", "back"},
 	}, moveKeys)}
 
+	AuditKeys = Map{"The audit log", slices.Concat([]Binding{
+		{ActShow, []string{"enter", "i"}, "all of the entry, and what is proved of it", "details"},
+		{ActPlay, []string{"p"}, "play the recording of the entry's session", "play"},
+		{ActFilter, []string{"/"}, "filter: words, and actor:bob target:db kind:exec", "filter"},
+		{ActFollow, []string{"f"}, "follow: stay at the newest", "follow"},
+		{ActBack, []string{"esc", "q"}, "drop the filter, or back", "back"},
+	}, moveKeys)}
+
+	EntryKeys = Map{"An entry of the audit log", slices.Concat([]Binding{
+		{ActPlay, []string{"p"}, "play the recording of its session", "play"},
+		{ActBack, []string{"esc", "enter", "q"}, "back", "back"},
+	}, moveKeys)}
+
+	PlayerKeys = Map{"Playing a recording", []Binding{
+		{ActPause, []string{"space"}, "play, or pause", "pause"},
+		{ActLeft, []string{"left", "h"}, "5 seconds back", ""},
+		{ActRight, []string{"right", "l"}, "5 seconds on", "seek"},
+		{ActPageUp, []string{"pgup"}, "a minute back", ""},
+		{ActPageDown, []string{"pgdown"}, "a minute on", ""},
+		{ActFaster, []string{"+", "up"}, "faster", "speed"},
+		{ActSlower, []string{"-", "down"}, "slower", ""},
+		{ActIdle, []string{"i"}, "skip pauses, or keep them", "idle"},
+		{ActFilter, []string{"/"}, "find a word in the recording", "search"},
+		{ActNextFound, []string{"n"}, "to the next match", ""},
+		{ActPrevFound, []string{"N"}, "to the match before", ""},
+		{ActNextMarker, []string{"m"}, "to the next marker: a gated command, an approval", "marker"},
+		{ActPrevMarker, []string{"M"}, "to the marker before", ""},
+		{ActTop, []string{"home", "g"}, "to the beginning", ""},
+		{ActBottom, []string{"end", "G"}, "to the end", ""},
+		{ActDetails, []string{"c"}, "what was checked of this recording", ""},
+		{ActBack, []string{"esc", "q"}, "back", "back"},
+	}}
+
 	NoticeKeys = Map{"A notice", slices.Concat([]Binding{
 		{ActBack, []string{"esc", "enter", "q", "space"}, "back", "back"},
 	}, moveKeys)}
 )
 
 // All is every map that help shows.
-var All = []*Map{&AgentKeys, &FilterKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys, &PaletteKeys}
+var All = []*Map{&AgentKeys, &FilterKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys, &AuditKeys, &EntryKeys, &PlayerKeys, &PaletteKeys}
 
 func without(bs []Binding, a Action) []Binding {
 	var out []Binding

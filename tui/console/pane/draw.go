@@ -14,28 +14,8 @@ import (
 func (p *Pane) Draw(scr uv.Screen, area uv.Rectangle) {
 	p.guard(func(emu *vt.Terminal) {
 		p.back = min(p.back, emu.ScrollbackLen())
-		reverse := emu.Modes().ReverseScreen
-		plain := styleOf(vt.Style{}, reverse)
-		for y := range area.Dy() {
-			p.line = emu.Line(p.line[:0], y-p.back)
-			last, style := vt.Style{}, plain
-			for x := 0; x < area.Dx(); {
-				cell := uv.EmptyCell
-				cell.Style = plain
-				if x < len(p.line) {
-					from := &p.line[x]
-					if from.Style != last {
-						last, style = from.Style, styleOf(from.Style, reverse)
-					}
-					if x+from.Width <= area.Dx() && from.Width > 0 {
-						cell.Content, cell.Width = from.Text, from.Width
-					}
-					cell.Style = style
-				}
-				scr.SetCell(area.Min.X+x, area.Min.Y+y, &cell)
-				x += cell.Width
-			}
-		}
+		plain := styleOf(vt.Style{}, emu.Modes().ReverseScreen)
+		p.line = DrawRows(scr, area, emu, 0, -p.back, p.line)
 		if p.back > 0 {
 			return
 		}
@@ -49,6 +29,34 @@ func (p *Pane) Draw(scr uv.Screen, area uv.Rectangle) {
 			}
 		})
 	})
+}
+
+// DrawRows copies cells of an emulator to area of scr: from its column x and row y on, as
+// vt.Terminal.Line counts rows. line is memory for one row, and is given back.
+func DrawRows(scr uv.Screen, area uv.Rectangle, emu *vt.Terminal, x0, y0 int, line []vt.Cell) []vt.Cell {
+	reverse := emu.Modes().ReverseScreen
+	plain := styleOf(vt.Style{}, reverse)
+	for y := range area.Dy() {
+		line = emu.Line(line[:0], y0+y)
+		last, style := vt.Style{}, plain
+		for x := 0; x < area.Dx(); {
+			cell := uv.EmptyCell
+			cell.Style = plain
+			if from := x0 + x; from < len(line) {
+				from := &line[from]
+				if from.Style != last {
+					last, style = from.Style, styleOf(from.Style, reverse)
+				}
+				if x+from.Width <= area.Dx() && from.Width > 0 {
+					cell.Content, cell.Width = from.Text, from.Width
+				}
+				cell.Style = style
+			}
+			scr.SetCell(area.Min.X+x, area.Min.Y+y, &cell)
+			x += cell.Width
+		}
+	}
+	return line
 }
 
 // styleOf is a style of the emulator as one of the screen.
