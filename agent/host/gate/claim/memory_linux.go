@@ -35,8 +35,7 @@ type memory struct {
 func (m *memory) read(local [][]byte, at []uint64) error {
 	for len(local) > 0 {
 		n := min(len(local), maxParts)
-		var iov [maxParts]unix.Iovec
-		var remote [maxParts]unix.RemoteIovec
+		iov, remote := make([]unix.Iovec, n), make([]unix.RemoteIovec, n)
 		want := 0
 		for i, b := range local[:n] {
 			iov[i].Base = &b[0]
@@ -44,7 +43,7 @@ func (m *memory) read(local [][]byte, at []uint64) error {
 			remote[i] = unix.RemoteIovec{Base: uintptr(at[i]), Len: len(b)}
 			want += len(b)
 		}
-		got, err := unix.ProcessVMReadv(m.tid, iov[:n], remote[:n], 0)
+		got, err := unix.ProcessVMReadv(m.tid, iov, remote, 0)
 		if err != nil {
 			return fault(err)
 		}

@@ -18,6 +18,10 @@ import (
 type task struct {
 	tid  int
 	proc int // /proc/TID
+	// root is the caller's, once place was asked; same is what seesTheSame has found:
+	// who sleeps does not move to other mounts.
+	root ID
+	same *bool
 }
 
 func openTask(tid int) (*task, error) {
@@ -25,7 +29,7 @@ func openTask(tid int) (*task, error) {
 	if err != nil {
 		return nil, refusal(unix.ESRCH, "its caller is gone")
 	}
-	return &task{tid, fd}, nil
+	return &task{tid: tid, proc: fd}, nil
 }
 
 func (t *task) close() { unix.Close(t.proc) }
@@ -38,6 +42,7 @@ func (t *task) place() (dir, root ID, path string, err error) {
 	if root, err = t.id("root"); err != nil {
 		return dir, root, "", err
 	}
+	t.root = root
 	path, err = readlinkat(t.proc, "cwd")
 	if err != nil {
 		err = unreadable("its caller's folder", err)
@@ -68,19 +73,20 @@ var own = sync.OnceValues(func() (s struct {
 
 // seesTheSame reports whether names mean the same to the caller and to this process.
 func (t *task) seesTheSame() (bool, error) {
+	if t.same != nil {
+		return *t.same, nil
+	}
 	mine, err := own()
 	if err != nil {
 		return false, unreadable("this process' own root", err)
-	}
-	root, err := t.id("root")
-	if err != nil {
-		return false, err
 	}
 	mounts, err := readlinkat(t.proc, "ns/mnt")
 	if err != nil {
 		return false, unreadable("its caller's mounts", err)
 	}
-	return root == mine.root && mounts == mine.mounts, nil
+	same := t.root == mine.root && mounts == mine.mounts
+	t.same = &same
+	return same, nil
 }
 
 // where is a file as a call names it.
