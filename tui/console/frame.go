@@ -42,7 +42,12 @@ func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 	case t != nil:
 		cursor = m.drawTab(c, t, now)
 	}
-	m.drawToast(c)
+	// Above the footer, but in the tab bar where a program or a dialog has the rows below.
+	if y := m.rows - 2; m.place >= atTabs || len(m.dialogs) > 0 {
+		m.said.Draw(c, m.cols, 0, now)
+	} else {
+		m.said.Draw(c, m.cols, y, now)
+	}
 	for i, d := range m.dialogs {
 		// Only the topmost has a cursor.
 		at := d.Draw(c, area, now)
@@ -52,26 +57,6 @@ func (m *model) draw(c *canvas.Canvas) *tea.Cursor {
 	}
 	m.drawFooter(c)
 	return cursor
-}
-
-// drawToast shows a toast at the right: above the footer, but in the tab bar
-// where a program or a dialog has the rows below.
-func (m *model) drawToast(c *canvas.Canvas) {
-	toast := m.said.Shown(m.now())
-	if toast == nil || m.rows <= 2 {
-		return
-	}
-	w := 0
-	for _, s := range toast {
-		w += canvas.Width(s.Text)
-	}
-	w = min(w+2, m.cols)
-	y := m.rows - 2
-	if m.place >= atTabs || len(m.dialogs) > 0 {
-		y = 0
-	}
-	c.Blank(uv.Rect(m.cols-w, y, w, 1), c.Styles.Plain)
-	c.Spans(m.cols-w+1, y, w-1, toast...)
 }
 
 // drawBar names the places, and at the right who one is, or that what is shown may be

@@ -127,5 +127,10 @@ func (t *tab) status(style uv.Style, keys *keymap.Keys) []canvas.Span {
 	if t.state != tabRunning {
 		return nil
 	}
+	if st := t.pane.Status(); t.open != nil && st.Ended {
+		return []canvas.Span{{Style: style, Text: phrase.Exit(st.Exit)}}
+	} else if t.open != nil {
+		return []canvas.Span{canvas.Lit(style, "a plan: each target gets a session of its own")}
+	}
 	return connection.Status(style, keys, t.pane.Status(), t.scroll, t.pane.Assurance())
 }

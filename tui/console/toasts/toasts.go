@@ -8,6 +8,8 @@ package toasts
 import (
 	"time"
 
+	uv "github.com/charmbracelet/ultraviolet"
+
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
@@ -68,6 +70,21 @@ func (l *Log) Shown(now time.Time) []canvas.Span {
 		return nil
 	}
 	return l.said[len(l.said)-1].Line
+}
+
+// Draw shows that line at the right end of row y.
+func (l *Log) Draw(c *canvas.Canvas, cols, y int, now time.Time) {
+	line := l.Shown(now)
+	if line == nil || y < 0 {
+		return
+	}
+	w := 0
+	for _, s := range line {
+		w += canvas.Width(s.Text)
+	}
+	w = min(w+2, cols)
+	c.Blank(uv.Rect(cols-w, y, w, 1), c.Styles.Plain)
+	c.Spans(cols-w+1, y, w-1, line...)
 }
 
 // Over says, once, that a line has been shown for long enough.
