@@ -1,8 +1,10 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/errand"
@@ -192,8 +194,12 @@ func (c *checker) checkApprovals(a *admission, t *task) error {
 	if spent > 0 {
 		used = time.Unix(spent, 0) // in time, by this session, which may open its channel again
 	}
+	var gone error // why somebody whom the roster knows may not approve any more
 	keys := func(k key.Kid) (key.Public, bool) {
 		d, err := t.roster.Device(k, now)
+		if err != nil && !errors.Is(err, roster.ErrUnknown) {
+			gone = fmt.Errorf("%w: %w", approval.ErrNotEligible, err)
+		}
 		return d.Public, err == nil
 	}
 	var given []approval.VerifiedApproval
@@ -204,7 +210,7 @@ func (c *checker) checkApprovals(a *admission, t *task) error {
 		}
 		v, err := u.Verify(keys)
 		if err != nil {
-			return err
+			return cmp.Or(gone, err)
 		}
 		given = append(given, v)
 	}

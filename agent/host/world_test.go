@@ -367,6 +367,7 @@ type attempt struct {
 	argv      []string
 	cwd       string
 	env       [][2]string
+	bound     []token.Bound
 	stdin     string // what the command says; "": none
 	input     string // what is sent
 	tty       *channel.TTY
@@ -450,7 +451,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if a.asker != nil {
 		id = *a.asker
 	}
-	c := token.Command{V: token.Version, Argv: a.argv, Cwd: a.cwd, Env: a.env, Stdin: token.StdinNone, Salt: token.NewID()}
+	c := token.Command{V: token.Version, Argv: a.argv, Cwd: a.cwd, Env: a.env, Bound: a.bound, Stdin: token.StdinNone, Salt: token.NewID()}
 	if a.stdin != "" {
 		c.Stdin = a.stdin
 	}
@@ -511,7 +512,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if err != nil {
 		return nil, nil, end{err: err}
 	}
-	m := channel.OpenMessage{Kind: a.kind, Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: a.as, TTY: a.tty, Stdin: c.Stdin, Salt: c.Salt}
+	m := channel.OpenMessage{Kind: a.kind, Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: a.as, TTY: a.tty, Stdin: c.Stdin, Bound: c.Bound, Salt: c.Salt}
 	if a.open != nil {
 		a.open(&m)
 	}
