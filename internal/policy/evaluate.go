@@ -182,6 +182,12 @@ func (p *Policy) session(r *rule, req *Request) Verdict {
 		Grace:      p.grace,
 		MinSuite:   p.minSuite,
 	}}
+	if req.Kind == Exec {
+		v.Obligations.MaxOutput = p.maxOutput
+		if p.maxExec > 0 {
+			v.Obligations.MaxSession = min(p.maxSession, p.maxExec)
+		}
+	}
 	if req.Kind == Shell {
 		v.Obligations.Gate = p.gate
 	}

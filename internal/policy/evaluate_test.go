@@ -439,3 +439,20 @@ func BenchmarkEvaluateThousandEntries(b *testing.B) {
 		Evaluate(req, snap)
 	}
 }
+
+// An exec may be bounded further than sessions are; shells are not.
+func TestLimitsOfAnExec(t *testing.T) {
+	doc := head + "max_session: 2h\nmax_exec: 10m\nmax_output: 64\nallowlist:\n  - {name: a, members: [\"*\"], targets: {names: [\"*\"]}, sessions: [exec, shell]}\n"
+	s := &Snapshot{Policy: mustParse(t, doc)}
+	if o := Evaluate(aliceOn("x", nil, Exec, "uptime"), s).Obligations; o.MaxSession != 10*time.Minute || o.MaxOutput != 64<<20 {
+		t.Errorf("exec: %+v", o)
+	}
+	if o := Evaluate(aliceOn("x", nil, Shell), s).Obligations; o.MaxSession != 2*time.Hour || o.MaxOutput != 0 {
+		t.Errorf("shell: %+v", o)
+	}
+	for _, bad := range []string{"max_output: 0", "max_output: -1", "max_output: 2000000", "max_output: 1MiB", "max_exec: 0s", "max_exec: 200h"} {
+		if _, err := Parse([]byte(head + bad + "\n")); err == nil || !strings.Contains(err.Error(), "line ") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type ParseError = document.Error
 const (
 	maxQuorum   = quorum.MaxPeople
 	maxSuite    = 0xffff
+	maxOutput   = 1 << 20 // MiB
 	maxDuration = 7 * 24 * time.Hour
 )
 
@@ -91,6 +92,10 @@ func (d *docReader) fields(allowlist, testlist *ast.Node) []document.Field {
 			Of(document.Words(gateLevels...), "The least gate level an interactive shell needs.").Else(defaultGate),
 		document.Key("max_session", func(v ast.Node) { d.p.maxSession = d.duration(v, "max_session", time.Second) }).
 			Of(durationShape, "The longest a session lives: 1s to 168h.").Else(short(defaultMaxSession)),
+		document.Key("max_exec", func(v ast.Node) { d.p.maxExec = d.duration(v, "max_exec", time.Second) }).
+			Of(durationShape, "The longest an exec runs, if that is less than max_session: 1s to 168h."),
+		document.Key("max_output", func(v ast.Node) { d.p.maxOutput = int64(d.Number(v, "max_output", 1, maxOutput)) << 20 }).
+			Of(document.Whole(1, maxOutput), "The most that an exec prints, in MiB; what prints more is ended. Without it: any amount."),
 		document.Key("grace", func(v ast.Node) { d.p.grace = d.duration(v, "grace", 0) }).
 			Of(durationShape, "How long an agent keeps a terminal whose operator lost the connection; 0s: not at all.").Else(short(defaultGrace)),
 		document.Key("min_suite", func(v ast.Node) { d.p.minSuite = d.Number(v, "min_suite", 1, maxSuite) }).

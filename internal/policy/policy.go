@@ -154,6 +154,7 @@ type Obligations struct {
 	Record     string        // "required", "on" or "off"
 	Gate       string        // least gate level: "enforced", "line", "advisory", "none"
 	MaxSession time.Duration
+	MaxOutput  int64         // bytes that an exec may print; 0: any number
 	Grace      time.Duration // how long the agent keeps a terminal that nobody is attached to; 0: it ends at once
 	MinSuite   int
 	BreakGlass bool // the session rests on a quorum instead of apid's grant: tell everybody
@@ -175,6 +176,8 @@ type Policy struct {
 	approvers  hold // for held commands of rules without a hold
 	gate       string
 	maxSession time.Duration
+	maxExec    time.Duration // 0: maxSession
+	maxOutput  int64         // bytes; 0: any
 	grace      time.Duration
 	minSuite   int
 	breakGlass *BreakGlass

@@ -83,7 +83,7 @@ func (k *keeper) Attach(_ context.Context, b envelope.Hash, _ session.Evidence, 
 }
 func (k *keeper) Decide(_ context.Context, m channel.OpenMessage) (live.Task, error) {
 	return live.Task{
-		ID: 7, User: "nobody", Record: recorder.On, Label: "label", Facts: []byte("facts"), Answer: channel.Answer{Effect: channel.Allow, Rule: "r", Line: 3},
+		ID: 7, User: "nobody", Record: recorder.On, Label: "label", Facts: []byte("facts"), Output: 5, Answer: channel.Answer{Effect: channel.Allow, Rule: "r", Line: 3},
 	}, k.ask("decide " + strings.Join(m.Argv, " "))
 }
 func (k *keeper) Judge(_ context.Context, _ live.Task, s live.Start) live.Ruling {

@@ -162,14 +162,15 @@ type taskMessage struct {
 	Auditors []key.Recipient `cbor:"auditors"`
 	Label    string          `cbor:"label"`
 	Facts    []byte          `cbor:"facts"`
+	Output   int64           `cbor:"output,omitempty"`
 }
 
 func taskOf(t live.Task) taskMessage {
-	return taskMessage{t.ID, t.Answer, t.User, t.Record, append([]key.Recipient{}, t.Auditors...), t.Label, append([]byte{}, t.Facts...)}
+	return taskMessage{t.ID, t.Answer, t.User, t.Record, append([]key.Recipient{}, t.Auditors...), t.Label, append([]byte{}, t.Facts...), t.Output}
 }
 
 func (m taskMessage) task() live.Task {
-	return live.Task{ID: m.ID, Answer: m.Answer, User: m.User, Record: m.Record, Auditors: m.Auditors, Label: m.Label, Facts: m.Facts}
+	return live.Task{ID: m.ID, Answer: m.Answer, User: m.User, Record: m.Record, Auditors: m.Auditors, Label: m.Label, Facts: m.Facts, Output: m.Output}
 }
 
 type taskCall struct {

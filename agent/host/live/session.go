@@ -65,6 +65,7 @@ type Task struct {
 	// Auditors are whom the recording is sealed to, Label what its marker says.
 	Auditors []key.Recipient
 	Label    string
+	Output   int64 // bytes that it may print on both streams together; 0: any number
 	// Facts are the keeper's own, who may have been started again when the task
 	// is over.
 	Facts []byte

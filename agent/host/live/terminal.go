@@ -309,9 +309,12 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 	}
 	go s.input(ch, p, bound, leave, resize)
 	var streams sync.WaitGroup
+	printed := newQuota(t.Output)
+	stdout = printed.of(stdout)
 	streams.Go(func() { s.output(stdout, p.Stdout, p, t.stdout()); t.halve(ch) })
 	if p.Stderr != nil {
 		stderr := func(b []byte) error { return ch.WriteFrame(channel.Frame{Type: channel.FrameStderr, Payload: b}) }
+		stderr = printed.of(stderr)
 		streams.Go(func() { s.output(stderr, p.Stderr, p, t.track.Stream(false)) })
 	}
 	<-p.Done()
@@ -326,6 +329,8 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 		reason = s.why()
 	case closed(gone):
 		reason = "the operator closed the channel"
+	case printed.spent():
+		reason = fmt.Sprintf("it printed more than the %d MiB that policy allows (max_output)", t.Output>>20)
 	}
 	if d != nil {
 		ch = s.clear(d)

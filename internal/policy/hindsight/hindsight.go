@@ -138,7 +138,7 @@ func (c *comparison) person(member string) *Person {
 
 func sameTerms(a, b policy.Obligations) bool {
 	return a.Needs.String() == b.Needs.String() && a.AskFor == b.AskFor && a.Record == b.Record &&
-		a.Gate == b.Gate && a.MaxSession == b.MaxSession && a.Grace == b.Grace && a.MinSuite == b.MinSuite && a.BreakGlass == b.BreakGlass
+		a.Gate == b.Gate && a.MaxSession == b.MaxSession && a.MaxOutput == b.MaxOutput && a.Grace == b.Grace && a.MinSuite == b.MinSuite && a.BreakGlass == b.BreakGlass
 }
 
 func (c *comparison) report() *Report {
