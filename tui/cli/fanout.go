@@ -82,7 +82,7 @@ func (f *fanFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.tags, "tag", nil, "run on every machine with this tag, as key=value, instead of one TARGET; may be repeated")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 8, "with --tag: machines at a time")
 	cmd.Flags().StringVar(&f.stop, "stop-after-failures", "", "with --tag: begin on no further machine after so many failures, as 3 or 20%")
-	cmd.Flags().IntVar(&f.output, "max-output", 1<<20, "with --tag: bytes kept of each stream of each machine")
+	cmd.Flags().IntVar(&f.output, "max-output", 1<<20, "bytes of output: with --tag, what is kept of each stream of each machine; else the command is ended when it has printed more")
 	cmd.Flags().BoolVar(&f.skip, "skip", false, "with --tag: leave out machines that policy denies or that are offline")
 	cmd.Flags().BoolVar(&f.dry, "plan", false, "with --tag: show the plan and run nothing")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "with --tag: print the results as JSON")

@@ -85,7 +85,13 @@ func (a *app) execCommand() *cobra.Command {
 				return a.runFleet(cmd.Context(), req, f, run, fan)
 			}
 			req.Target, req.Argv = backend.TargetID(args[0]), args[1:]
-			return a.runOne(cmd.Context(), req, f, run, noStdin)
+			most := 0
+			if cmd.Flags().Changed("max-output") {
+				if most = fan.output; most < 1 {
+					return errors.New("--max-output is a number of bytes, at least 1")
+				}
+			}
+			return a.runOne(cmd.Context(), req, f, run, noStdin, most)
 		},
 		ValidArgsFunction: a.completeTarget,
 	}
@@ -100,7 +106,7 @@ func (a *app) execCommand() *cobra.Command {
 }
 
 // runOne runs a command on one machine.
-func (a *app) runOne(ctx context.Context, req backend.OpenRequest, f requestFlags, run runFlags, noStdin bool) error {
+func (a *app) runOne(ctx context.Context, req backend.OpenRequest, f requestFlags, run runFlags, noStdin bool, most int) error {
 	bound, err := run.fill(&req)
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (a *app) runOne(ctx context.Context, req backend.OpenRequest, f requestFlag
 	if noStdin && req.Stdin == "" && !req.TTY {
 		req.Stdin = "none"
 	}
-	return a.runTerminal(ctx, req, f, input{none: noStdin, bound: bound}, run.timeout)
+	return a.runTerminal(ctx, req, f, input{none: noStdin, bound: bound, most: most}, run.timeout)
 }
 
 // completeTag completes tags of the roster on disk.
@@ -155,6 +161,7 @@ func (a *app) connectCommand() *cobra.Command {
 type input struct {
 	none  bool
 	bound []byte // exactly this; nil: not bound
+	most  int    // bytes that it may print; 0: any number
 }
 
 // runTerminal opens a terminal, asks and confirms where policy wants it, and
@@ -190,6 +197,8 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 	if in.bound != nil {
 		fed.stdin = bytes.NewReader(in.bound)
 	}
+	spent := fleet.Spending{Most: in.most, Over: func() { t.Close() }}
+	fed.stdout, fed.stderr = spent.Writer(a.stdout), spent.Writer(a.stderr)
 	door := sessions.NewDoor(fed.stdin, t)
 	if req.TTY {
 		if err := sessions.Repaint(a.stdout, t, req.Cols, req.Rows); err != nil {
@@ -205,6 +214,9 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 	}
 	if errors.Is(context.Cause(ctx), fleet.ErrTimeout) {
 		return fleet.ErrTimeout
+	}
+	if spent.IsOver() {
+		return fleet.ErrOutput
 	}
 	if err != nil {
 		return err

@@ -1,9 +1,11 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -201,5 +203,28 @@ func TestRunnable(t *testing.T) {
 	}
 	if _, _, err := make(fleet.Plan, fleet.MaxMachines+1).Runnable(true); err == nil {
 		t.Error("a plan without bounds")
+	}
+}
+
+func TestSpending(t *testing.T) {
+	var out, errs bytes.Buffer
+	times := 0
+	l := fleet.Spending{Most: 5, Over: func() { times++ }}
+	stdout, stderr := l.Writer(&out), l.Writer(&errs)
+	for _, tc := range []struct {
+		w    io.Writer
+		text string
+		n    int
+		err  error
+	}{{stdout, "abc", 3, nil}, {stderr, "de", 2, nil}, {stderr, "", 0, nil}, {stdout, "f", 0, fleet.ErrOutput}, {stderr, "g", 0, fleet.ErrOutput}} {
+		if n, err := io.WriteString(tc.w, tc.text); n != tc.n || err != tc.err {
+			t.Errorf("%q: %d, %v", tc.text, n, err)
+		}
+	}
+	if out.String() != "abc" || errs.String() != "de" || times != 1 || !l.IsOver() {
+		t.Errorf("%q, %q, %d times over", out.String(), errs.String(), times)
+	}
+	if free := (&fleet.Spending{}); free.Writer(&out) != io.Writer(&out) || free.IsOver() {
+		t.Error("no limit limits")
 	}
 }
