@@ -27,6 +27,9 @@ type doAction struct {
 // A doShow brings a terminal to the screen.
 type doShow struct{ tab int }
 
+// A doLeave leaves a terminal, which goes on.
+type doLeave struct{ tab int }
+
 // here is the keys of the place on the screen.
 func (m *model) here() *keymap.Map {
 	switch t := m.current(); {
@@ -98,7 +101,12 @@ func (m *model) palette() dialog.Dialog {
 		}
 		entries = append(entries, e)
 	}
-	return palette.New(entries)
+	if t != nil && t.pane != nil && t.pane.Leaves() {
+		entries = append(entries, palette.Entry{
+			Name: []sanitize.Text{sanitize.Literal("leave it running: "), t.name}, Words: "detach", Do: doLeave{t.id},
+		})
+	}
+	return palette.New(append(entries, m.shells.Entries(m.now(), m.nameOf)...))
 }
 
 // onTarget says whether an action is done to the target under the cursor.

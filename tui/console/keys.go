@@ -352,6 +352,15 @@ func (m *model) do(what any) tea.Cmd {
 		}
 	case doAction:
 		return m.run(what)
+	case doLeave:
+		if t := m.find(what.tab); t != nil && t.pane != nil {
+			if err := t.pane.Leave(); err != nil {
+				m.say(m.st.Warn, "not left: ", phrase.Error(err))
+				return nil
+			}
+			m.closeTab(t)
+		}
+		return m.listTargets()
 	case doShow:
 		if t := m.find(what.tab); t != nil {
 			m.show(t)

@@ -23,6 +23,7 @@ func (m *model) listTargets() tea.Cmd {
 		ctx, cancel := context.WithTimeout(m.ctx, listTimeout)
 		defer cancel()
 		targets, err := inquiry.All(m.backend.Targets(ctx), maxTargets)
+		m.shells.Ask(ctx, m.backend)
 		return targetsMsg{agents.NewIndex(targets).Prepare(shown), err}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
+	"github.com/tucdesk/tucdesk/tui/console/returning"
 	"github.com/tucdesk/tucdesk/tui/console/toasts"
 )
 
@@ -105,6 +106,7 @@ type model struct {
 	cols, rows int
 	place      place
 	agents     agents.View
+	shells     returning.Shells // that run, and can be come back to
 	queue      approvals.View
 	tabs       []*tab
 	lastTab    int // id of the newest

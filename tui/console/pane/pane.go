@@ -101,9 +101,45 @@ func New(term backend.Terminal, cols, rows int, wake func()) *Pane {
 	}
 	p.shown.Store(true)
 	p.newEmulator()
+	p.remember()
 	go p.readOutput()
 	go p.writeInput()
 	return p
+}
+
+// remember shows what the terminal had shown before it was opened. What it asked for
+// then is not answered.
+func (p *Pane) remember() {
+	r, ok := backend.TerminalAs[backend.ReturnedTerminal](p.term)
+	if !ok || r.Past() == nil {
+		return
+	}
+	past := r.Past()
+	p.guard(func(*vt.Terminal) {
+		p.emu.Resize(clampSize(int(past.Cols)), clampSize(int(past.Rows)))
+		if past.Lost > 0 {
+			fmt.Fprintf(p.emu, "tucdesk: %d bytes of output before this are lost\r\n", past.Lost)
+		}
+		_, _ = p.emu.Write(past.Output)
+		p.emu.Resize(p.cols, p.rows)
+		_, _ = p.emu.Replies(), p.emu.Bells()
+	})
+}
+
+// Leaves reports whether Leave may be asked for.
+func (p *Pane) Leaves() bool {
+	_, ok := backend.TerminalAs[backend.Detacher](p.term)
+	return ok
+}
+
+// Leave leaves the terminal, which goes on.
+func (p *Pane) Leave() error {
+	d, ok := backend.TerminalAs[backend.Detacher](p.term)
+	if !ok {
+		return nil
+	}
+	_, err := d.Detach()
+	return err
 }
 
 func clampSize(n int) int { return max(1, min(n, vt.MaxSize)) }
