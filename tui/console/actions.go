@@ -102,9 +102,7 @@ func (m *model) palette() dialog.Dialog {
 		entries = append(entries, e)
 	}
 	if t != nil && t.pane != nil && t.pane.Leaves() {
-		entries = append(entries, palette.Entry{
-			Name: []sanitize.Text{sanitize.Literal("leave it running: "), t.name}, Words: "detach", Do: doLeave{t.id},
-		})
+		entries = append(entries, palette.Entry{Name: []sanitize.Text{sanitize.Literal("leave it running: "), t.name}, Words: "detach", Do: doLeave{t.id}})
 	}
 	return palette.New(append(entries, m.shells.Entries(m.now(), m.nameOf)...))
 }

@@ -97,42 +97,27 @@ func (o *Options) check() error {
 	return keymap.CheckPrefix(o.Prefix)
 }
 
-// setEcho takes the setting of the environment.
-func (o *Options) setEcho() (err error) {
-	for _, e := range o.Environ {
-		if value, ok := strings.CutPrefix(e, "TUCDESK_ECHO="); ok {
-			if o.Echo, err = predict.ParseWhen(value); err != nil {
-				return fmt.Errorf("console: TUCDESK_ECHO: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
 // Run shows the console until its user quits or ctx is done. It closes the
 // terminals that it opened, but not b.
 func Run(ctx context.Context, b backend.Backend, o Options) error {
 	o.setDefaults()
-	if err := errors.Join(o.check(), o.setEcho()); err != nil {
+	echo, err := predict.Setting(o.Environ, o.Echo)
+	if err = errors.Join(o.check(), err); err != nil {
 		return err
 	}
+	o.Echo = echo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := newModel(ctx, b, o)
-	p := program.New(program.Options{
-		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: isRemote(o.Environ), Colours: o.Theme.Depth,
+	p := program.New(program.Options{ // remote: at the far end of SSH
+		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: slices.ContainsFunc(o.Environ, func(s string) bool { return strings.HasPrefix(s, "SSH_TTY=") }), Colours: o.Theme.Depth,
 	})
 	m.wake = p.Wake
-	err := p.Run(ctx)
+	err = p.Run(ctx)
 	cancel()
 	m.closeTabs()
 	if err != nil && !errors.Is(err, program.ErrStopped) {
 		return fmt.Errorf("console: %w", err)
 	}
 	return nil
-}
-
-// isRemote says whether the terminal is at the far end of SSH.
-func isRemote(environ []string) bool {
-	return slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "SSH_TTY=") })
 }

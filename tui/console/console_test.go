@@ -83,11 +83,11 @@ func bobApproves(ctx context.Context, w *mem.World) {
 
 func TestEchoSetting(t *testing.T) {
 	o := Options{Environ: []string{"TERM=xterm", "TUCDESK_ECHO=always"}}
-	if err := o.setEcho(); err != nil || o.Echo != predict.Always {
+	if echo, err := predict.Setting(o.Environ, o.Echo); err != nil || echo != predict.Always {
 		t.Errorf("%v, %v", o.Echo, err)
 	}
 	o.Environ = []string{"TUCDESK_ECHO=perhaps"}
-	if err := o.setEcho(); err == nil {
+	if _, err := predict.Setting(o.Environ, o.Echo); err == nil {
 		t.Error("perhaps was taken")
 	}
 }

@@ -313,3 +313,17 @@ func (e *Engine) Shown(f func(x, y int, text string)) (x, y int, ok bool) {
 	}
 	return x, y, ok
 }
+
+// Setting gives what an environment says of it (TUCDESK_ECHO), or otherwise what was set.
+func Setting(environ []string, set When) (When, error) {
+	for _, e := range environ {
+		if value, ok := strings.CutPrefix(e, "TUCDESK_ECHO="); ok {
+			w, err := ParseWhen(value)
+			if err != nil {
+				return set, fmt.Errorf("console: TUCDESK_ECHO: %w", err)
+			}
+			set = w
+		}
+	}
+	return set, nil
+}
