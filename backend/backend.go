@@ -111,6 +111,11 @@ type (
 	// A ReturnedTerminal went on before it was opened. Past gives what it had shown,
 	// and is nil for one that is new. What Read gives follows it.
 	ReturnedTerminal interface{ Past() *Past }
+	// A Repeater opens the same again within the same session, where policy lets that be:
+	// a forward's next connection. What it opens ends with the terminal that it is of.
+	Repeater interface {
+		Again(ctx context.Context) (Terminal, error)
+	}
 	// A TerminalUnwrapper is a decorator of a Terminal.
 	TerminalUnwrapper interface{ Unwrap() Terminal }
 )

@@ -48,6 +48,12 @@ type Kind string
 const (
 	KindShell Kind = "shell" // a login shell; Argv is empty
 	KindExec  Kind = "exec"  // Argv, without a shell in between
+
+	// These are no terminals, but streams of bytes; not every backend has them. Argv
+	// says what they reach, in the words of internal/policy/SPEC.md.
+	KindCopy    Kind = "copy"
+	KindForward Kind = "forward"
+	KindProxy   Kind = "proxy"
 )
 
 // An OpenRequest asks for a terminal, for a verdict, or for an approval.

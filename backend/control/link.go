@@ -72,7 +72,7 @@ func (b *Backend) begin(ctx context.Context, l *link) (*terminal, error) {
 			return nil, fmt.Errorf("%w: %s can't be reached directly: %w; the relay works: leave --path out", backend.ErrUnavailable, l.plan.agent.Name, err)
 		}
 	}
-	t, err := b.start(ctx, l)
+	t, err := b.start(ctx, l, false)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -123,7 +124,7 @@ func command(req backend.OpenRequest, held bool) token.Command {
 		if req.Term != "" && !slices.ContainsFunc(c.Env, func(kv [2]string) bool { return kv[0] == "TERM" }) {
 			c.Env = append(c.Env, [2]string{"TERM", req.Term})
 		}
-	case held && c.Stdin == token.StdinStream:
+	case held && c.Stdin == token.StdinStream && !reach.Carries(string(req.Kind)):
 		c.Stdin = token.StdinNone // what an approver did not see must not steer what it approved
 	}
 	return c
@@ -217,8 +218,9 @@ func (p *plan) seal(proof []byte, approvals [][]byte, answer wire.SessionAnswer)
 	}, p.agent.Recipient)
 }
 
-// start opens the one channel of a session and waits for the agent's word.
-func (b *Backend) start(ctx context.Context, l *link) (*terminal, error) {
+// start opens the channel of a session, the first or an extra one, and waits for the
+// agent's word.
+func (b *Backend) start(ctx context.Context, l *link, extra bool) (*terminal, error) {
 	p := l.plan
 	c := p.command
 	msg := channel.OpenMessage{
@@ -236,9 +238,11 @@ func (b *Backend) start(ctx context.Context, l *link) (*terminal, error) {
 	}
 	answer, err := ch.AwaitAnswer(ctx)
 	if err != nil {
+		ch.Close()
 		return nil, fmt.Errorf("%w: %s did not answer: %w", backend.ErrUnavailable, p.agent.Name, err)
 	}
 	if !answer.Allowed() {
+		ch.Close()
 		// The agent has the last word. Where it judges by another policy it
 		// says so in its reason.
 		v := backend.Verdict{Rule: answer.Rule, Line: answer.Line, Reason: p.agent.Name + " refused: " + answer.Reason}
@@ -248,7 +252,7 @@ func (b *Backend) start(ctx context.Context, l *link) (*terminal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s did not say what the terminal had shown: %w", backend.ErrUnavailable, p.agent.Name, err)
 	}
-	t := newTerminal(b, l, ch, answer)
+	t := newTerminal(b, l, ch, answer, extra)
 	if a := answer.Past; a != nil {
 		t.past = &backend.Past{Output: past, Lost: a.Lost, Cols: a.Cols, Rows: a.Rows}
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ type terminal struct {
 	ch     *channel.Channel
 	tty    bool
 	assure backend.Assurance
+	extra  bool // one more of a session that is another terminal's
 
 	starts *starts       // nil: programs that start inside are not judged
 	past   *backend.Past // nil: it is new
@@ -43,11 +45,12 @@ var (
 	_ backend.GatedTerminal  = (*terminal)(nil)
 	_ backend.LinkTerminal   = (*terminal)(nil)
 	_ backend.Detacher       = (*terminal)(nil)
+	_ backend.Repeater       = (*terminal)(nil)
 )
 
-func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer) *terminal {
+func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer, extra bool) *terminal {
 	t := &terminal{
-		b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}),
+		extra: extra, b: b, link: l, ch: ch, tty: l.plan.command.Stdin == token.StdinTTY, done: make(chan struct{}),
 		assure: backend.Assurance{
 			E2EE: true, Peer: l.plan.agent.Kid.String(), Gate: a.Gate, Recording: a.Recording, Policy: true,
 		},
@@ -85,6 +88,8 @@ func (t *terminal) pump(out, errs *io.PipeWriter) error {
 			_, err = out.Write(f.Payload)
 		case channel.FrameStderr:
 			_, err = errs.Write(f.Payload)
+		case channel.FrameEOF:
+			out.Close() // the exit follows when the input has ended, too
 		case channel.FrameExit:
 			e, err := f.Exit()
 			if err != nil {
@@ -196,6 +201,15 @@ func (t *terminal) Assurance() backend.Assurance {
 // Link says whether the machine is reached now.
 func (t *terminal) Link() backend.Link { return t.link.state() }
 
+// Again implements backend.Repeater.
+func (t *terminal) Again(ctx context.Context) (backend.Terminal, error) {
+	n, err := t.b.start(ctx, t.link, true)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
 // Close ends the session, and with it the program.
 func (t *terminal) Close() error {
 	t.stdout.CloseWithError(backend.ErrClosed)
@@ -225,7 +239,9 @@ func (t *terminal) Past() *backend.Past { return t.past }
 func (t *terminal) shut() {
 	t.closing.Do(func() {
 		t.ch.Close()
-		t.link.mux.Close()
+		if !t.extra {
+			t.link.mux.Close()
+		}
 		t.forget()
 	})
 }

@@ -117,6 +117,7 @@ func (a *app) root() *cobra.Command {
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
+	root.AddCommand(a.errands().Commands()...)
 	root.AddCommand(a.membership().Commands()...)
 	return root
 }

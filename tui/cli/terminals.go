@@ -283,8 +283,11 @@ func (a *app) confirm(req backend.OpenRequest, v backend.Verdict) error {
 		return refused("confirm with --yes")
 	}
 	what := "a login shell"
-	if req.Kind == backend.KindExec {
+	switch {
+	case req.Kind == backend.KindExec:
 		what = sanitize.Argv(req.Argv).String()
+	case len(req.Argv) > 0:
+		what = sanitize.Argv(append([]string{string(req.Kind)}, req.Argv...)).String()
 	}
 	fmt.Fprintf(a.stderr, "tucdesk: %s\n  on %s: %s\n  run it? type yes: ", sanitize.Clean(v.Reason), sanitize.Clean(string(req.Target)), what)
 	var answer string
