@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"log/slog"
 	"os"
@@ -28,7 +29,12 @@ import (
 // in it, and are watched.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == "part" {
+		os.Exit(up.Part(os.Args[2], os.Args[3:])) // a copy or a forward of an agent in this process
+	}
+	os.Exit(testMain(m))
+}
 
 func testMain(m *testing.M) int {
 	if home := os.Getenv(asClient); home != "" {
@@ -96,7 +102,7 @@ func startDemo(t testing.TB, policy string) *demo {
 
 func (d *demo) start(t testing.TB, policy string) {
 	t.Helper()
-	run := &up.Demo{Dir: d.dir, Database: d.database, Tap: d.tap, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	run := &up.Demo{Dir: d.dir, Database: d.database, Tap: d.tap, Errand: up.Errand(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 	if policy != "" {
 		run.Policy = []byte(policy)
 	}
@@ -178,11 +184,19 @@ func runScripts(t *testing.T, d *demo) {
 			e.Setenv("NO_COLOR", "1")
 			return nil
 		},
+		// What no database has a part in is told with one engine only.
+		Condition: func(cond string) (bool, error) {
+			if cond != "sqlite" {
+				return false, fmt.Errorf("no condition is named %s", cond)
+			}
+			return d.database == "", nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as":       cmdAs,
 			"waitfor":  cmdWaitFor,
 			"approval": cmdApproval,
 			"exits":    cmdExits,
+			"forwards": cmdForwards,
 		},
 	})
 }

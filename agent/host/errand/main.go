@@ -22,19 +22,11 @@ func Main(args []string) error {
 	if len(args) < 2 {
 		return errors.New("errand: the agent starts this by itself; it is not for the command line")
 	}
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	go func() {
-		<-end
-		stop(errEnded)
-	}()
 	home, err := os.UserHomeDir()
 	if err != nil {
 		home = ""
 	}
-	return run(ctx, args[0], args[1:], home, os.Stdin, os.Stdout, os.Stderr)
+	return run(context.Background(), args[0], args[1:], home, os.Stdin, os.Stdout, os.Stderr)
 }
 
 var errEnded = errors.New("errand: it was ended")
@@ -67,6 +59,9 @@ func carry(ctx context.Context, c reach.Copy, home string, in io.Reader, out io.
 	if c.From {
 		return filecopy.Send(out, dir, name, c.Tree, func(s string) { fmt.Fprintln(notes, s) })
 	}
+	// What is half done is taken away before the end.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	return filecopy.Receive(filecopy.NewReader(until(ctx, in), filecopy.Limits{}), dir, name, c.Tree)
 }
 
@@ -77,7 +72,7 @@ func until(ctx context.Context, in io.Reader) io.Reader {
 		_, err := io.Copy(w, in)
 		w.CloseWithError(err)
 	}()
-	context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() { w.CloseWithError(errEnded) })
 	return r
 }
 

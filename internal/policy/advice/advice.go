@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/policy/reach"
 )
 
 // Limits of a search.
@@ -222,7 +223,8 @@ func candidates(req *policy.Request, now policy.Verdict, p *policy.Policy, targe
 	}
 	for _, kind := range policy.Kinds() {
 		// Where the command decided, another kind would only not ask about it.
-		if kind != req.Kind && req.Program == nil && now.Tier == "" {
+		// Nor is it known what a copy or a forward would then ask for.
+		if kind != req.Kind && req.Program == nil && now.Tier == "" && !reach.Carries(string(kind)) {
 			add(Kind, string(kind), func(r *policy.Request) { r.Kind, r.Argv = kind, nil })
 		}
 	}

@@ -281,6 +281,9 @@ func (c *CLI) print(p backend.Approval) {
 		line("file", sanitize.Clean(f.String()))
 	}
 	line("content", sanitize.Clean(p.NotCovered()))
+	if p.Kind == string(backend.KindForward) || p.Kind == string(backend.KindProxy) {
+		line("note", sanitize.Literal("not gated, not recorded"))
+	}
 	line("tier", sanitize.Clean(p.Tier))
 	if p.Risk != "" {
 		line("risk", sanitize.Clean("it "+p.Risk))
