@@ -192,7 +192,7 @@ func TestErrands(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/etc/hostname":          "`copies` does not name this path",
-		dir + "/../etc/hostname": "no . and no ..",
+		dir + "/../etc/hostname": "neither . nor ..",
 		"etc/hostname":           "a path on a target is absolute",
 		"~/x":                    "`copies` does not name this path",
 	} {

@@ -49,7 +49,7 @@ func TestCopiesOfAHome(t *testing.T) {
 		"copy from ~":              "say -r",
 		"copy to ~":                "is a directory",
 		"copy to ~/none/b":         "no such file",
-		"copy from ~/../etc":       "no . and no ..",
+		"copy from ~/../etc":       "neither . nor ..",
 		"copy from " + real + "/a": "symbolic link",
 		"copy to ~/c ":             "from|to",
 		"shell x":                  "there is none",

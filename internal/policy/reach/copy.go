@@ -74,7 +74,7 @@ func CheckPath(path string) error {
 	}
 	for name := range strings.SplitSeq(rest[1:], "/") {
 		if name == "" || name == "." || name == ".." {
-			return errors.New("reach: a path on a target has no empty parts, no . and no ..")
+			return errors.New("reach: a path on a target has no empty parts, and neither . nor .. in it")
 		}
 	}
 	return nil

@@ -126,10 +126,11 @@ func plan(src, dst string, tree bool) (*work, error) {
 			return nil, err
 		}
 		if toPath == "" || strings.HasSuffix(toPath, "/") {
-			toPath = path.Join(cmp.Or(toPath, "~"), filepath.Base(src))
-			if filepath.Base(src) == "." || filepath.Base(src) == ".." {
-				toPath = path.Join(path.Dir(toPath), filepath.Base(local))
+			base := filepath.Base(src)
+			if base == "." || base == ".." {
+				base = filepath.Base(local)
 			}
+			toPath = path.Join(cmp.Or(toPath, "~"), base)
 		}
 		w.target, w.copy.Path, w.local = to, there(toPath), local
 	default:
