@@ -35,7 +35,7 @@ type link struct {
 }
 
 // connect reaches the agent with a grant in hand.
-func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals [][]byte, answer wire.SessionAnswer) (*terminal, error) {
+func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals [][]byte, answer wire.SessionAnswer) (backend.Terminal, error) {
 	sealed, hash, err := p.seal(proof, approvals, answer)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals 
 }
 
 // begin opens the terminal, and has a direct path looked for as b.path says.
-func (b *Backend) begin(ctx context.Context, l *link) (*terminal, error) {
+func (b *Backend) begin(ctx context.Context, l *link) (backend.Terminal, error) {
 	if b.path == DirectOnly {
 		go l.steer(l.way)
 		ctx, cancel := context.WithTimeoutCause(ctx, directIn, errors.New("no direct path has been found"))

@@ -60,10 +60,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		}
 		t, err = b.open(ctx, p, approvals)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
+	return t, err
 }
 
 // plan judges a request and gives what to sign. A request that uses an approval
@@ -177,7 +174,7 @@ type newerRosterError struct{ err error }
 func (e *newerRosterError) Error() string { return e.err.Error() }
 func (e *newerRosterError) Unwrap() error { return e.err }
 
-func (b *Backend) open(ctx context.Context, p *plan, g *granted) (*terminal, error) {
+func (b *Backend) open(ctx context.Context, p *plan, g *granted) (backend.Terminal, error) {
 	proof, approvals, answer, err := b.grant(ctx, p, g)
 	if err != nil {
 		var no *wire.ProblemError
@@ -220,7 +217,7 @@ func (p *plan) seal(proof []byte, approvals [][]byte, answer wire.SessionAnswer)
 
 // start opens the channel of a session, the first or an extra one, and waits for the
 // agent's word.
-func (b *Backend) start(ctx context.Context, l *link, extra bool) (*terminal, error) {
+func (b *Backend) start(ctx context.Context, l *link, extra bool) (backend.Terminal, error) {
 	p := l.plan
 	c := p.command
 	msg := channel.OpenMessage{

@@ -203,11 +203,7 @@ func (t *terminal) Link() backend.Link { return t.link.state() }
 
 // Again implements backend.Repeater.
 func (t *terminal) Again(ctx context.Context) (backend.Terminal, error) {
-	n, err := t.b.start(ctx, t.link, true)
-	if err != nil {
-		return nil, err
-	}
-	return n, nil
+	return t.b.start(ctx, t.link, true)
 }
 
 // Close ends the session, and with it the program.

@@ -2,11 +2,8 @@ package cli
 
 import (
 	"context"
-	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/tui/cli/errands"
@@ -14,13 +11,8 @@ import (
 
 // errands gives what makes the commands that copy and forward.
 func (a *app) errands() *errands.CLI {
-	errs, ok := a.stderr.(*os.File)
 	return &errands.CLI{
-		In: a.stdin, Out: a.stdout, Err: a.stderr, Watched: ok && term.IsTerminal(int(errs.Fd())),
-		Complete: func(prefix string) []string {
-			names, _ := a.completeTarget(nil, nil, prefix)
-			return slices.Clone(names)
-		},
+		In: a.stdin, Out: a.stdout, Err: a.stderr, Complete: a.completeTarget,
 		Asking: func(cmd *cobra.Command) errands.Opener {
 			var f requestFlags
 			f.register(cmd)

@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/errands"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/sessions"
 )
@@ -282,14 +283,7 @@ func (a *app) confirm(req backend.OpenRequest, v backend.Verdict) error {
 	if !a.isTerminal() {
 		return refused("confirm with --yes")
 	}
-	what := "a login shell"
-	switch {
-	case req.Kind == backend.KindExec:
-		what = sanitize.Argv(req.Argv).String()
-	case len(req.Argv) > 0:
-		what = sanitize.Argv(append([]string{string(req.Kind)}, req.Argv...)).String()
-	}
-	fmt.Fprintf(a.stderr, "tucdesk: %s\n  on %s: %s\n  run it? type yes: ", sanitize.Clean(v.Reason), sanitize.Clean(string(req.Target)), what)
+	fmt.Fprintf(a.stderr, "tucdesk: %s\n  on %s: %s\n  run it? type yes: ", sanitize.Clean(v.Reason), sanitize.Clean(string(req.Target)), errands.What(req))
 	var answer string
 	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != "yes" {
 		return refused("not confirmed")

@@ -52,12 +52,13 @@ func (c *CLI) copyCommand() *cobra.Command {
 			"content; beyond, who approves is told that it does not.",
 		Example: "  tucdesk cp web-1:/var/log/syslog .\n  tucdesk cp -r ./site web-1:/srv/app/\n  tucdesk cp app.conf web-1:",
 		Args:    cobra.ExactArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			machines, _ := c.Complete(cmd, nil, prefix)
 			var names []string
-			for _, n := range c.Complete(prefix) {
+			for _, n := range machines {
 				names = append(names, n+":")
 			}
-			return names, cobra.ShellCompDirectiveNoSpace
+			return names, cobra.ShellCompDirectiveNoSpace // files complete, too
 		},
 	}
 	open := c.Asking(cmd)
@@ -171,21 +172,12 @@ func parseSize(s string) (int64, error) {
 
 // jsonCopy is what cp prints with --json.
 type jsonCopy struct {
-	Target    string     `json:"target"`
-	Direction string     `json:"direction"` // from, to
-	Path      string     `json:"path"`
-	Local     string     `json:"local"`
-	Entries   uint64     `json:"entries"`
-	Bytes     uint64     `json:"bytes"`
-	Seconds   float64    `json:"seconds"`
-	Files     []jsonFile `json:"files"` // the first
-}
-
-type jsonFile struct {
-	Name   string `json:"name"` // below path; empty: that itself
-	Size   uint64 `json:"size"`
-	Mode   string `json:"mode"` // octal
-	SHA256 string `json:"sha256"`
+	Target    string  `json:"target"`
+	Direction string  `json:"direction"` // from, to
+	Path      string  `json:"path"`
+	Local     string  `json:"local"`
+	Seconds   float64 `json:"seconds"`
+	Copied
 }
 
 func (w *work) run(ctx context.Context, open Opener, asJSON, quiet bool) error {
@@ -196,15 +188,12 @@ func (w *work) run(ctx context.Context, open Opener, asJSON, quiet bool) error {
 	}
 	if asJSON {
 		out := jsonCopy{
-			Target: w.target, Direction: w.copy.Argv()[0], Path: w.copy.Path, Local: w.local, Entries: rep.Entries, Bytes: rep.Bytes,
-			Seconds: time.Since(began).Round(time.Millisecond).Seconds(), Files: []jsonFile{},
-		}
-		for _, f := range rep.Files {
-			out.Files = append(out.Files, jsonFile{f.Name, f.Size, fmt.Sprintf("%04o", f.Mode), f.SHA256.String()})
+			Target: w.target, Direction: w.copy.Argv()[0], Path: w.copy.Path, Local: w.local,
+			Seconds: time.Since(began).Round(time.Millisecond).Seconds(), Copied: *CopiedOf(rep),
 		}
 		return output.JSON(w.cli.Out, out)
 	}
-	if w.cli.Watched && !quiet {
+	if w.cli.watched() && !quiet {
 		w.cli.say("%s: %s, %s", w.target, count(rep.Entries), size(int64(rep.Bytes)))
 	}
 	return nil
@@ -270,7 +259,7 @@ func (w *work) carry(ctx context.Context, open Opener, progress bool) (filecopy.
 	tally := filecopy.NewTally(w.copy.Tree, filecopy.Limits{Bytes: w.limit})
 	moved := &counter{}
 	stop := func() {}
-	if progress && w.cli.Watched {
+	if progress && w.cli.watched() {
 		stop = w.progress(moved)
 	}
 	if w.copy.From {

@@ -18,9 +18,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -34,12 +36,11 @@ type Opener func(ctx context.Context, req backend.OpenRequest) (t backend.Termin
 type CLI struct {
 	In       io.Reader
 	Out, Err io.Writer
-	Watched  bool // a person looks at Err: progress is shown
 	// Asking puts the flags of a request on a command (--as, --reason, ...), and gives
 	// what opens one with them.
 	Asking func(*cobra.Command) Opener
-	// Complete completes names of machines.
-	Complete func(prefix string) []string
+	// Complete completes names of machines, as a command's first argument.
+	Complete cobra.CompletionFunc
 }
 
 // Commands gives the commands.
@@ -47,16 +48,25 @@ func (c *CLI) Commands() []*cobra.Command {
 	return []*cobra.Command{c.copyCommand(), c.forwardCommand(), c.proxyCommand()}
 }
 
-func (c *CLI) say(format string, args ...any) {
-	fmt.Fprintf(c.Err, "tucdesk: %s\n", sanitize.Clean(fmt.Sprintf(format, args...)))
+// What says what a request is for.
+func What(req backend.OpenRequest) sanitize.Text {
+	switch {
+	case len(req.Argv) == 0:
+		return sanitize.Literal("a login shell")
+	case req.Kind == backend.KindExec:
+		return sanitize.Argv(req.Argv)
+	}
+	return sanitize.Argv(append([]string{string(req.Kind)}, req.Argv...))
 }
 
-// completeTarget completes the first argument.
-func (c *CLI) completeTarget(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return c.Complete(prefix), cobra.ShellCompDirectiveNoFileComp
+// watched reports whether a person looks at Err: progress is shown.
+func (c *CLI) watched() bool {
+	f, ok := c.Err.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (c *CLI) say(format string, args ...any) {
+	fmt.Fprintf(c.Err, "tucdesk: %s\n", sanitize.Clean(fmt.Sprintf(format, args...)))
 }
 
 // notes gathers what a machine says beside the bytes, and shows each line. The returned

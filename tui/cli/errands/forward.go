@@ -43,11 +43,11 @@ func (c *CLI) forwardCommand() *cobra.Command {
 			"through is end-to-end encrypted to the machine, and " + ungated + ": the audit log keeps where to, when and how much.",
 		Example: "  tucdesk forward 5432:db.internal:5432 web-1\n  tucdesk forward 0:localhost:9090 web-1 --json",
 		Args:    cobra.ExactArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 			if len(args) != 1 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return c.Complete(prefix), cobra.ShellCompDirectiveNoFileComp
+			return c.Complete(cmd, nil, prefix)
 		},
 	}
 	open := c.Asking(cmd)
@@ -224,7 +224,7 @@ func (c *CLI) proxyCommand() *cobra.Command {
 			"sshd then does what it is configured to: what goes through is " + ungated + " by TucDesk. So it is a kind of session\n" +
 			"by itself, which policy must list (`proxy`), and the audit log keeps who, when and how much.",
 		Example: "  ssh -o ProxyCommand='tucdesk proxy %h' deploy@web-1",
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: c.completeTarget,
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: c.Complete,
 	}
 	open := c.Asking(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
