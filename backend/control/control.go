@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -438,18 +439,10 @@ func shown(v policy.Verdict) backend.Verdict {
 }
 
 func joinWords(words []string) string {
-	s := ""
-	for i, w := range words {
-		switch {
-		case i == 0:
-		case i == len(words)-1:
-			s += " or "
-		default:
-			s += ", "
-		}
-		s += w
+	if last := len(words) - 1; last > 0 {
+		return strings.Join(words[:last], ", ") + " or " + words[last]
 	}
-	return s
+	return strings.Join(words, "")
 }
 
 // translate gives an error of wire the meaning that the seam has for it.

@@ -110,10 +110,7 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 
 // command gives the Command of a request, with a fresh salt.
 func command(req backend.OpenRequest, held bool) token.Command {
-	c := token.Command{V: token.Version, Argv: slices.Clone(req.Argv), Cwd: req.Cwd, Salt: token.NewID(), Stdin: cmp.Or(req.Stdin, token.StdinStream)}
-	if c.Argv == nil {
-		c.Argv = []string{}
-	}
+	c := token.Command{V: token.Version, Argv: append([]string{}, req.Argv...), Cwd: req.Cwd, Salt: token.NewID(), Stdin: cmp.Or(req.Stdin, token.StdinStream)}
 	c.Env = append([][2]string{}, req.Env...)
 	switch {
 	case req.Kind == backend.KindShell || req.TTY:

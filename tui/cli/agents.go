@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 	"github.com/tucdesk/tucdesk/tui/doctor"
 )
 
@@ -91,7 +92,7 @@ func (a *app) agentsCommand() *cobra.Command {
 			t := newTable(a.stdout, "NAME", "STATE", "SHELL", "TAGS", "WHY")
 			for _, r := range rows {
 				t.row(sanitize.Clean(r.Name), sanitize.Clean(r.State), sanitize.Clean(r.Effect),
-					sanitize.Clean(tagList(r.Tags)), sanitize.Clean(r.Reason))
+					sanitize.Clean(output.Tags(r.Tags)), sanitize.Clean(r.Reason))
 			}
 			return t.flush()
 		},
