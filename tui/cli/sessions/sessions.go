@@ -23,6 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/cli/errands"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
@@ -43,6 +44,7 @@ type row struct {
 	Session  string     `json:"session"`
 	Target   string     `json:"target"`
 	Kind     string     `json:"kind"`
+	Note     string     `json:"note,omitempty"` // what protects it less than a shell
 	As       string     `json:"as,omitempty"`
 	State    string     `json:"state"`
 	Device   key.Kid    `json:"device"`
@@ -83,10 +85,10 @@ func (c *CLI) PS() *cobra.Command {
 				return nil
 			}
 			now := time.Now()
-			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "AS", "STATE", "SINCE", "AT MOST UNTIL")
+			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "AS", "STATE", "SINCE", "AT MOST UNTIL", "NOTE")
 			for _, r := range rows {
 				t.Row(sanitize.Clean(r.Session), sanitize.Clean(r.Target), sanitize.Clean(r.Kind), sanitize.Clean(r.As), sanitize.Clean(r.words(now)),
-					sanitize.Clean(r.Started.Local().Format(time.DateTime)), sanitize.Clean(r.EndsBy.Local().Format(time.DateTime)))
+					sanitize.Clean(r.Started.Local().Format(time.DateTime)), sanitize.Clean(r.EndsBy.Local().Format(time.DateTime)), sanitize.Clean(r.Note))
 			}
 			return t.Flush()
 		},
@@ -138,7 +140,7 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 			name = s.Target.String() // a machine that was removed
 		}
 		one := row{
-			Session: s.ID.String(), Target: name, Kind: s.Kind, As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
+			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: errands.Ungated(s.Kind), As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
 			Attached: s.State == "started" && s.Away == 0, Started: time.Unix(s.Started, 0).UTC(), EndsBy: time.Unix(s.EndsBy, 0).UTC(),
 		}
 		if known, ok := running[one.Session]; ok {
