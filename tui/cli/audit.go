@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
 func (a *app) auditCommand() *cobra.Command {
@@ -124,7 +125,7 @@ func (a *app) printEntry(e backend.LogEntry, asJSON bool) error {
 		Effect: e.Effect, Rule: e.Rule, Tier: e.Tier, Argv: e.Argv, Sealed: e.Sealed, Exit: e.Exit, Signal: e.Signal, Reason: e.Reason,
 	}
 	if asJSON {
-		return writeJSONLine(a.stdout, out)
+		return output.JSONLine(a.stdout, out)
 	}
 	line := fmt.Sprintf("%d %s %s %s %s", out.Index, out.Time.Format("2006-01-02 15:04:05"), sanitize.Clean(out.Type),
 		sanitize.Clean(out.Actor), sanitize.Clean(out.Action))
