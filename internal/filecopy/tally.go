@@ -3,7 +3,9 @@ package filecopy
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -48,6 +50,17 @@ func ParseReport(b []byte) (Report, error) {
 
 // Marshal gives the report as ParseReport reads it.
 func (r Report) Marshal() ([]byte, error) { return envelope.Marshal(r) }
+
+// String is the first files, on a line. Their names are as they came.
+func (r Report) String() string {
+	const most = 3
+	var b strings.Builder
+	for _, f := range r.Files[:min(len(r.Files), most)] {
+		fmt.Fprintf(&b, "%s %d bytes sha256:%s; ", f.Name, f.Size, f.SHA256)
+	}
+	fmt.Fprintf(&b, "%d in all", r.Entries)
+	return strings.TrimSpace(b.String())
+}
 
 // A Tally reads a stream that passes by.
 type Tally struct {

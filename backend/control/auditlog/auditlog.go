@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/filecopy"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -115,6 +116,8 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 		var c token.Command
 		if envelope.Unmarshal(plain, &c) == nil && c.Commitment() == e.Command.Commitment {
 			out.Argv = c.Argv
+		} else if rep, err := filecopy.ParseReport(plain); err == nil {
+			out.Reason += "; copied: " + rep.String()
 		}
 	}
 	return out

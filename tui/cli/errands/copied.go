@@ -2,13 +2,11 @@ package errands
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/tucdesk/tucdesk/internal/filecopy"
-	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
-// Copied is what passed in a copy, as cp and the audit log's entries print it.
+// Copied is what passed in a copy, as cp prints it.
 type Copied struct {
 	Entries uint64       `json:"entries"`
 	Bytes   uint64       `json:"bytes"`
@@ -32,17 +30,6 @@ func CopiedOf(r filecopy.Report) *Copied {
 		c.Files = append(c.Files, CopiedFile{f.Name, f.Size, fmt.Sprintf("%04o", f.Mode), f.SHA256.String()})
 	}
 	return c
-}
-
-// Text is the first files, on a line.
-func (c *Copied) Text() sanitize.Text {
-	const most = 3
-	var b strings.Builder
-	for _, f := range c.Files[:min(len(c.Files), most)] {
-		fmt.Fprintf(&b, "%s %d bytes sha256:%s; ", f.Name, f.Size, f.SHA256)
-	}
-	fmt.Fprintf(&b, "%d in all", c.Entries)
-	return sanitize.Clean(strings.TrimSpace(b.String()))
 }
 
 // Ungated says of a kind of session what protects it less than a shell; empty: nothing.
