@@ -47,10 +47,22 @@ type admission struct {
 	proof    token.VerifiedProof
 	grant    token.VerifiedGrant
 	verdict  policy.Verdict // without the command
+	quorum   []string       // of break-glass: who signed, by e-mail address
 	life     time.Duration  // until ends_by
 	at       time.Time      // when it was admitted
 	spent    atomic.Int64   // when its approvals were used, unix seconds; 0: not yet
 	back     bool           // to a session that runs
+}
+
+// breakGlass reports whether warrants of a quorum stand in for the grant.
+func (a *admission) breakGlass() bool { return len(a.bundle.Warrants) > 0 }
+
+// evaluate asks our own policy, as far as it goes without the command.
+func (a *admission) evaluate(now time.Time) {
+	p := a.proof.Body()
+	req := a.roster.Request(*a.operator, a.agent, policy.Kind(p.Kind), p.As, nil, now)
+	req.BreakGlass = a.breakGlass()
+	a.verdict = policy.Evaluate(req, a.roster.Snapshot())
 }
 
 // admit checks an offer. The admission is never nil; the refusal is nil only if
@@ -71,9 +83,14 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 		return a, because(codeBundle, err)
 	}
 	a.back = isReturn(proof)
-	grant, err := token.ParseGrant(a.bundle.Grant)
-	if err != nil {
-		return a, because(codeBundle, err)
+	if a.back && a.breakGlass() {
+		return a, refuse(codeBundle, nil, "break-glass opens a session; nobody comes back to one by it")
+	}
+	grant := token.UnverifiedGrant{}
+	if !a.breakGlass() {
+		if grant, err = token.ParseGrant(a.bundle.Grant); err != nil {
+			return a, because(codeBundle, err)
+		}
 	}
 
 	// 2. The roster is fresh and not lower than stored; the operator's device
@@ -103,9 +120,11 @@ func (c *checker) admit(ctx context.Context, o wire.SignalOffer) (*admission, *r
 		return a, because(codeUsed, err)
 	}
 
-	// 4. The grant.
-	if a.grant, err = c.verifyGrant(a, grant); err != nil {
-		return a, because(codeGrant, err)
+	// 4. The grant, or below the quorum that stands in for it.
+	if !a.breakGlass() {
+		if a.grant, err = c.verifyGrant(a, grant); err != nil {
+			return a, because(codeGrant, err)
+		}
 	}
 
 	// 5. Our own policy, as far as it goes without the command.
@@ -254,17 +273,26 @@ func (c *checker) sessionItem(a *admission) ledger.Item {
 }
 
 func (c *checker) judge(a *admission) *refusal {
-	p, g, now := a.proof.Body(), a.grant.Body(), c.now()
+	p, now := a.proof.Body(), c.now()
 	if p.PolicyHash != a.roster.PolicyHash() {
 		return refuse(codePolicy, nil, "the operator's policy is not this agent's (version %d); get the latest roster and try again", a.roster.PolicyVersion())
 	}
-	a.verdict = policy.Evaluate(a.roster.Request(*a.operator, a.agent, policy.Kind(p.Kind), p.As, nil, now), a.roster.Snapshot())
+	a.evaluate(now)
 	if a.verdict.Effect == policy.Deny {
 		return byPolicy(a.verdict, a.roster.PolicyVersion())
 	}
-	a.life = time.Unix(g.EndsBy, 0).Sub(now)
+	begun, ends := a.grant.Body().IAT, a.grant.Body().EndsBy
+	if a.breakGlass() {
+		var err error
+		if _, a.quorum, err = c.consent(a, a.roster, a.verdict).Warrants(a.bundle.Warrants); err != nil {
+			return because(codeApproval, err)
+		}
+		begun = p.IAT
+		ends = time.Unix(begun, 0).Add(a.verdict.Obligations.MaxSession).Unix()
+	}
+	a.life = time.Unix(ends, 0).Sub(now)
 	if most := a.verdict.Obligations.MaxSession; most > 0 {
-		a.life = min(a.life, time.Unix(g.IAT, 0).Add(most).Sub(now))
+		a.life = min(a.life, time.Unix(begun, 0).Add(most).Sub(now))
 	}
 	if a.life <= 0 {
 		return refuse(codeGrant, token.ErrExpired, "the session's time is over")

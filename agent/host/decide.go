@@ -1,19 +1,17 @@
 package host
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/consent"
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
-	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/variable"
@@ -142,7 +140,7 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 		argv = nil
 	}
 	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now)
-	req.Cwd = t.command.Cwd
+	req.Cwd, req.BreakGlass = t.command.Cwd, a.breakGlass()
 	t.verdict = policy.Evaluate(req, r.Snapshot())
 	if t.verdict.Effect == policy.Deny || (policy.Kind(p.Kind) == policy.Exec && t.verdict.Tier == "") {
 		return byPolicy(policy.Verdict{Rule: t.verdict.Rule, Line: t.verdict.Line, Reason: t.verdict.Reason}, r.PolicyVersion())
@@ -154,13 +152,15 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 // this, on a roster that we know.
 func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal {
 	held := byPolicy(t.verdict, t.roster.PolicyVersion())
-	if len(a.bundle.Approvals) == 0 {
+	if len(a.bundle.Approvals)+len(a.bundle.Warrants) == 0 {
 		return held
 	}
 	if t.command.Stdin == token.StdinStream && !reach.Carries(a.proof.Body().Kind) {
 		return refuse(codeApproval, nil, "a held command gets no standard input, unless its SHA-256 is part of the request")
 	}
-	if _, err := c.team.FreshWithin(maxStaleHigh); err != nil {
+	// Where apid is gone, who signed the warrants vouches for the roster: none of them
+	// knew a newer one.
+	if _, err := c.team.FreshWithin(maxStaleHigh); err != nil && !a.breakGlass() {
 		c.refresh(ctx)
 		if _, err = c.team.FreshWithin(maxStaleHigh); err != nil {
 			return because(codeRoster, err)
@@ -188,59 +188,29 @@ func (c *checker) approvals(ctx context.Context, a *admission, t *task) *refusal
 	return nil
 }
 
-func (c *checker) checkApprovals(a *admission, t *task) error {
-	p, now := a.proof.Body(), c.now()
-	used, spent := now, a.spent.Load()
+func (c *checker) checkApprovals(a *admission, t *task) (err error) {
+	q := c.consent(a, t.roster, t.verdict)
+	q.Command = t.command
+	spent := a.spent.Load()
 	if spent > 0 {
-		used = time.Unix(spent, 0) // in time, by this session, which may open its channel again
+		q.Used = time.Unix(spent, 0) // in time, by this session, which may open its channel again
 	}
-	var gone error // why somebody whom the roster knows may not approve any more
-	keys := func(k key.Kid) (key.Public, bool) {
-		d, err := t.roster.Device(k, now)
-		if err != nil && !errors.Is(err, roster.ErrUnknown) {
-			gone = fmt.Errorf("%w: %w", approval.ErrNotEligible, err)
-		}
-		return d.Public, err == nil
+	var items []ledger.Item
+	if a.breakGlass() {
+		items, _, err = q.Warrants(a.bundle.Warrants)
+	} else {
+		items, err = q.Approvals(a.bundle.Approvals, a.grant.Body().Approvals)
 	}
-	var given []approval.VerifiedApproval
-	for _, b := range a.bundle.Approvals {
-		u, err := approval.ParseApproval(b)
-		if err != nil {
-			return err
-		}
-		v, err := u.Verify(keys)
-		if err != nil {
-			return cmp.Or(gone, err)
-		}
-		given = append(given, v)
-	}
-	may := map[key.Kid]bool{}
-	for _, d := range t.roster.Approvers(t.verdict, a.operator.MemberID, now) {
-		may[d.Kid] = true
-	}
-	if err := approval.Check(given, approval.Want{
-		TeamFP: t.roster.TeamFP(), SessionID: p.SessionID, Agent: c.kid,
-		Operator: a.operator.Kid, Requester: a.operator.MemberID, Kind: p.Kind, As: p.As,
-		Command: t.command, PolicyHash: t.roster.PolicyHash(),
-		Granted: a.grant.Body().Approvals, Quorum: t.verdict.Obligations.Quorum,
-		Enough: t.roster.Snapshot().Enough(t.verdict, a.operator.MemberID),
-		Eligible: func(k key.Kid) (string, bool) {
-			d, err := t.roster.Device(k, now)
-			// The requester's other devices are known, so that Check can say why.
-			return d.MemberID, err == nil && (may[k] || d.MemberID == a.operator.MemberID)
-		},
-		HeadKnown: func(h token.Head) bool { return t.roster.Knows(roster.Head(h)) },
-		Now:       used,
-	}); err != nil || spent > 0 {
+	if err != nil || spent > 0 {
 		return err
 	}
-	t.approved = nil
-	for _, u := range approval.Uses(given) {
-		t.approved = append(t.approved, ledger.Item{
-			Kind: ledger.Nonce, ID: u.Nonce, Issued: time.Unix(u.Decided, 0), Expires: time.Unix(u.UseUntil, 0),
-		})
-	}
-	return c.used.Check(t.approved...)
+	t.approved = items
+	return c.used.Check(items...)
+}
+
+// consent is what people must have said yes to, but for the command.
+func (c *checker) consent(a *admission, r *roster.Roster, v policy.Verdict) consent.Request {
+	return consent.Request{Roster: r, Agent: c.kid, Operator: *a.operator, Proof: a.proof.Body(), Verdict: v, Now: c.now()}
 }
 
 // checkEnv refuses variables that could make an allowed program do something

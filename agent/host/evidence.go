@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -79,6 +80,9 @@ func (e *evidence) keep(closing bool, entry audit.Entry) error {
 func (e *evidence) started(a *admission) error {
 	entry := e.entry(audit.SessionStart, a, a.roster)
 	entry.Proof = a.proof.Bytes()
+	if a.breakGlass() {
+		entry.Outcome.Reason = cut("break-glass: without a grant of apid, by "+strings.Join(a.quorum, ", "), 1024)
+	}
 	return e.keep(false, entry)
 }
 

@@ -55,7 +55,7 @@ func (d *ward) rules() (ruling.Rules, error) {
 	if err != nil {
 		return ruling.Rules{}, err
 	}
-	return ruling.RulesOf(r, d.holder().operator.Kid, c.kid, policy.Kind(p.Kind), p.As, c.now())
+	return ruling.RulesOf(r, d.holder().operator.Kid, c.kid, policy.Kind(p.Kind), p.As, d.a.breakGlass(), c.now())
 }
 
 // Permit implements live.Gatekeeper. The operator's device has asked for an exec of the

@@ -360,6 +360,9 @@ func (s *sessions) start(a *admission, said session.Evidence) *refusal {
 	if err := s.evidence.started(a); err != nil {
 		return because(codeLedger, err)
 	}
+	if a.breakGlass() {
+		s.logger.Error("BREAK-GLASS: a session without a server's grant", "session", a.id, "operator", a.operator.Email, "quorum", a.quorum)
+	}
 	return nil
 }
 

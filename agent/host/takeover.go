@@ -8,7 +8,6 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/envelope"
-	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -19,6 +18,7 @@ type memory struct {
 	Proof     []byte        `cbor:"proof"`
 	Grant     []byte        `cbor:"grant"`
 	Approvals [][]byte      `cbor:"approvals"`
+	Warrants  [][]byte      `cbor:"warrants,omitempty"`
 	Seq       uint64        `cbor:"seq"`      // of the roster
 	Admitted  int64         `cbor:"admitted"` // Unix seconds
 	Half      envelope.Hash `cbor:"half"`     // SHA-256 of its secret
@@ -37,7 +37,7 @@ func (d *ward) remember() error {
 		approvals = [][]byte{}
 	}
 	b, err := envelope.Marshal(memory{
-		V: memoryVersion, Proof: a.bundle.Proof, Grant: a.bundle.Grant, Approvals: approvals,
+		V: memoryVersion, Proof: a.bundle.Proof, Grant: a.bundle.Grant, Approvals: approvals, Warrants: a.bundle.Warrants,
 		Seq: a.roster.Head().Seq, Admitted: a.at.Unix(), Half: d.hash,
 	})
 	if err != nil {
@@ -119,16 +119,12 @@ func (c *checker) readmit(id token.ID, b []byte) (*admission, [32]byte, error) {
 		return nil, m.Half, errors.New("host: it was begun by another version")
 	}
 	a := &admission{id: id, at: time.Unix(m.Admitted, 0)}
-	a.bundle = token.Bundle{V: token.Version, Proof: m.Proof, Grant: m.Grant, Approvals: m.Approvals}
+	a.bundle = token.Bundle{V: token.Version, Proof: m.Proof, Grant: m.Grant, Approvals: m.Approvals, Warrants: m.Warrants}
 	proof, err := token.ParseProof(m.Proof)
 	if err != nil {
 		return nil, m.Half, err
 	}
 	a.back = isReturn(proof)
-	grant, err := token.ParseGrant(m.Grant)
-	if err != nil {
-		return nil, m.Half, err
-	}
 	if a.roster, err = c.team.At(m.Seq); err != nil {
 		return nil, m.Half, err
 	}
@@ -143,13 +139,25 @@ func (c *checker) readmit(id token.ID, b []byte) (*admission, [32]byte, error) {
 	if a.proof, err = c.verifyProof(a, proof, device); err != nil {
 		return nil, m.Half, err
 	}
-	if a.grant, err = c.verifyGrant(a, grant); err != nil {
-		return nil, m.Half, err
+	if !a.breakGlass() {
+		grant, err := token.ParseGrant(m.Grant)
+		if err != nil {
+			return nil, m.Half, err
+		}
+		if a.grant, err = c.verifyGrant(a, grant); err != nil {
+			return nil, m.Half, err
+		}
 	}
 	if a.proof.Body().SessionID != id {
 		return nil, m.Half, token.ErrMismatch
 	}
-	p := a.proof.Body()
-	a.verdict = policy.Evaluate(a.roster.Request(device, a.agent, policy.Kind(p.Kind), p.As, nil, a.at), a.roster.Snapshot())
+	a.evaluate(a.at)
+	if a.breakGlass() {
+		q := c.consent(a, a.roster, a.verdict)
+		q.Now = a.at
+		if _, a.quorum, err = q.Warrants(a.bundle.Warrants); err != nil {
+			return nil, m.Half, err
+		}
+	}
 	return a, m.Half, nil
 }

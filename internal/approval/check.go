@@ -61,6 +61,14 @@ type Want struct {
 // Errors: ErrMismatch, ErrExpired, ErrQuorum, ErrNotEligible, ErrSelf,
 // ErrOlderRoster, ErrMalformed.
 func Check(approvals []VerifiedApproval, want Want) error {
+	bodies := make([]Approval, len(approvals))
+	for i, v := range approvals {
+		bodies[i] = v.Body()
+	}
+	return check(bodies, want)
+}
+
+func check(approvals []Approval, want Want) error {
 	if want.Quorum < 1 || want.Enough == nil || want.Eligible == nil || want.HeadKnown == nil || want.Requester == "" {
 		return malformed("a check needs a quorum, a requester, and who is eligible on which roster")
 	}
@@ -68,12 +76,11 @@ func Check(approvals []VerifiedApproval, want Want) error {
 		return err
 	}
 	members := make(map[string]bool)
-	for i, v := range approvals {
-		a := v.Body()
+	for i, a := range approvals {
 		if err := want.same(a); err != nil {
 			return err
 		}
-		if first := approvals[0].Body(); i > 0 && (a.ID != first.ID || a.AskHash != first.AskHash || a.Nonce != first.Nonce) {
+		if first := approvals[0]; i > 0 && (a.ID != first.ID || a.AskHash != first.AskHash || a.Nonce != first.Nonce) {
 			return fmt.Errorf("%w: approvals of different asks", ErrMismatch)
 		}
 		switch now := want.Now.Unix(); {

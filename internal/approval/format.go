@@ -124,16 +124,23 @@ func (u UnverifiedAsk) Verify(keys token.Keys, teamFP envelope.Hash, now time.Ti
 	if err != nil {
 		return VerifiedAsk{}, err
 	}
-	a := s.Body()
-	switch {
-	case a.TeamFP != teamFP:
-		return VerifiedAsk{}, fmt.Errorf("%w: team_fp of the ask", ErrMismatch)
-	case a.Created > now.Add(token.Skew).Unix():
-		return VerifiedAsk{}, fmt.Errorf("%w: made in the future; check the clock", ErrMalformed)
-	case now.Unix() > a.AskUntil:
-		return VerifiedAsk{}, fmt.Errorf("%w: nobody decided in time; ask again", ErrExpired)
+	if err := s.Body().timely(teamFP, now); err != nil {
+		return VerifiedAsk{}, err
 	}
 	return VerifiedAsk{s}, nil
+}
+
+// timely answers nil if the ask is of this team and can be decided now.
+func (a Ask) timely(teamFP envelope.Hash, now time.Time) error {
+	switch {
+	case a.TeamFP != teamFP:
+		return fmt.Errorf("%w: team_fp of the ask", ErrMismatch)
+	case a.Created > now.Add(token.Skew).Unix():
+		return fmt.Errorf("%w: made in the future; check the clock", ErrMalformed)
+	case now.Unix() > a.AskUntil:
+		return fmt.Errorf("%w: nobody decided in time; ask again", ErrExpired)
+	}
+	return nil
 }
 
 // Approve makes the approval of exactly this ask, to be signed by approver.
@@ -141,10 +148,13 @@ func (u UnverifiedAsk) Verify(keys token.Keys, teamFP envelope.Hash, now time.Ti
 // several people must approve, useUntil counts from ask_until, so that the first
 // approval outlives the wait for the last.
 func (v VerifiedAsk) Approve(approver key.Kid, head token.Head, decided, useUntil time.Time) Approval {
-	a := v.Body()
+	return v.Body().approve(v.Hash(), approver, head, decided, useUntil)
+}
+
+func (a Ask) approve(hash envelope.Hash, approver key.Kid, head token.Head, decided, useUntil time.Time) Approval {
 	return Approval{
 		V: token.Version, ID: a.ID, TeamFP: a.TeamFP, SessionID: a.SessionID, Agent: a.Agent, Operator: a.Operator,
-		Kind: a.Kind, As: a.As, Command: a.Command, PolicyHash: a.PolicyHash, RosterHead: head, AskHash: v.Hash(),
+		Kind: a.Kind, As: a.As, Command: a.Command, PolicyHash: a.PolicyHash, RosterHead: head, AskHash: hash,
 		UseUntil: useUntil.Unix(), Nonce: a.Nonce, Approver: approver, Decided: decided.Unix(),
 	}
 }

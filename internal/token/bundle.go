@@ -30,6 +30,7 @@ type Bundle struct {
 	V          uint64      `cbor:"v"`
 	Proof      []byte      `cbor:"proof"`
 	Grant      []byte      `cbor:"grant"`
+	Warrants   [][]byte    `cbor:"warrants,omitempty"` // of break-glass, where there is no grant
 	Approvals  [][]byte    `cbor:"approvals"`
 	Statements [][]byte    `cbor:"statements"` // of the roster, that the agent may lack
 	Relay      RelayAccess `cbor:"relay"`      // the agent's side of the relay
@@ -52,9 +53,13 @@ func (b Bundle) check() error {
 	switch {
 	case b.V != Version:
 		return malformed("bundle: unknown version %d", b.V)
-	case len(b.Proof) == 0 || len(b.Grant) == 0:
-		return malformed("bundle: proof or grant is missing")
-	case len(b.Approvals) > maxApprovals || len(b.Statements) > maxStatements:
+	case len(b.Proof) == 0:
+		return malformed("bundle: the proof is missing")
+	case (len(b.Grant) == 0) == (len(b.Warrants) == 0):
+		return malformed("bundle: it holds a grant, or else the warrants that stand in for one")
+	case len(b.Warrants) > 0 && len(b.Approvals) > 0:
+		return malformed("bundle: warrants say all that approvals would")
+	case len(b.Approvals) > maxApprovals || len(b.Warrants) > maxApprovals || len(b.Statements) > maxStatements:
 		return malformed("bundle: more than %d approvals or %d statements", maxApprovals, maxStatements)
 	case len(b.Relay.Addr) > 256 || len(b.Relay.Username) > 128 || len(b.Relay.Password) > 128:
 		return malformed("bundle: relay access too long")

@@ -37,9 +37,10 @@ type Rules struct {
 	document []byte // that the snapshot's policy was read from
 }
 
-// RulesOf gives the rules for sessions of a kind, as a user, by a roster. Its error says
+// RulesOf gives the rules for sessions of a kind, as a user, by a roster; breakGlass for
+// those that rest on a quorum instead of a grant. Its error says
 // that device or agent may do nothing now.
-func RulesOf(r *roster.Roster, operator, agent key.Kid, kind policy.Kind, as string, now time.Time) (Rules, error) {
+func RulesOf(r *roster.Roster, operator, agent key.Kid, kind policy.Kind, as string, breakGlass bool, now time.Time) (Rules, error) {
 	device, err := r.Device(operator, now)
 	if err != nil {
 		return Rules{}, err
@@ -48,7 +49,9 @@ func RulesOf(r *roster.Roster, operator, agent key.Kid, kind policy.Kind, as str
 	if err != nil {
 		return Rules{}, err
 	}
-	return Rules{*r.Request(device, machine, kind, as, nil, now), r.Snapshot(), r.PolicyDocument()}, nil
+	req := r.Request(device, machine, kind, as, nil, now)
+	req.BreakGlass = breakGlass
+	return Rules{*req, r.Snapshot(), r.PolicyDocument()}, nil
 }
 
 // Of judges a start.

@@ -1,0 +1,149 @@
+// Package consent checks, on the machine itself, that people have said yes to exactly
+// what is about to run: the approvals of a held request, or the warrants by which a
+// quorum stands in for a server's grant (break-glass).
+//
+// Invariants:
+//   - who may say yes, and whose yeses are enough, comes from this agent's own roster
+//     and verdict; a server's word counts for nothing;
+//   - an approval is never taken for a warrant, nor a warrant for an approval;
+//   - what is answered with a nil error must be put into the ledger before anything
+//     runs: one yes, one use.
+//
+// It must not import agent/host.
+package consent
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tucdesk/tucdesk/agent/ledger"
+	"github.com/tucdesk/tucdesk/internal/approval"
+	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/token"
+)
+
+// A Request is what is about to run, as the agent knows it by itself. Every field but
+// Used is required.
+type Request struct {
+	Roster   *roster.Roster
+	Agent    key.Kid
+	Operator roster.Device
+	Proof    token.Proof
+	Command  token.Command
+	Verdict  policy.Verdict // a hold: who must say yes
+	Now      time.Time
+	Used     time.Time // when a session that opens its channel again has used them; zero: Now
+}
+
+// Approvals checks the approvals of a held request; granted are those that the grant
+// names. Errors: those of approval.Check.
+func (q Request) Approvals(given [][]byte, granted []token.ID) ([]ledger.Item, error) {
+	var verified []approval.VerifiedApproval
+	var bodies []approval.Approval
+	for _, b := range given {
+		u, err := approval.ParseApproval(b)
+		if err != nil {
+			return nil, err
+		}
+		v, err := u.Verify(q.device)
+		if err != nil {
+			return nil, err
+		}
+		verified, bodies = append(verified, v), append(bodies, v.Body())
+	}
+	w := q.want()
+	w.Granted = granted
+	if err := approval.Check(verified, w); err != nil {
+		return nil, err
+	}
+	return nonces(bodies), nil
+}
+
+// Warrants checks what stands in for a grant. Where the command is not known yet, the
+// warrants' own is taken: it must be the one that the proof is about. who are the
+// people, by their e-mail addresses.
+func (q Request) Warrants(given [][]byte) (items []ledger.Item, who []string, err error) {
+	if !q.Verdict.Obligations.BreakGlass {
+		return nil, nil, fmt.Errorf("%w: this policy lets nothing stand in for a grant here", approval.ErrMismatch)
+	}
+	var verified []approval.VerifiedWarrant
+	var bodies []approval.Approval
+	for _, b := range given {
+		u, err := approval.ParseWarrant(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		v, err := u.Verify(q.device)
+		if err != nil {
+			return nil, nil, err
+		}
+		verified, bodies = append(verified, v), append(bodies, approval.Approval(v.Body()))
+		if d, err := q.Roster.Device(v.Body().Approver, q.Now); err == nil && !slices.Contains(who, d.Email) {
+			who = append(who, d.Email)
+		}
+	}
+	if q.Command.V == 0 && len(bodies) > 0 {
+		q.Command = bodies[0].Command
+	}
+	if q.Command.Commitment() != q.Proof.Commitment {
+		return nil, nil, fmt.Errorf("%w: the warrants are for another command than the proof", approval.ErrMismatch)
+	}
+	if err := approval.CheckWarrants(verified, q.want()); err != nil {
+		return nil, nil, err
+	}
+	return nonces(bodies), who, nil
+}
+
+func (q Request) device(k key.Kid) (key.Public, bool) {
+	d, err := q.Roster.Device(k, q.Now)
+	return d.Public, err == nil
+}
+
+func (q Request) want() approval.Want {
+	may := map[key.Kid]bool{}
+	for _, d := range q.Roster.Approvers(q.Verdict, q.Operator.MemberID, q.Now) {
+		may[d.Kid] = true
+	}
+	used := q.Used
+	if used.IsZero() {
+		used = q.Now
+	}
+	return approval.Want{
+		TeamFP: q.Roster.TeamFP(), SessionID: q.Proof.SessionID, Agent: q.Agent,
+		Operator: q.Operator.Kid, Requester: q.Operator.MemberID, Kind: q.Proof.Kind, As: q.Proof.As,
+		Command: q.Command, PolicyHash: q.Roster.PolicyHash(), Quorum: q.Verdict.Obligations.Quorum,
+		Enough: q.Roster.Snapshot().Enough(q.Verdict, q.Operator.MemberID),
+		Eligible: func(k key.Kid) (string, bool) {
+			d, err := q.Roster.Device(k, q.Now)
+			// The requester's other devices are known, so that Check can say why.
+			return d.MemberID, err == nil && (may[k] || d.MemberID == q.Operator.MemberID)
+		},
+		HeadKnown: func(h token.Head) bool { return q.Roster.Knows(roster.Head(h)) },
+		Now:       used,
+	}
+}
+
+// nonces gives what the ledger remembers of yeses: each nonce once. All yeses to one
+// ask share one.
+func nonces(given []approval.Approval) (items []ledger.Item) {
+	at := map[token.ID]int{}
+	for _, b := range given {
+		decided, until := time.Unix(b.Decided, 0), time.Unix(b.UseUntil, 0)
+		i, ok := at[b.Nonce]
+		if !ok {
+			at[b.Nonce] = len(items)
+			items = append(items, ledger.Item{Kind: ledger.Nonce, ID: b.Nonce, Issued: decided, Expires: until})
+			continue
+		}
+		if decided.Before(items[i].Issued) {
+			items[i].Issued = decided
+		}
+		if until.After(items[i].Expires) {
+			items[i].Expires = until
+		}
+	}
+	return items
+}
