@@ -7,6 +7,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -17,6 +18,7 @@ type settings struct {
 	APIURL    string        `yaml:"api_url" doc:"the API server, which knows the teams"`
 	APIPins   []string      `yaml:"api_pins" doc:"SHA-256 (64 hexadecimal digits) of the API server's public TLS keys, where its certificate is of a site's own authority"`
 	KeyFile   string        `yaml:"key_file" doc:"file with this server's key, mode 0600; an admin signs its public side into the roster"`
+	RelayFile string        `yaml:"relay_secret_file" doc:"file with the secret shared with relayd; empty: break-glass, when the API server is gone, gets no relay"`
 	Offline   time.Duration `yaml:"offline_after" doc:"how long an agent may be silent"`
 	MaxAgents int           `yaml:"max_agents" doc:"agents that may be online at a time"`
 
@@ -54,6 +56,12 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	if err != nil {
 		return nil, refuse("key_file", err)
 	}
+	var relay cred.Secret
+	if s.RelayFile != "" {
+		if relay, err = keyfile.LoadRelaySecret(s.RelayFile); err != nil {
+			return nil, refuse("relay_secret_file", err)
+		}
+	}
 	pins, err := wire.ParsePins(s.APIPins)
 	if err != nil {
 		return nil, refuse("api_pins", err)
@@ -68,7 +76,7 @@ func (s settings) service(env daemon.Env) (daemon.Service, error) {
 	}
 	return New(Config{
 		Listen: s.Listen, TLS: conf, URL: s.URL, APIURL: s.APIURL, Rosters: NewCached(source, nil),
-		Offline: s.Offline, MaxAgents: s.MaxAgents, Logger: env.Logger, Registry: env.Registry,
+		RelaySecret: relay, Offline: s.Offline, MaxAgents: s.MaxAgents, Logger: env.Logger, Registry: env.Registry,
 	})
 }
 

@@ -5,7 +5,8 @@
 // Agents dial out and register over a WebSocket (internal/wire, the signal
 // files): a signature over a timestamped payload, checked against the roster of
 // that team. Operators come with an access token and a DPoP proof, apid with a
-// signed request.
+// signed request. Where a policy has break-glass, a device of the roster may knock
+// with its own signature while no apid is there to give it a token.
 //
 // Invariants:
 //   - the team of a caller comes from what was verified, never from a name in

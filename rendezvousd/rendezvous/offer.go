@@ -160,7 +160,7 @@ func (b *board) finish(session token.ID, team string, operator key.Kid) (*agentC
 
 // postOffer is POST /v1/offers.
 func (s *Server) postOffer(r *http.Request, body []byte) (any, error) {
-	who, err := s.member(r, body)
+	who, err := s.offering(r, body)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func (s *Server) await(r *http.Request, o *offer) (any, error) {
 
 // postFinish is POST /v1/offers/{session_id}/finish.
 func (s *Server) postFinish(r *http.Request, body []byte) (any, error) {
-	who, err := s.member(r, body)
+	who, err := s.offering(r, body)
 	if err != nil {
 		return nil, err
 	}

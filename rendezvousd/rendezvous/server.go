@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tucdesk/tucdesk/internal/mailbox"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/replay"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -57,6 +58,9 @@ type Config struct {
 	APIURL string
 	// Rosters is mandatory.
 	Rosters Rosters
+	// RelaySecret is shared with the relay, for sessions by break-glass. Zero:
+	// they get no relay.
+	RelaySecret cred.Secret
 	// Offline is how long an agent may be silent. Default 45 s; heartbeats are
 	// asked for every third of it.
 	Offline time.Duration
@@ -255,6 +259,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+wire.SignalPath, s.serveAgent)
 	mux.Handle("POST /v1/offers", s.route(s.postOffer))
 	mux.Handle("POST /v1/offers/{session_id}/finish", s.route(s.postFinish))
+	mux.Handle("POST /v1/break-glass/relay", s.route(s.postRelay))
 	mux.Handle("POST /v1/newcomers", s.route(s.postNewcomer))
 	mux.Handle("GET /v1/newcomers", s.route(s.getNewcomers))
 	mux.Handle("GET /v1/newcomers/{id}", s.route(s.getAnswers))

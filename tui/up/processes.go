@@ -89,7 +89,7 @@ func (p *processes) servers(s *servers) (daemon.Group, error) {
 		}},
 		{"rendezvousd", map[string]any{
 			"listen": hostPort(s.rendezvousURL), "url": s.rendezvousURL, "api_url": s.apiURL,
-			"key_file": filepath.Join(s.dir, "rendezvous.key"),
+			"key_file": filepath.Join(s.dir, "rendezvous.key"), "relay_secret_file": filepath.Join(s.dir, keys.RelayFile),
 		}},
 	} {
 		m, err := p.member(part.name, part.name, filepath.Join(s.dir, part.name+".yaml"), part.settings)

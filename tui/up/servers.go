@@ -128,7 +128,7 @@ func (s *servers) build(tap func([]byte)) error {
 	}
 	meet, err := rendezvous.New(rendezvous.Config{
 		Listen: hostPort(s.rendezvousURL), URL: s.rendezvousURL, APIURL: s.apiURL,
-		Rosters: rendezvous.NewCached(rosters, time.Now), Logger: s.logger.With("part", "rendezvousd"), Tap: tap,
+		RelaySecret: s.relaySecret, Rosters: rendezvous.NewCached(rosters, time.Now), Logger: s.logger.With("part", "rendezvousd"), Tap: tap,
 	})
 	if err != nil {
 		return err
