@@ -69,7 +69,7 @@ func (b *Backend) held(r *roster.Roster, req backend.OpenRequest) (*plan, error)
 		return nil, err
 	}
 	v, err := b.judge(r, me, a, req)
-	return &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: command(req, true)}, err
+	return &plan{req: req, roster: r, me: me, agent: a, verdict: v, session: token.NewID(), command: review.Command(req, true)}, err
 }
 
 // ask files what a plan asks for.

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -438,13 +437,6 @@ func shown(v policy.Verdict) backend.Verdict {
 	return out
 }
 
-func joinWords(words []string) string {
-	if last := len(words) - 1; last > 0 {
-		return strings.Join(words[:last], ", ") + " or " + words[last]
-	}
-	return strings.Join(words, "")
-}
-
 // translate gives an error of wire the meaning that the seam has for it.
 func translate(err error) error {
 	if err == nil {
@@ -460,7 +452,7 @@ func translate(err error) error {
 	}
 	switch {
 	case errors.Is(err, wire.ErrHeld):
-		v.Effect, v.Approvers = backend.Hold, cmp.Or(p.Needs, fmt.Sprintf("%d of %s", p.Quorum, joinWords(p.Approvers)))
+		v.Effect, v.Approvers = backend.Hold, p.Needs
 		return v.Err()
 	case errors.Is(err, wire.ErrConfirm):
 		v.Effect = backend.Confirm

@@ -228,7 +228,7 @@ func (s *starts) permit(ctx context.Context, e gating.Event, p *plan, g *granted
 	if err != nil {
 		return translate(err)
 	}
-	sealed, _, err := p.seal(proof, approvals, answer)
+	sealed, _, err := p.seal(token.Bundle{Proof: proof, Grant: answer.Grant, Approvals: approvals}, answer.Relay)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -26,6 +27,7 @@ type link struct {
 	plan   *plan
 	config session.InitiatorConfig // but for the evidence
 	relay  wire.Relay
+	knock  door
 	mux    *channel.Mux
 
 	mu   sync.Mutex
@@ -34,13 +36,19 @@ type link struct {
 	why  error        // what the last attempt to resume has met
 }
 
-// connect reaches the agent with a grant in hand.
-func (b *Backend) connect(ctx context.Context, p *plan, proof []byte, approvals [][]byte, answer wire.SessionAnswer) (backend.Terminal, error) {
-	sealed, hash, err := p.seal(proof, approvals, answer)
+// A door is a rendezvous, or a team's side of it: where is its address, or the team.
+type door interface {
+	Offer(ctx context.Context, where string, o wire.Offer) (wire.OfferAnswer, error)
+	Finish(ctx context.Context, where string, id token.ID, f wire.Finish) error
+}
+
+// connect reaches the agent with a grant in hand, or what stands in for one.
+func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, relay wire.Relay, knock door) (backend.Terminal, error) {
+	sealed, hash, err := p.seal(bundle, relay)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{b: b, plan: p, relay: answer.Relay, config: session.InitiatorConfig{
+	l := &link{b: b, plan: p, relay: relay, knock: knock, config: session.InitiatorConfig{
 		ID: session.ID(p.session), Self: b.home.Identity, Peer: p.agent.Public, TeamFP: p.roster.TeamFP(), BundleHash: hash,
 		MinSuite: session.Suite(p.verdict.Obligations.MinSuite),
 	}}
@@ -184,7 +192,10 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 	// The address of the rendezvous is the profile's: apid can't send the
 	// bundle elsewhere.
 	where := b.home.Profile.Rendezvous
-	reply, err := b.offer(ctx, where, wire.Offer{
+	if l.knock != door(b.api) {
+		where = p.roster.TeamID()
+	}
+	reply, err := offer(ctx, l.knock, where, wire.Offer{
 		SessionID: p.session, Agent: p.agent.Kid, Sealed: sealed, HS1: hs1, Candidate: candidate,
 	})
 	if wire.IsGone(err) {
@@ -206,7 +217,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 		est.Close()
 		return nil, err
 	}
-	if err := b.api.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
+	if err := l.knock.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
 		est.Close()
 		return nil, translate(err)
 	}
@@ -215,10 +226,10 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 
 // offer gives an offer to the rendezvous. While too many wait for this agent it
 // is refused before anybody saw it, and tried again soon.
-func (b *Backend) offer(ctx context.Context, where string, o wire.Offer) (wire.OfferAnswer, error) {
+func offer(ctx context.Context, knock door, where string, o wire.Offer) (wire.OfferAnswer, error) {
 	const tries = 12
 	for try := 1; ; try++ {
-		reply, err := b.api.Offer(ctx, where, o)
+		reply, err := knock.Offer(ctx, where, o)
 		if !errors.Is(err, wire.ErrTooMany) || try == tries {
 			return reply, err
 		}

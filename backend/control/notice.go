@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/roster"
@@ -16,7 +17,7 @@ func (b *Backend) Notices(ctx context.Context) ([]backend.Notice, error) {
 	if forks := b.Forks(); len(forks) > 0 {
 		out = append(out, backend.Notice{
 			Grave: true, Short: "the audit log told two stories",
-			Text: "The audit log has told two stories; evidence: " + joinWords(forks) + ". Tell the admins and auditors of your team.",
+			Text: "The audit log has told two stories; evidence: " + strings.Join(forks, ", ") + ". Tell the admins and auditors of your team.",
 		})
 	}
 	missing, gone, err := b.Unconfirmed(ctx)

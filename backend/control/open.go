@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/review"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/policy"
-	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -81,7 +81,7 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 		if p.session, err = token.ParseID(string(req.Session)); err != nil {
 			return nil, nil, fmt.Errorf("%w: %q is no session; `tucdesk ps` lists them", backend.ErrNotFound, req.Session)
 		}
-		p.command = command(req, false)
+		p.command = review.Command(req, false)
 		return p, nil, p.command.Check()
 	}
 	switch v.Effect {
@@ -104,40 +104,28 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 		return nil, nil, shown(v).Err()
 	}
 	p.session = token.NewID()
-	p.command = command(req, false)
+	p.command = review.Command(req, false)
 	return p, nil, p.command.Check()
 }
 
-// command gives the Command of a request, with a fresh salt.
-func command(req backend.OpenRequest, held bool) token.Command {
-	c := token.Command{V: token.Version, Argv: append([]string{}, req.Argv...), Cwd: req.Cwd, Salt: token.NewID(), Stdin: cmp.Or(req.Stdin, token.StdinStream)}
-	c.Env = append([][2]string{}, req.Env...)
-	switch {
-	case req.Kind == backend.KindShell || req.TTY:
-		c.Stdin = token.StdinTTY
-		if req.Term != "" && !slices.ContainsFunc(c.Env, func(kv [2]string) bool { return kv[0] == "TERM" }) {
-			c.Env = append(c.Env, [2]string{"TERM", req.Term})
-		}
-	case held && c.Stdin == token.StdinStream && !reach.Carries(string(req.Kind)):
-		c.Stdin = token.StdinNone // what an approver did not see must not steer what it approved
+// proof signs a proof about p that follows a link of this device's chain.
+func (b *Backend) proof(p *plan, act string) func(audit.Link) ([]byte, error) {
+	return func(l audit.Link) ([]byte, error) {
+		now := b.now().Unix()
+		return token.SignProof(b.home.Identity, token.Proof{
+			JTI: token.NewID(), IAT: now, Exp: now + int64(token.ProofLife/time.Second),
+			TeamFP: p.roster.TeamFP(), Operator: p.me.Kid, Act: act, Target: p.agent.Kid,
+			SessionID: p.session, Kind: string(p.req.Kind), As: p.req.As,
+			Commitment: p.command.Commitment(), Confirmed: p.req.Confirmed,
+			PolicyHash: p.roster.PolicyHash(), RosterHead: token.Head(p.roster.Head()),
+			Checkpoint: b.checkpoint(p.roster), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
+		})
 	}
-	return c
 }
 
 // prove signs the next proof of this device about p, and sends it with send.
 func (b *Backend) prove(ctx context.Context, p *plan, act string, send func(ctx context.Context, proof []byte) (wire.Actor, error)) error {
-	return b.home.Prove(ctx,
-		func(l audit.Link) ([]byte, error) {
-			now := b.now().Unix()
-			return token.SignProof(b.home.Identity, token.Proof{
-				JTI: token.NewID(), IAT: now, Exp: now + int64(token.ProofLife/time.Second),
-				TeamFP: p.roster.TeamFP(), Operator: p.me.Kid, Act: act, Target: p.agent.Kid,
-				SessionID: p.session, Kind: string(p.req.Kind), As: p.req.As,
-				Commitment: p.command.Commitment(), Confirmed: p.req.Confirmed,
-				PolicyHash: p.roster.PolicyHash(), RosterHead: token.Head(p.roster.Head()),
-				Checkpoint: b.checkpoint(p.roster), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
-			})
-		},
+	return b.home.Prove(ctx, b.proof(p, act),
 		func(ctx context.Context, proof []byte) (bool, error) {
 			ctx, cancel := context.WithTimeout(ctx, answerIn)
 			defer cancel()
@@ -180,7 +168,7 @@ func (b *Backend) open(ctx context.Context, p *plan, g *granted) (backend.Termin
 		}
 		return nil, translate(err)
 	}
-	return b.connect(ctx, p, proof, approvals, answer)
+	return b.connect(ctx, p, token.Bundle{Proof: proof, Grant: answer.Grant, Approvals: approvals}, answer.Relay, b.api)
 }
 
 // grant proves the request to apid, and gives what it grants, with the proof and the
@@ -199,17 +187,16 @@ func (b *Backend) grant(ctx context.Context, p *plan, g *granted) (proof []byte,
 	return proof, approvals, answer, err
 }
 
-// seal makes the bundle of a granted request. A server that could name any relay could
+// seal seals a bundle to the agent. A server that could name any relay could
 // make this device, and the agent, send packets anywhere: only those that admins have
 // signed are used.
-func (p *plan) seal(proof []byte, approvals [][]byte, answer wire.SessionAnswer) ([]byte, envelope.Hash, error) {
-	if !slices.Contains(p.roster.Relays(), answer.Relay.Addr) {
-		return nil, envelope.Hash{}, fmt.Errorf("%w: apid names the relay %q, which the roster does not", backend.ErrDenied, answer.Relay.Addr)
+func (p *plan) seal(bundle token.Bundle, relay wire.Relay) ([]byte, envelope.Hash, error) {
+	if !slices.Contains(p.roster.Relays(), relay.Addr) {
+		return nil, envelope.Hash{}, fmt.Errorf("%w: apid names the relay %q, which the roster does not", backend.ErrDenied, relay.Addr)
 	}
-	return token.SealBundle(token.Bundle{
-		Proof: proof, Grant: answer.Grant, Approvals: approvals, Statements: p.roster.Recent(),
-		Relay: token.RelayAccess{Addr: answer.Relay.Addr, Username: answer.Relay.Agent.Username, Password: answer.Relay.Agent.Password},
-	}, p.agent.Recipient)
+	bundle.Statements = p.roster.Recent()
+	bundle.Relay = token.RelayAccess{Addr: relay.Addr, Username: relay.Agent.Username, Password: relay.Agent.Password}
+	return token.SealBundle(bundle, p.agent.Recipient)
 }
 
 // start opens the channel of a session, the first or an extra one, and waits for the

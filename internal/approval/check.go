@@ -118,9 +118,8 @@ type Use struct {
 }
 
 // Uses gives each nonce of approvals once. All approvals of an ask share one.
-func Uses(given []VerifiedApproval) (uses []Use) {
-	for _, v := range given {
-		a := v.Body()
+func Uses(given []Approval) (uses []Use) {
+	for _, a := range given {
 		i := slices.IndexFunc(uses, func(u Use) bool { return u.Nonce == a.Nonce })
 		if i < 0 {
 			i, uses = len(uses), append(uses, Use{a.Nonce, a.Decided, a.UseUntil})

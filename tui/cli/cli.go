@@ -29,6 +29,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/tui/cli/approvals"
+	"github.com/tucdesk/tucdesk/tui/cli/breakglass"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
@@ -113,7 +114,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.approvals().Command(),
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.approvals().Command(), a.breakGlass().Command(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
@@ -137,6 +138,16 @@ func (a *app) sessions() *sessions.CLI {
 // approvals gives what makes the commands about what waits for approval.
 func (a *app) approvals() *approvals.CLI {
 	return &approvals.CLI{In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Person: a.isTerminal}
+}
+
+// breakGlass gives what makes the commands for when apid is gone.
+func (a *app) breakGlass() *breakglass.CLI {
+	return &breakglass.CLI{
+		In: a.stdin, Out: a.stdout, Err: a.stderr, Open: a.control, Person: a.isTerminal, Read: readFile, Target: a.completeTarget,
+		Show: func(ctx context.Context, t backend.Terminal, req backend.OpenRequest) error {
+			return a.show(ctx, t, req, input{}, 0)
+		},
+	}
 }
 
 // policies gives what makes the commands about the policy.

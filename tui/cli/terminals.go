@@ -23,6 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/errands"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/sessions"
+	"github.com/tucdesk/tucdesk/tui/cli/starts"
 )
 
 // openIn bounds the opening of a terminal.
@@ -187,6 +188,11 @@ func (a *app) runTerminal(ctx context.Context, req backend.OpenRequest, f reques
 	if err != nil {
 		return err
 	}
+	return a.show(ctx, t, req, in, limit)
+}
+
+// show carries a terminal's bytes until its program ends, and takes over its exit code.
+func (a *app) show(ctx context.Context, t backend.Terminal, req backend.OpenRequest, in input, limit time.Duration) error {
 	defer t.Close()
 	if limit > 0 {
 		var stop context.CancelFunc
@@ -312,8 +318,8 @@ func (a *app) carry(t backend.Terminal, tty, noStdin bool) (backend.Exit, error)
 	defer stopSignals()
 	in := a.stdin
 	if g, ok := backend.TerminalAs[backend.GatedTerminal](t); ok && tty && g.Starts() != nil {
-		asked := &startPrompt{in: a.stdin, out: a.stderr, terminal: g}
-		go asked.follow()
+		asked := &starts.Prompt{In: a.stdin, Out: a.stderr, Terminal: g}
+		go asked.Follow()
 		in = asked
 	}
 	go a.feed(t, in, noStdin)

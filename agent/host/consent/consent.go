@@ -126,24 +126,10 @@ func (q Request) want() approval.Want {
 	}
 }
 
-// nonces gives what the ledger remembers of yeses: each nonce once. All yeses to one
-// ask share one.
+// nonces gives what the ledger remembers of yeses.
 func nonces(given []approval.Approval) (items []ledger.Item) {
-	at := map[token.ID]int{}
-	for _, b := range given {
-		decided, until := time.Unix(b.Decided, 0), time.Unix(b.UseUntil, 0)
-		i, ok := at[b.Nonce]
-		if !ok {
-			at[b.Nonce] = len(items)
-			items = append(items, ledger.Item{Kind: ledger.Nonce, ID: b.Nonce, Issued: decided, Expires: until})
-			continue
-		}
-		if decided.Before(items[i].Issued) {
-			items[i].Issued = decided
-		}
-		if until.After(items[i].Expires) {
-			items[i].Expires = until
-		}
+	for _, u := range approval.Uses(given) {
+		items = append(items, ledger.Item{Kind: ledger.Nonce, ID: u.Nonce, Issued: time.Unix(u.Decided, 0), Expires: time.Unix(u.UseUntil, 0)})
 	}
 	return items
 }

@@ -12,6 +12,7 @@
 package review
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -277,4 +278,24 @@ func Denial(r *roster.Roster, ap wire.Approval, us key.Unsealer) string {
 		return who + " said no"
 	}
 	return "the request was denied"
+}
+
+// Command is what a request runs, with a fresh salt; held where it waits for somebody's
+// yes.
+func Command(req backend.OpenRequest, held bool) token.Command {
+	c := token.Command{V: token.Version, Argv: slices.Clone(req.Argv), Cwd: req.Cwd, Salt: token.NewID(), Stdin: cmp.Or(req.Stdin, token.StdinStream)}
+	if c.Argv == nil {
+		c.Argv = []string{}
+	}
+	c.Env = append([][2]string{}, req.Env...)
+	switch {
+	case req.Kind == backend.KindShell || req.TTY:
+		c.Stdin = token.StdinTTY
+		if req.Term != "" && !slices.ContainsFunc(c.Env, func(kv [2]string) bool { return kv[0] == "TERM" }) {
+			c.Env = append(c.Env, [2]string{"TERM", req.Term})
+		}
+	case held && c.Stdin == token.StdinStream && !reach.Carries(string(req.Kind)):
+		c.Stdin = token.StdinNone // what an approver did not see must not steer what it approved
+	}
+	return c
 }

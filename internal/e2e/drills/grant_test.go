@@ -174,7 +174,7 @@ func grantDrills() []*drill {
 			shows:  "which the roster does not",
 			check: check{
 				file: "backend/control/link.go", in: "(*Backend).connect",
-				old: "if !slices.Contains(p.roster.Relays(), answer.Relay.Addr) {", new: "if false && !slices.Contains(p.roster.Relays(), answer.Relay.Addr) {",
+				old: "if !slices.Contains(p.roster.Relays(), relay.Addr) {", new: "if false && !slices.Contains(p.roster.Relays(), relay.Addr) {",
 				then: "the operator's device sends packets to an address of the attacker's choice",
 			},
 			play: func(w *world) string {

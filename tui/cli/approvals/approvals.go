@@ -252,11 +252,13 @@ func (c *CLI) printAll(ps []backend.Approval) {
 	c.print(one)
 }
 
-// print shows an approval whole. Nothing is cut: who signs must have seen the end.
-func (c *CLI) print(p backend.Approval) {
+func (c *CLI) print(p backend.Approval) { Print(c.Out, p) }
+
+// Print shows an approval whole. Nothing is cut: who signs must have seen the end.
+func Print(w io.Writer, p backend.Approval) {
 	line := func(k string, v sanitize.Text) {
 		if !v.IsZero() {
-			fmt.Fprintf(c.Out, "%-10s %s\n", k, v)
+			fmt.Fprintf(w, "%-10s %s\n", k, v)
 		}
 	}
 	line("approval", sanitize.Clean(string(p.ID)))

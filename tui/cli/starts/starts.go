@@ -1,4 +1,11 @@
-package cli
+// Package starts tells whoever types at a terminal whose program starts are judged what
+// waits, and takes their answer to a confirmation.
+//
+// Invariants: what is said stands on lines of its own and has passed internal/sanitize;
+// a key that was on its way before the question is no answer to it.
+//
+// It must not import backend/control or a service.
+package starts
 
 import (
 	"fmt"
@@ -11,13 +18,13 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
-// A startPrompt stands between the keyboard and a terminal whose program starts are
+// A Prompt stands between the keyboard and a terminal whose program starts are
 // judged. It says, on a line of its own, what waits or did not start, and takes y and n
 // for the answer to a confirmation.
-type startPrompt struct {
-	in       io.Reader
-	out      io.Writer
-	terminal backend.GatedTerminal
+type Prompt struct {
+	In       io.Reader
+	Out      io.Writer
+	Terminal backend.GatedTerminal
 
 	mu    sync.Mutex
 	asked []asked // to be confirmed, oldest first
@@ -33,20 +40,20 @@ type asked struct {
 // the program.
 const tooSoon = 500 * time.Millisecond
 
-// follow says what there is to say, until the terminal ends.
-func (p *startPrompt) follow() {
-	for s := range p.terminal.Starts() {
+// Follow says what there is to say, until the terminal ends.
+func (p *Prompt) Follow() {
+	for s := range p.Terminal.Starts() {
 		p.mu.Lock()
 		p.forget(s.ID)
 		if s.State == backend.StartConfirm {
 			p.asked = append(p.asked, asked{s.ID, time.Now()})
 		}
 		p.mu.Unlock()
-		fmt.Fprint(p.out, startLines(s))
+		fmt.Fprint(p.Out, startLines(s))
 	}
 }
 
-func (p *startPrompt) forget(id uint64) {
+func (p *Prompt) forget(id uint64) {
 	for i := range p.asked {
 		if p.asked[i].id == id {
 			p.asked = append(p.asked[:i:i], p.asked[i+1:]...)
@@ -85,9 +92,9 @@ func startLines(s backend.Start) string {
 }
 
 // Read gives what is typed, but for answers.
-func (p *startPrompt) Read(b []byte) (int, error) {
+func (p *Prompt) Read(b []byte) (int, error) {
 	for {
-		n, err := p.in.Read(b)
+		n, err := p.In.Read(b)
 		p.mu.Lock()
 		yes := n > 0 && (b[0] == 'y' || b[0] == 'Y')
 		no := n > 0 && (b[0] == 'n' || b[0] == 'N')
@@ -98,7 +105,7 @@ func (p *startPrompt) Read(b []byte) (int, error) {
 		id := p.asked[0].id
 		p.asked = p.asked[1:]
 		p.mu.Unlock()
-		p.terminal.Confirm(id, yes)
+		p.Terminal.Confirm(id, yes)
 		if n > 1 { // what was typed ahead is the program's
 			return copy(b, b[1:n]), err
 		}
