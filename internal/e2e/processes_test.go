@@ -323,6 +323,7 @@ func TestKilledDemo(t *testing.T) {
 		t.Errorf("another demo: %s %s, was %s %s", d.API, d.Relay, before.API, before.Relay)
 	}
 	d.must(t, "alice", "exec", "web-1", "--", "true")
+	t.Run("break-glass", d.breakGlass)
 }
 
 // alive reports whether a process runs. One that has ended and that nobody has

@@ -13,6 +13,8 @@
 package consent
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -48,9 +50,10 @@ func (q Request) Approvals(given [][]byte, granted []token.ID) ([]ledger.Item, e
 		if err != nil {
 			return nil, err
 		}
-		v, err := u.Verify(q.device)
+		var gone error
+		v, err := u.Verify(q.devices(&gone))
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(gone, err)
 		}
 		verified, bodies = append(verified, v), append(bodies, v.Body())
 	}
@@ -76,9 +79,10 @@ func (q Request) Warrants(given [][]byte) (items []ledger.Item, who []string, er
 		if err != nil {
 			return nil, nil, err
 		}
-		v, err := u.Verify(q.device)
+		var gone error
+		v, err := u.Verify(q.devices(&gone))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, cmp.Or(gone, err)
 		}
 		verified, bodies = append(verified, v), append(bodies, approval.Approval(v.Body()))
 		if d, err := q.Roster.Device(v.Body().Approver, q.Now); err == nil && !slices.Contains(who, d.Email) {
@@ -97,9 +101,16 @@ func (q Request) Warrants(given [][]byte) (items []ledger.Item, who []string, er
 	return nonces(bodies), who, nil
 }
 
-func (q Request) device(k key.Kid) (key.Public, bool) {
-	d, err := q.Roster.Device(k, q.Now)
-	return d.Public, err == nil
+// devices answers the keys of devices that are good now; gone becomes why somebody
+// whom the roster knows may say nothing any more.
+func (q Request) devices(gone *error) token.Keys {
+	return func(k key.Kid) (key.Public, bool) {
+		d, err := q.Roster.Device(k, q.Now)
+		if err != nil && !errors.Is(err, roster.ErrUnknown) {
+			*gone = fmt.Errorf("%w: %w", approval.ErrNotEligible, err)
+		}
+		return d.Public, err == nil
+	}
 }
 
 func (q Request) want() approval.Want {
