@@ -7,6 +7,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // A device that nobody knows leaves a request; a member who knows its topic reads
@@ -18,7 +19,7 @@ func TestNewcomers(t *testing.T) {
 	body := mustJSON(t, wire.NewcomerRequest{Topic: topic, Request: []byte("hello")})
 	status, b := s.send(t, "POST", "/v1/newcomers", http.Header{}, body)
 	var place wire.NewcomerPlace
-	if status != 200 || wire.Decode(b, &place) != nil {
+	if status != 200 || strict.Decode(b, &place) != nil {
 		t.Fatalf("status %d: %s", status, b)
 	}
 	list, err := acme.alice.client.Newcomers(t.Context(), "", topic, 0, 0)

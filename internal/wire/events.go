@@ -15,6 +15,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // What GET /v1/events speaks: server-sent events, as in the HTML standard, 9.2.
@@ -143,7 +144,7 @@ func finish(e Event, data []byte) (out Event, ok bool, err error) {
 	default:
 		return Event{}, false, nil
 	}
-	if err := Decode(data, &e); err != nil {
+	if err := strict.Decode(data, &e); err != nil {
 		return Event{}, false, fmt.Errorf("%w: %w", ErrEvent, err)
 	}
 	if err := e.check(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 const (
@@ -184,7 +185,7 @@ func (c *call) finish(resp *http.Response) error {
 	if c.out == nil {
 		return nil
 	}
-	if err := Decode(b, c.out); err != nil {
+	if err := strict.Decode(b, c.out); err != nil {
 		p := NewProblem(KindUnavailable, fmt.Sprintf("%s does not answer like the server of this version: %v", c.base.Host, err), "check the URL and the versions of both sides")
 		p.wrapped = err
 		return p
@@ -198,7 +199,7 @@ func (c *call) finish(resp *http.Response) error {
 func problemOf(resp *http.Response, body []byte) error {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var p ProblemError
-	if mediaType == ContentTypeProblem && Decode(body, &p) == nil && p.Status == resp.StatusCode && p.Kind() != KindInternal {
+	if mediaType == ContentTypeProblem && strict.Decode(body, &p) == nil && p.Status == resp.StatusCode && p.Kind() != KindInternal {
 		return &p
 	}
 	kind := KindInternal

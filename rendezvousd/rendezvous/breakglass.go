@@ -10,6 +10,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // offering admits who makes offers: an operator with an access token or, where the
@@ -64,7 +65,7 @@ func (s *Server) postRelay(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	var in wire.RelayRequest
-	if err := wire.Decode(body, &in); err != nil || in.SessionID.IsZero() {
+	if err := strict.Decode(body, &in); err != nil || in.SessionID.IsZero() {
 		return nil, wire.NewProblem(wire.KindMalformed, "session_id is missing", "update the client")
 	}
 	relays := who.roster.Relays()

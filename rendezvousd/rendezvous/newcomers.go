@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/mailbox"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // The mailbox: agents that are on no roster leave a request, members of any team
@@ -22,7 +23,7 @@ func (s *Server) postNewcomer(r *http.Request, body []byte) (any, error) {
 		return nil, tooMany()
 	}
 	var in wire.NewcomerRequest
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	id, err := s.mailbox.Put(mailbox.Source(r.RemoteAddr), in.Topic, in.Request)
@@ -84,7 +85,7 @@ func (s *Server) postAnswer(r *http.Request, body []byte) (any, error) {
 		return nil, notFound()
 	}
 	var in wire.NewcomerAnswer
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	return wire.Nothing{}, mailbox.Problem(s.mailbox.Answer(id, in.Answer))

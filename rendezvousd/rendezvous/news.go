@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // maxNews bounds the statements in one message to an agent, in bytes. An agent
@@ -89,7 +90,7 @@ func (s *Server) postStatements(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	var in wire.StatementsRequest
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	if n := len(in.Statements); n == 0 || n > wire.MaxStatements {
@@ -121,7 +122,7 @@ func (s *Server) postReceipts(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	var in wire.ReceiptsRequest
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	if len(in.Kids) > wire.MaxAgents {

@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // An offer waits for its answer, and then for its finish.
@@ -165,7 +166,7 @@ func (s *Server) postOffer(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	var in wire.Offer
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	if err := in.Check(); err != nil {
@@ -241,7 +242,7 @@ func (s *Server) postFinish(r *http.Request, body []byte) (any, error) {
 		return nil, notFound()
 	}
 	var in wire.Finish
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	if err := in.Check(); err != nil {

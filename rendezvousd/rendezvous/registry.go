@@ -5,6 +5,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // postRegistry is POST /v1/registry, asked by apid for one team.
@@ -14,7 +15,7 @@ func (s *Server) postRegistry(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	var in wire.RegistryRequest
-	if err := wire.Decode(body, &in); err != nil {
+	if err := strict.Decode(body, &in); err != nil {
 		return nil, malformed(err)
 	}
 	if len(in.Kids) > wire.MaxAgents {

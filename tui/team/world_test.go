@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // A server plays apid and rendezvousd at once, and asks nobody who they are. Its
@@ -135,7 +136,7 @@ func patience(r *http.Request) (int, time.Duration) {
 }
 
 func (s *server) decode(body []byte, into any) {
-	if err := wire.Decode(body, into); err != nil {
+	if err := strict.Decode(body, into); err != nil {
 		s.t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // A Request is one HTTP request after authentication, before its body is read.
@@ -72,7 +73,7 @@ func Get[Out any](path string, serves Who, doc string, f func(context.Context, *
 func Post[In, Out any](path string, serves Who, doc string, f func(context.Context, *Request, In) (Out, error)) Route {
 	return Route{Method: "POST", Path: path, Who: serves, Doc: doc, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), serve: func(ctx context.Context, r *Request) (any, error) {
 		var in In
-		if err := wire.Decode(r.body, &in); err != nil {
+		if err := strict.Decode(r.body, &in); err != nil {
 			return nil, Malformed(err.Error(), "update the client; /v1/openapi.json describes the body")
 		}
 		return f(ctx, r, in)

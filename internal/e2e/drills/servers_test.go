@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 // apid is the true one's handler in the hands of somebody who reads every request
@@ -358,7 +359,7 @@ func (m *meet) last() (wire.Offer, finish) {
 func (m *meet) read(rw http.ResponseWriter, r *http.Request, v any) bool {
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	m.w.saw(b)
-	if err != nil || wire.Decode(b, v) != nil {
+	if err != nil || strict.Decode(b, v) != nil {
 		rw.WriteHeader(http.StatusBadRequest)
 		return false
 	}

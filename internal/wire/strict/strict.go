@@ -1,4 +1,10 @@
-package wire
+// Package strict reads JSON that leaves no choice: what encoding/json takes two ways,
+// duplicate members or names that differ by case, is refused.
+//
+// Invariant: what Decode takes, any strict reader takes, and reads alike.
+//
+// The package is pure. It must not import anything of this module.
+package strict
 
 import (
 	"bytes"
@@ -9,8 +15,8 @@ import (
 	"strings"
 )
 
-// ErrJSON means a body that is not the strict JSON of the expected type.
-var ErrJSON = errors.New("wire: malformed JSON")
+// ErrMalformed means a body that is not the strict JSON of the expected type.
+var ErrMalformed = errors.New("strict: malformed JSON")
 
 // maxDepth bounds how deep JSON may nest.
 const maxDepth = 8
@@ -19,28 +25,28 @@ const maxDepth = 8
 // or case-variant member names (encoding/json takes all three), no trailing
 // bytes, no deep nesting.
 func Decode(b []byte, v any) error {
-	if err := CheckJSON(b); err != nil {
+	if err := Check(b); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%w: %v", ErrJSON, err)
+		return fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	return nil
 }
 
-// CheckJSON reports whether b is one JSON value in which no object has a member
+// Check reports whether b is one JSON value in which no object has a member
 // twice, every member name is made of a-z, 0-9 and _, and nothing nests deeper
 // than maxDepth. All our names are of that form, so a name that differs from
 // one of them by case alone (which encoding/json would match) is not.
-func CheckJSON(b []byte) error {
+func Check(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if err := checkValue(d, 0); err != nil {
-		return fmt.Errorf("%w: %v", ErrJSON, err)
+		return fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: bytes after the value", ErrJSON)
+		return fmt.Errorf("%w: bytes after the value", ErrMalformed)
 	}
 	return nil
 }
