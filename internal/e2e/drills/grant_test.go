@@ -173,7 +173,7 @@ func grantDrills() []*drill {
 			attack: "answers a session with a relay of the attacker's own",
 			shows:  "which the roster does not",
 			check: check{
-				file: "backend/control/link.go", in: "(*Backend).connect",
+				file: "backend/control/open.go", in: "(*plan).seal",
 				old: "if !slices.Contains(p.roster.Relays(), relay.Addr) {", new: "if false && !slices.Contains(p.roster.Relays(), relay.Addr) {",
 				then: "the operator's device sends packets to an address of the attacker's choice",
 			},
