@@ -168,7 +168,7 @@ func (b *Backend) file(ctx context.Context, a *ask, approvers []roster.Device) (
 	if err != nil {
 		return "", err
 	}
-	readers := slices.Concat(recipients(approvers), p.roster.Auditors(), []key.Recipient{p.me.Recipient})
+	readers := slices.Concat(review.Recipients(approvers), p.roster.Auditors(), []key.Recipient{p.me.Recipient})
 	sealed, err := key.Seal(signed, readers...)
 	if err != nil {
 		return "", err
@@ -197,14 +197,6 @@ func (b *Backend) file(ctx context.Context, a *ask, approvers []roster.Device) (
 	}
 	b.asks[id] = a
 	return id, nil
-}
-
-func recipients(ds []roster.Device) []key.Recipient {
-	out := make([]key.Recipient, len(ds))
-	for i, d := range ds {
-		out[i] = d.Recipient
-	}
-	return out
 }
 
 // Await waits until an ask of this process is decided. When ctx ends first the

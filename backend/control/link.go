@@ -191,10 +191,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 	defer initiator.Abort()
 	// The address of the rendezvous is the profile's: apid can't send the
 	// bundle elsewhere.
-	where := b.home.Profile.Rendezvous
-	if l.knock != door(b.api) {
-		where = p.roster.TeamID()
-	}
+	where := map[bool]string{true: b.home.Profile.Rendezvous, false: p.roster.TeamID()}[l.knock == door(b.api)]
 	reply, err := offer(ctx, l.knock, where, wire.Offer{
 		SessionID: p.session, Agent: p.agent.Kid, Sealed: sealed, HS1: hs1, Candidate: candidate,
 	})

@@ -94,10 +94,7 @@ func New(home *profile.Home, req backend.OpenRequest, now time.Time) (*Case, []b
 	if least := v.Obligations.Quorum; people(made.Approvers) < least {
 		return nil, nil, fmt.Errorf("%w: %d others on the roster could sign, and it takes %d", backend.ErrDenied, people(made.Approvers), least)
 	}
-	readers := append(r.Auditors(), me.Recipient)
-	for _, d := range made.Approvers {
-		readers = append(readers, d.Recipient)
-	}
+	readers := append(append(r.Auditors(), me.Recipient), review.Recipients(made.Approvers)...)
 	file, err := seal(pleaBlock, signed, readers)
 	return made, file, err
 }

@@ -299,3 +299,12 @@ func Command(req backend.OpenRequest, held bool) token.Command {
 	}
 	return c
 }
+
+// Recipients are to whom devices have sealed what they may read.
+func Recipients(ds []roster.Device) []key.Recipient {
+	out := make([]key.Recipient, len(ds))
+	for i, d := range ds {
+		out[i] = d.Recipient
+	}
+	return out
+}
