@@ -216,7 +216,7 @@ func (b *Backend) Await(ctx context.Context, id backend.ApprovalID) error {
 		if errors.Is(err, wire.ErrUnavailable) || errors.Is(err, wire.ErrTooMany) {
 			// A server that is away decides nothing: wait on, until nobody
 			// could decide any more.
-			if b.now().Unix() < a.body.AskUntil && sleep(ctx, 2*time.Second) == nil {
+			if b.now().Unix() < a.body.AskUntil && review.Pause(ctx, 2*time.Second) == nil {
 				continue
 			}
 		}
@@ -237,17 +237,6 @@ func (b *Backend) Await(ctx context.Context, id backend.ApprovalID) error {
 			return fmt.Errorf("%w: nobody decided in time; ask again", backend.ErrExpired)
 		}
 		return fmt.Errorf("%w: the request is %s", backend.ErrDenied, ap.State)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

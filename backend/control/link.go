@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/review"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/path"
@@ -232,7 +233,7 @@ func offer(ctx context.Context, knock door, where string, o wire.Offer) (wire.Of
 		}
 		// Between half and one and a half of a time that grows to a second.
 		pause := min(time.Duration(try)*100*time.Millisecond, time.Second)
-		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+		if err := review.Pause(ctx, pause/2+rand.N(pause)); err != nil {
 			return reply, err
 		}
 	}

@@ -13,6 +13,7 @@ package review
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -307,4 +308,16 @@ func Recipients(ds []roster.Device) []key.Recipient {
 		out[i] = d.Recipient
 	}
 	return out
+}
+
+// Pause waits between two questions about a request, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
