@@ -29,6 +29,7 @@ type link struct {
 	config session.InitiatorConfig // but for the evidence
 	relay  wire.Relay
 	knock  door
+	where  string // of the door
 	mux    *channel.Mux
 
 	mu   sync.Mutex
@@ -44,12 +45,12 @@ type door interface {
 }
 
 // connect reaches the agent with a grant in hand, or what stands in for one.
-func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, relay wire.Relay, knock door) (backend.Terminal, error) {
+func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, relay wire.Relay, knock door, where string) (backend.Terminal, error) {
 	sealed, hash, err := p.seal(bundle, relay)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{b: b, plan: p, relay: relay, knock: knock, config: session.InitiatorConfig{
+	l := &link{b: b, plan: p, relay: relay, knock: knock, where: where, config: session.InitiatorConfig{
 		ID: session.ID(p.session), Self: b.home.Identity, Peer: p.agent.Public, TeamFP: p.roster.TeamFP(), BundleHash: hash,
 		MinSuite: session.Suite(p.verdict.Obligations.MinSuite),
 	}}
@@ -192,8 +193,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 	defer initiator.Abort()
 	// The address of the rendezvous is the profile's: apid can't send the
 	// bundle elsewhere.
-	where := map[bool]string{true: b.home.Profile.Rendezvous, false: p.roster.TeamID()}[l.knock == door(b.api)]
-	reply, err := offer(ctx, l.knock, where, wire.Offer{
+	reply, err := offer(ctx, l.knock, l.where, wire.Offer{
 		SessionID: p.session, Agent: p.agent.Kid, Sealed: sealed, HS1: hs1, Candidate: candidate,
 	})
 	if wire.IsGone(err) {
@@ -215,7 +215,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 		est.Close()
 		return nil, err
 	}
-	if err := l.knock.Finish(ctx, where, p.session, wire.Finish{HS3: hs3}); err != nil {
+	if err := l.knock.Finish(ctx, l.where, p.session, wire.Finish{HS3: hs3}); err != nil {
 		est.Close()
 		return nil, translate(err)
 	}

@@ -134,23 +134,17 @@ func (b *Backend) prove(ctx context.Context, p *plan, act string, send func(ctx 
 			if errors.As(err, &no) && no.Actor != nil {
 				actor = *no.Actor
 			}
-			return recorded(actor, proof), err
+			return review.Recorded(actor, proof), err
 		},
 		func(ctx context.Context, proof []byte) error {
 			ctx, cancel := context.WithTimeout(ctx, answerIn)
 			defer cancel()
 			actor, err := b.api.RecordProof(ctx, proof)
-			if err == nil && !recorded(actor, proof) {
+			if err == nil && !review.Recorded(actor, proof) {
 				err = fmt.Errorf("apid says that this device's chain stands at %d, and this device has signed further: the audit log has lost entries, or this home is a copy; tell an auditor", actor.Seq)
 			}
 			return err
 		})
-}
-
-// recorded reports whether the log's last proof of this device is the given one.
-func recorded(actor wire.Actor, proof []byte) bool {
-	h, err := envelope.PayloadHash(proof)
-	return err == nil && actor.Hash == h
 }
 
 // newerRosterError says that apid knows a newer roster than the request names.
@@ -168,7 +162,7 @@ func (b *Backend) open(ctx context.Context, p *plan, g *granted) (backend.Termin
 		}
 		return nil, translate(err)
 	}
-	return b.connect(ctx, p, token.Bundle{Proof: proof, Grant: answer.Grant, Approvals: approvals}, answer.Relay, b.api)
+	return b.connect(ctx, p, token.Bundle{Proof: proof, Grant: answer.Grant, Approvals: approvals}, answer.Relay, b.api, b.home.Profile.Rendezvous)
 }
 
 // grant proves the request to apid, and gives what it grants, with the proof and the

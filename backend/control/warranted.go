@@ -25,12 +25,12 @@ func (b *Backend) OpenWarranted(ctx context.Context, plea approval.Plea, v polic
 		return nil, err
 	}
 	relay, err := knock.Relay(ctx, r.TeamID(), p.session)
-	var proof []byte
-	if err == nil {
-		proof, err = b.home.ProveLater(b.proof(p, token.ActSession))
-	}
 	if err != nil {
 		return nil, translate(err)
 	}
-	return b.connect(ctx, p, token.Bundle{Proof: proof, Grant: []byte{}, Warrants: warrants}, relay, knock)
+	proof, err := b.home.ProveLater(b.proof(p, token.ActSession))
+	if err != nil {
+		return nil, err
+	}
+	return b.connect(ctx, p, token.Bundle{Proof: proof, Grant: []byte{}, Warrants: warrants}, relay, knock, r.TeamID())
 }

@@ -321,3 +321,9 @@ func Pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// Recorded reports whether the log's last proof of this device is the given one.
+func Recorded(actor wire.Actor, proof []byte) bool {
+	h, err := envelope.PayloadHash(proof)
+	return err == nil && actor.Hash == h
+}
