@@ -222,7 +222,7 @@ func (w *world) attack(m *machine, a attempt) (said string) {
 		return err.Error()
 	}
 	defer mux.Close()
-	ch, err := mux.Open(ctx, channel.OpenMessage{Kind: "exec", Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, Stdin: c.Stdin, Salt: c.Salt})
+	ch, err := mux.Open(ctx, channel.OpenMessage{Kind: "exec", Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, Stdin: c.Stdin, Salt: c.Salt, Bound: c.Bound})
 	if err != nil {
 		return err.Error()
 	}

@@ -66,8 +66,8 @@ func grantDrills() []*drill {
 			shows:  "commands.critical",
 			check: check{
 				file: "agent/host/decide.go", in: "(*checker).decide",
-				old:  "if no := c.reevaluate(a, t); no != nil {\n\t\treturn t, no\n\t}\n\tswitch t.verdict.Effect {",
-				new:  "if no := c.reevaluate(a, t); no != nil {\n\t\tt.verdict.Effect = policy.Allow\n\t}\n\tswitch t.verdict.Effect {",
+				old:  "no := c.reevaluate(a, t)\n\tif no == nil && policy.Kind",
+				new:  "no := c.reevaluate(a, t)\n\tif no != nil {\n\t\tno, t.verdict.Effect = nil, policy.Allow\n\t}\n\tif no == nil && policy.Kind",
 				then: "the command runs",
 			},
 			play: func(w *world) string {
@@ -112,9 +112,9 @@ func grantDrills() []*drill {
 			attack: "answers an honest request for one command with grants for a shell, another user, another machine, another session, another command and another proof",
 			shows:  "grant: it is expired or not for this request",
 			check: check{
-				file: "agent/host/checker.go", in: "(*checker).admit",
-				old:  "if err := token.GrantMatchesProof(a.grant, a.proof); err != nil {",
-				new:  "if err := token.GrantMatchesProof(a.grant, a.proof); false && err != nil {",
+				file: "agent/host/checker.go", in: "(*checker).verifyGrant",
+				old:  "return v, token.GrantMatchesProof(v, a.proof)",
+				new:  "return v, nil",
 				then: "the session begins; the agent still goes by the operator's proof in all that it does",
 			},
 			play: func(w *world) string {

@@ -20,13 +20,20 @@ var mutate = flag.Bool("mutate", false, "build each drill without its check and 
 // module is the way to the top of the module.
 const module = "../../.."
 
-// TestChecks: each drill names a function that exists.
+// TestChecks: each drill names a function that exists, and lines in it to take out.
 func TestChecks(t *testing.T) {
 	for _, d := range drills() {
 		if d.check.inherent != "" {
 			continue
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(module, d.check.file), nil, 0)
+		src, err := os.ReadFile(filepath.Join(module, d.check.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(src, []byte(d.check.old)); n != 1 {
+			t.Errorf("%s: %s holds %d times what the drill takes out:\n%s", d.name, d.check.file, n, d.check.old)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), d.check.file, src, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

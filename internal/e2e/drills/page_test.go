@@ -29,6 +29,7 @@ var parts = []struct {
 			"Keep two logs for two readers until they meet the same machine, or one of them sees a checkpoint of the other's. Until witnesses are named the log is signed, not tamper-evident.",
 			"Leave a comparison of two checkpoints open by saying that it is away: `doctor` shows that.",
 			"Leave out the newest entries, for a reader who has no earlier checkpoint and asks for no age.",
+			"Refuse sealed recordings, or have them uploaded to another object of a store that the machine's own settings name (`upload_hosts`). It can't have a machine send a request anywhere else.",
 		},
 	},
 	{

@@ -18,8 +18,8 @@ import (
 func needAdmins(then string) check {
 	return check{
 		file: "internal/roster/apply.go", in: "(*Roster).need",
-		old: "if got := r.votes(s.Time, signers, subject, withSuspended); got < n {",
-		new: "if got := r.votes(s.Time, signers, subject, withSuspended); got < n && false {", then: then,
+		old: "got := r.votes(s.Time, signers, subject, withSuspended)",
+		new: "got := r.votes(s.Time, signers, subject, withSuspended) + n", then: then,
 	}
 }
 
@@ -188,7 +188,7 @@ func rosterDrills() []*drill {
 			shows:  "device: ",
 			check: check{
 				file: "agent/host/checker.go", in: "(*checker).sources",
-				old: "return c.team.learn(a.bundle.Statements)", new: "return errNoRoster",
+				old: "return c.team.Learn(a.bundle.Statements)", new: "return team.ErrNone",
 				then: "the revoked operator's commands go on running, for as long as the servers hide it",
 			},
 			play: func(w *world) string {
