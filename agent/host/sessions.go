@@ -14,6 +14,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/compare"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
@@ -204,7 +205,11 @@ func (s *sessions) respond(ctx context.Context, d *ward, a *admission, o wire.Si
 	h := s.handshake(a, o, peer)
 	if d != nil {
 		d.expect(a)
-		if answer.HS2, err = d.half.Attach(ctx, h, w); err != nil {
+		answer.HS2, err = d.half.Attach(ctx, h, w)
+		if errors.Is(err, link.ErrAway) {
+			return wire.SignalAnswer{}, because(codeBusy, errors.New("the agent was started again, and this session has not come back to it yet: try again in a moment"))
+		}
+		if err != nil {
 			return wire.SignalAnswer{}, because(codeProof, err)
 		}
 		return answer, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log"
 	"log/slog"
 	"os"
@@ -144,14 +143,16 @@ func (l testLog) Write(b []byte) (int, error) {
 }
 
 // TestScripts runs the personas' stories against one demo in one process, and
-// against one whose parts are processes of their own.
+// against one whose parts are processes of their own; all of them on either engine,
+// and those about what is stored on each of the four.
 func TestScripts(t *testing.T) {
+	stored := []string{"approve", "audit", "recordings"}
 	t.Run("one process", func(t *testing.T) { runScripts(t, startDemo(t, "")) })
-	t.Run("a process each", func(t *testing.T) { runScripts(t, startProcesses(t)) })
+	t.Run("a process each", func(t *testing.T) { runScripts(t, startProcesses(t), stored...) })
 	t.Run("one process on PostgreSQL", func(t *testing.T) {
 		d := &demo{dir: filepath.Join(t.TempDir(), "demo"), database: database(t)}
 		d.start(t, "")
-		runScripts(t, d)
+		runScripts(t, d, stored...)
 	})
 	t.Run("a process each on PostgreSQL", func(t *testing.T) {
 		d := &demo{dir: filepath.Join(t.TempDir(), "demo"), database: database(t)}
@@ -171,9 +172,20 @@ func database(t *testing.T) string {
 	return c.URL(pgtest.Apid, name)
 }
 
-func runScripts(t *testing.T, d *demo) {
+// runScripts runs the named stories; without names all.
+func runScripts(t *testing.T, d *demo, names ...string) {
+	const dir = "testdata/script"
+	var files []string
+	for _, name := range names {
+		files = append(files, filepath.Join(dir, name+".txtar"))
+	}
+	all := dir
+	if files != nil {
+		all = ""
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 all,
+		Files:               files,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			for name, home := range d.Homes {
@@ -183,13 +195,6 @@ func runScripts(t *testing.T, d *demo) {
 			e.Setenv("FP", d.TeamFP.String())
 			e.Setenv("NO_COLOR", "1")
 			return nil
-		},
-		// What no database has a part in is told with one engine only.
-		Condition: func(cond string) (bool, error) {
-			if cond != "sqlite" {
-				return false, fmt.Errorf("no condition is named %s", cond)
-			}
-			return d.database == "", nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as":       cmdAs,

@@ -291,6 +291,10 @@ func (h *Half) Move(ctx context.Context, w Way, peer netip.AddrPort) error {
 // of its own, as Move.
 func (h *Half) Attach(ctx context.Context, m live.Handshake, w Way) (hs2 []byte, err error) {
 	var a respondAnswer
+	if !h.comes(ctx) {
+		w.Close()
+		return nil, link.ErrAway
+	}
 	err = h.pass(w, m.Peer, func(k *link.Conn, path keepCall, files []*os.File) error {
 		_, err := k.Call(ctx, opReturn, returnCall{
 			Operator: m.Operator, BundleHash: m.BundleHash, Evidence: evidenceOf(m.Evidence), MinSuite: uint64(m.MinSuite), HS1: m.HS1, Path: path,
@@ -298,6 +302,26 @@ func (h *Half) Attach(ctx context.Context, m live.Handshake, w Way) (hs2 []byte,
 		return err
 	})
 	return a.HS2, err
+}
+
+// comingBack is how long an operator's offer waits for a half whose keeper was started
+// again. Both come back by themselves, and at about the same time.
+const comingBack = 5 * time.Second
+
+// comes waits for the half to be there, and says whether it is.
+func (h *Half) comes(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, comingBack)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for h.now() == nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // pass gives the half its next path, with call.
