@@ -36,8 +36,6 @@ const (
 var (
 	// ErrProtocol means that the other side sent what SPEC.md does not have.
 	ErrProtocol = errors.New("link: protocol violation by the other process")
-	// ErrAway means that the other process is not there, for now.
-	ErrAway = errors.New("link: the other process is not there; it is being started again")
 	// ErrBusy means that the other process works on as many calls as it takes.
 	ErrBusy = errors.New("link: too many calls at once")
 )

@@ -11,3 +11,8 @@
 //
 // It must not import any other package of the agent.
 package link
+
+import "errors"
+
+// ErrAway means that the other process is not there, for now.
+var ErrAway = errors.New("link: the other process is not there; it is being started again")
