@@ -37,7 +37,7 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 	}
 	if err != nil {
 		s.logger.Info("resume refused", "session", o.SessionID, "error", err)
-		return wire.SignalAnswer{}, because(codeProof, err)
+		return wire.SignalAnswer{}, unanswered(err)
 	}
 	answer := wire.SignalAnswer{SessionID: o.SessionID, HS2: rs2}
 	if !peer.IsValid() {

@@ -205,12 +205,8 @@ func (s *sessions) respond(ctx context.Context, d *ward, a *admission, o wire.Si
 	h := s.handshake(a, o, peer)
 	if d != nil {
 		d.expect(a)
-		answer.HS2, err = d.half.Attach(ctx, h, w)
-		if errors.Is(err, link.ErrAway) {
-			return wire.SignalAnswer{}, because(codeBusy, errors.New("the agent was started again, and this session has not come back to it yet: try again in a moment"))
-		}
-		if err != nil {
-			return wire.SignalAnswer{}, because(codeProof, err)
+		if answer.HS2, err = d.half.Attach(ctx, h, w); err != nil {
+			return wire.SignalAnswer{}, unanswered(err)
 		}
 		return answer, nil
 	}
@@ -231,9 +227,17 @@ func (s *sessions) respond(ctx context.Context, d *ward, a *admission, o wire.Si
 	}
 	if answer.HS2, err = half.Respond(ctx, h, w); err != nil {
 		half.Kill()
-		return wire.SignalAnswer{}, because(codeProof, err)
+		return wire.SignalAnswer{}, unanswered(err)
 	}
 	return answer, nil
+}
+
+// unanswered refuses for a half that gives no second message.
+func unanswered(err error) *refusal {
+	if errors.Is(err, link.ErrAway) {
+		return refuse(codeBusy, err, "the session's process is not there: the agent was just started again, or it has ended; try again in a moment")
+	}
+	return because(codeProof, err)
 }
 
 // wait notes a session that is half open, for a while; false if no more may be.

@@ -150,6 +150,18 @@ func TestUDPBlocked(t *testing.T) {
 	copied(t, s, "relay", 1<<20)
 }
 
+// Nor does a machine need UDP. What it has of the relay is a stream then, which no other
+// process can go on with: one that is started again takes another.
+func TestUDPBlockedAtTheMachine(t *testing.T) {
+	s := clear(t)
+	s.Agent.BlockUDP(true)
+	t.Cleanup(func() { s.Agent.BlockUDP(false) })
+	s.Weather(20*time.Millisecond, memnet.Options{})
+	term := shell(t, s, "auto")
+	keys(t, term, 20)
+	copied(t, s, "relay", 1<<20)
+}
+
 // Bytes arrive whole through loss.
 func TestBulkThroughLoss(t *testing.T) {
 	s := clear(t)

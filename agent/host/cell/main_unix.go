@@ -215,7 +215,7 @@ func (h *inmate) keep(ctx context.Context, k *link.Conn) error {
 	}
 	files, err := w.left()
 	if err != nil {
-		return nil // it is closed: the session is about to end
+		return nil // it is closed, or a stream's: the operator comes back on another
 	}
 	defer link.CloseFiles(files)
 	_, err = k.Call(ctx, opKeep, keepOf(w.id, w.kept), nil, files...)
@@ -326,7 +326,7 @@ func (h *inmate) Call(_ context.Context, r link.Request) (link.Reply, error) {
 		return h.again(r)
 	default:
 	}
-	if r.Op != opRespond || len(r.Files) != 3 {
+	if r.Op != opRespond || !pathFiles(r.Files) {
 		link.CloseFiles(r.Files)
 		return link.Reply{}, link.ErrProtocol
 	}
@@ -349,7 +349,7 @@ func (h *inmate) again(r link.Request) (link.Reply, error) {
 		}
 		rs2, err := h.session.Resume(m.RS1, m.Evidence.evidence())
 		return link.Reply{Body: resumeAnswer{rs2}}, err
-	case r.Op == opMove && len(r.Files) == 3:
+	case r.Op == opMove && pathFiles(r.Files):
 		var m moveCall
 		if err := link.Decode(r.Body, &m); err != nil {
 			link.CloseFiles(r.Files)
@@ -360,7 +360,7 @@ func (h *inmate) again(r link.Request) (link.Reply, error) {
 			return link.Reply{}, err
 		}
 		return link.Reply{}, h.session.Move(w, m.Path.Peer)
-	case r.Op == opReturn && len(r.Files) == 3:
+	case r.Op == opReturn && pathFiles(r.Files):
 		var m returnCall
 		if err := link.Decode(r.Body, &m); err != nil {
 			link.CloseFiles(r.Files)
@@ -461,6 +461,9 @@ func (h *inmate) Note(r link.Request) error {
 	select {
 	case <-h.begun:
 	default:
+		if r.Op == opLost {
+			return nil // before there is anything to lose it on: the operator finds out
+		}
 		return link.ErrProtocol
 	}
 	switch r.Op {

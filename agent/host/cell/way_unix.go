@@ -30,23 +30,31 @@ type way struct {
 	attempts map[uint64]*attempt
 }
 
-// newWay owns the files: this end, the other end, and the socket to the relay.
+// pathFiles says whether these are a path's: this end, the other end and, where that can
+// be handed on, the socket to the relay. A stream to a relay can't.
+func pathFiles(files []*os.File) bool { return len(files) == 2 || len(files) == 3 }
+
+// newWay owns the files, which are a path's.
 func newWay(h *inmate, m keepCall, files []*os.File) (*way, error) {
 	ours, err := link.Unix(files[0])
 	if err != nil {
 		link.CloseFiles(files[1:])
 		return nil, err
 	}
-	w := &way{Packets: link.NewPackets(ours), h: h, id: m.Way, kept: m.kept(), theirs: files[1], sock: files[2], attempts: map[uint64]*attempt{}}
+	w := &way{Packets: link.NewPackets(ours), h: h, id: m.Way, kept: m.kept(), theirs: files[1], attempts: map[uint64]*attempt{}}
+	if len(files) == 3 {
+		w.sock = files[2]
+	}
 	w.SetPeer(net.UDPAddrFromAddrPort(m.Peer))
 	return w, nil
 }
 
-// left gives copies of what the next keeper needs.
+// left gives copies of what the next keeper needs. A path whose socket can't be handed
+// on ends with the network half that has it.
 func (w *way) left() (files []*os.File, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over {
+	if w.over || w.sock == nil {
 		return nil, net.ErrClosed
 	}
 	for _, f := range []*os.File{w.theirs, w.sock} {
@@ -72,7 +80,9 @@ func (w *way) Close() error {
 	w.lose(0)
 	w.h.moved(w)
 	w.theirs.Close()
-	w.sock.Close()
+	if w.sock != nil {
+		w.sock.Close()
+	}
 	if k := w.h.now(); k != nil {
 		k.Tell(opClose, attemptCall{Way: w.id})
 	}

@@ -114,6 +114,12 @@ func (w *Way) again(k *link.Conn) {
 		}
 		cancel()
 		if err == nil {
+			w.mu.Lock()
+			over := w.over
+			w.mu.Unlock()
+			if over { // closed while it was opened again
+				k.Tell(opClose, attemptCall{Way: w.id})
+			}
 			return
 		}
 		select {
