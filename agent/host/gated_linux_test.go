@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -58,10 +59,7 @@ func inGatedShell(t *testing.T, policy func(string) string, use func(*gatedShell
 func needsKernel(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal("the exec gate needs root: run the tests as root")
-		}
-		t.Skip("the exec gate needs root: run the tests as root")
+		skiptest.Missing(t, "the exec gate needs root: run the tests as root")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/gating"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // evidenceOf are the entries about starts, as words, and those about the session's.
@@ -97,10 +98,10 @@ func TestLineShell(t *testing.T) {
 func TestAdvisoryShell(t *testing.T) {
 	me, err := process.Self()
 	if err != nil {
-		t.Skip(err)
+		skiptest.Missing(t, "%v", err)
 	}
 	if name := filepath.Base(me.Shell()); name != "bash" && name != "zsh" {
-		t.Skipf("it needs bash or zsh, and the login shell here is %s", me.Shell())
+		skiptest.Missing(t, "it needs bash or zsh, and the login shell here is %s", me.Shell())
 	}
 	w := inShellAt(t, "advisory", nil, func(s *gatedShell) {
 		s.type_("touch noticed")

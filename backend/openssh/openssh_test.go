@@ -18,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/backendtest"
 	"github.com/tucdesk/tucdesk/backend/openssh"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // program finds a program, or says what to install.
@@ -28,11 +29,7 @@ func program(t *testing.T, name, pkg string) string {
 			return at
 		}
 	}
-	why := fmt.Sprintf("no %s: apt-get install %s", name, pkg)
-	if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
+	skiptest.Missing(t, "no %s: apt-get install %s", name, pkg)
 	return ""
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 	"github.com/tucdesk/tucdesk/internal/tmuxtest"
 )
 
@@ -44,11 +45,7 @@ func TestConsole(t *testing.T) {
 		editor = "vim.tiny"
 	}
 	if _, err := exec.LookPath(editor); err != nil {
-		const install = "vim is missing: apt-get install vim-tiny"
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(install)
-		}
-		t.Skip(install)
+		skiptest.Missing(t, "vim is missing: apt-get install vim-tiny")
 	}
 	d := startProcesses(t)
 	big := filepath.Join(t.TempDir(), "big")

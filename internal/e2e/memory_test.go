@@ -23,6 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/canary"
 	"github.com/tucdesk/tucdesk/internal/profile"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // asClient names the home with which this test's program is an operator's client, and
@@ -116,7 +117,7 @@ func raced() bool {
 // else, and once it is closed nobody.
 func keysAreNowhereElse(t *testing.T, d *demo) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root reads other processes' memory; run this as root")
+		skiptest.Missing(t, "only root reads other processes' memory; run this as root")
 	}
 	// Where the system interrupts a thread it saves registers, with whatever they
 	// hold: what is found now and then is not what the code leaves.

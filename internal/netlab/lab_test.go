@@ -5,21 +5,18 @@ package netlab
 import (
 	"bytes"
 	"net"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/memnet"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // able skips aloud, or fails where everything must run.
 func able(t *testing.T) {
 	t.Helper()
 	if err := Able(); err != nil {
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		skiptest.Missing(t, "%v", err)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // patience is how long a text may take to show.
@@ -31,11 +33,7 @@ type Screen struct {
 func Start(t testing.TB, cols, rows int, env []string, command ...string) *Screen {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
-		const install = "tmux is missing: apt-get install tmux"
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(install)
-		}
-		t.Skip(install)
+		skiptest.Missing(t, "tmux is missing: apt-get install tmux")
 	}
 	// A socket's path must be short, and a test's folder may not be.
 	dir, err := os.MkdirTemp("", "tmux")

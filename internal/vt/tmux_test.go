@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // tmuxPatience is how long tmux may take; it only ends a test that has failed.
@@ -18,11 +20,7 @@ const tmuxPatience = 20 * time.Second
 // styles. It leaves out cases that say why, and those with sizes or queries.
 func TestTmux(t *testing.T) {
 	if _, err := exec.LookPath("tmux"); err != nil {
-		const install = "tmux is missing: apt-get install tmux"
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(install)
-		}
-		t.Skip(install)
+		skiptest.Missing(t, "tmux is missing: apt-get install tmux")
 	}
 	// A socket's path must be short, and a test's folder may not be.
 	dir, err := os.MkdirTemp("", "vt")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // A screen is the console in a real terminal: the test binary itself inside
@@ -22,11 +24,7 @@ type screen struct {
 func startScreen(t *testing.T, who string, cols, rows int, env ...string) *screen {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
-		const install = "tmux is missing: apt-get install tmux"
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(install)
-		}
-		t.Skip(install)
+		skiptest.Missing(t, "tmux is missing: apt-get install tmux")
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // probe is the argument with which this program is a network half that tries what
@@ -70,11 +72,7 @@ func tryAll(dir string) error {
 // What a network half can do with the machine that it runs on, tried by one.
 func TestNetworkHalfIsBound(t *testing.T) {
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 {
-		const why = "this kernel has no Landlock; run this on Linux 5.13 or newer, booted with lsm=…,landlock"
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		skiptest.Missing(t, "this kernel has no Landlock; run this on Linux 5.13 or newer, booted with lsm=…,landlock")
 	}
 	dir := t.TempDir()
 	// Nothing but the cage is in the way.

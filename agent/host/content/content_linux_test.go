@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -205,7 +206,7 @@ func TestWrittenBeforeTheStart(t *testing.T) {
 // agent what they may not read.
 func TestRightsOfTheUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: run the tests as root")
+		skiptest.Missing(t, "needs root: run the tests as root")
 	}
 	u, err := process.Lookup("nobody")
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // Words with which this program is something else than its tests.
@@ -39,15 +40,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// missing skips, aloud, or fails where nothing may be missing.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // steps is how often a race is tried.
 func steps(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("TUCDESK_TEST_STEPS")); err == nil && n > 0 {
@@ -60,7 +52,7 @@ func steps(few int) int {
 func newGate(t testing.TB) *Gate {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		missing(t, "the exec gate needs root: run the tests as root on a kernel of your own, not in a container without CAP_SYS_ADMIN and CAP_SYS_PTRACE")
+		skiptest.Missing(t, "the exec gate needs root: run the tests as root on a kernel of your own, not in a container without CAP_SYS_ADMIN and CAP_SYS_PTRACE")
 	}
 	g, err := New(shimArg)
 	if err != nil {
@@ -78,7 +70,7 @@ func tool(t testing.TB, name, pkg string) string {
 			return path
 		}
 	}
-	missing(t, "%s is missing; install it: apt-get install %s", name, pkg)
+	skiptest.Missing(t, "%s is missing; install it: apt-get install %s", name, pkg)
 	return ""
 }
 
@@ -116,7 +108,7 @@ var tricks = sync.OnceValues(func() (string, error) {
 func theTricks(t testing.TB, dir string) string {
 	t.Helper()
 	if _, err := exec.LookPath("cc"); err != nil {
-		missing(t, "a C compiler is missing; install it: apt-get install gcc libc6-dev")
+		skiptest.Missing(t, "a C compiler is missing; install it: apt-get install gcc libc6-dev")
 	}
 	from, err := tricks()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // person types into a shell and looks at its screen.
@@ -28,7 +29,7 @@ func sit(t *testing.T) *person {
 	t.Helper()
 	me, err := process.Self()
 	if err != nil {
-		t.Skip(err)
+		skiptest.Missing(t, "%v", err)
 	}
 	p := &person{t: t, asked: make(chan Line, 100), say: make(chan error)}
 	p.shell = Start(Config{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 // TestTeller types into true shells of a person who has settings of their own.
@@ -23,10 +24,7 @@ func TestTeller(t *testing.T) {
 			t.Parallel()
 			shell, err := exec.LookPath(tc.shell)
 			if err != nil {
-				if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-					t.Fatalf("%s is missing; install it: apt-get install %s", tc.shell, tc.shell)
-				}
-				t.Skipf("%s is missing; install it: apt-get install %s", tc.shell, tc.shell)
+				skiptest.Missing(t, "%s is missing; install it: apt-get install %s", tc.shell, tc.shell)
 			}
 			home := t.TempDir()
 			for _, name := range []string{".bash_profile", ".zshrc"} {
@@ -127,7 +125,7 @@ func FuzzTold(f *testing.F) {
 func TestCanTell(t *testing.T) {
 	me, err := process.Self()
 	if err != nil {
-		t.Skip(err)
+		skiptest.Missing(t, "%v", err)
 	}
 	err = CanTell(me)
 	if name := filepath.Base(me.Shell()); (name == "bash" || name == "zsh") != (err == nil) || err != nil && !errors.Is(err, ErrShell) {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 func self(t *testing.T) User {
@@ -156,10 +158,7 @@ func TestRefusals(t *testing.T) {
 // As root, another user's rights and groups are really taken.
 func TestAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal("needs root: run the tests as root in a container")
-		}
-		t.Skip("needs root: run the tests as root in a container, with `docker run -v .:/src -w /src golang:1.26 go test ./agent/...`")
+		skiptest.Missing(t, "needs root: run the tests as root in a container, with `docker run -v .:/src -w /src golang:1.26 go test ./agent/...`")
 	}
 	u, err := Lookup("nobody")
 	if err != nil {

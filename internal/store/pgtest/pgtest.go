@@ -29,6 +29,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 const install = "apt-get install postgresql"
@@ -84,11 +86,11 @@ func start(t testing.TB) *Cluster {
 	t.Helper()
 	bin, err := binaries()
 	if err != nil {
-		missing(t, err)
+		absent(t, err)
 	}
 	c := &Cluster{bin: bin}
 	if c.as, err = credential(); err != nil {
-		missing(t, err)
+		absent(t, err)
 	}
 	// Not t.TempDir: that lies in a folder which only this user can enter.
 	if c.dir, err = os.MkdirTemp("", "tucdesk-pg-"); err != nil {
@@ -318,10 +320,7 @@ func credential() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-func missing(t testing.TB, err error) {
+func absent(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-		t.Fatalf("PostgreSQL is needed (%v): %s", err, install)
-	}
-	t.Skipf("PostgreSQL is not installed (%v); to run this test: %s", err, install)
+	skiptest.Missing(t, "PostgreSQL is needed (%v): %s", err, install)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/local"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 )
 
@@ -106,7 +107,7 @@ func TestMiBPasteSurvives(t *testing.T) {
 
 func TestVim(t *testing.T) {
 	if _, err := exec.LookPath("vim"); err != nil {
-		skipMissing(t, "vim", "apt-get install vim")
+		skiptest.Missing(t, "vim is missing: apt-get install vim")
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	s := openShell(t, "vim", "-u", "NONE", "-N", "-n", file)
@@ -132,13 +133,4 @@ func TestVim(t *testing.T) {
 	if st := s.Status(); st.Resets != 0 {
 		t.Errorf("the emulator broke %d times", st.Resets)
 	}
-}
-
-// skipMissing skips aloud, or fails where everything is required.
-func skipMissing(t *testing.T, what, install string) {
-	t.Helper()
-	if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-		t.Fatalf("%s is missing: %s", what, install)
-	}
-	t.Skipf("%s is missing: %s", what, install)
 }

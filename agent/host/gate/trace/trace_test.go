@@ -18,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/gate/notify"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
 	"github.com/tucdesk/tucdesk/agent/host/gate/trace"
+	"github.com/tucdesk/tucdesk/internal/skiptest"
 )
 
 const shimArg = "shim-of-the-exec-gate"
@@ -32,13 +33,9 @@ func TestMain(m *testing.M) {
 
 func needsRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		skiptest.Missing(t, "the exec gate needs root: run the tests as root")
 	}
-	if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-		t.Fatal("the exec gate needs root: run the tests as root")
-	}
-	t.Skip("the exec gate needs root: run the tests as root")
 }
 
 // looked is one start as a test has seen it.
@@ -145,10 +142,7 @@ func TestStart(t *testing.T) {
 // debugger's child is not let go on.
 func TestThreadsAndTracers(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
-		if os.Getenv("TUCDESK_TEST_REQUIRE") == "all" {
-			t.Fatal("strace is missing; install it: apt-get install strace")
-		}
-		t.Skip("strace is missing; install it: apt-get install strace")
+		skiptest.Missing(t, "strace is missing; install it: apt-get install strace")
 	}
 	thread := `import threading, os; threading.Thread(target=lambda: os.execv("/bin/echo", ["echo", "from a thread"])).start()`
 	all, out := starts(t, `/usr/bin/python3 -c '`+thread+`'; strace -qq -o /dev/null /bin/echo traced; true`, func(string) string { return "" })
@@ -183,6 +177,7 @@ func TestGone(t *testing.T) {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
+	sleeps(t, cmd.Process.Pid)
 	call.TID, call.Continue = cmd.Process.Pid, func() error { return errors.New("it sleeps for another reason") }
 	if r, _, err := trace.Start(call); err == nil || r != trace.Failed {
 		t.Errorf("no call: %v, %v", r, err)
@@ -190,6 +185,19 @@ func TestGone(t *testing.T) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/status")
 	if err != nil || !strings.Contains(string(b), "TracerPid:\t0\n") {
 		t.Errorf("it is traced still: %v", err)
+	}
+}
+
+// sleeps waits until a process is sleep(1), and sleeps: its own start is over then.
+func sleeps(t *testing.T, pid int) {
+	t.Helper()
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); strings.Contains(string(b), " (sleep) S ") {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatal("sleep did not start")
+		}
 	}
 }
 
@@ -202,14 +210,7 @@ func TestIsAskedToEnd(t *testing.T) {
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	pid := cmd.Process.Pid
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm"); string(b) == "sleep\n" {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("sleep did not start")
-		}
-	}
+	sleeps(t, pid)
 	if trace.IsAskedToEnd(pid) || trace.IsAskedToEnd(1<<30) {
 		t.Error("nobody has asked")
 	}
