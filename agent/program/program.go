@@ -111,23 +111,19 @@ func newService(cfg []byte, env daemon.Env, at []string) (daemon.Service, error)
 // networkCommand is the network half. It takes no heed of signals: it ends with the
 // agent.
 func networkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    host.NetworkHalf,
-		Short:  "Be the network half of an agent, which starts it",
-		Args:   cobra.NoArgs,
-		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return host.NetworkMain() },
-	}
+	return part(host.NetworkHalf, "Be the network half of an agent, which starts it", host.NetworkMain)
 }
 
 // sessionCommand is a session half. It outlives the agent that starts it.
 func sessionCommand() *cobra.Command {
+	return part(host.SessionHalf, "Be a session half of an agent, which starts it", host.SessionMain)
+}
+
+// part is a process of an agent's own, which nobody else starts.
+func part(name, short string, main func() error) *cobra.Command {
 	return &cobra.Command{
-		Use:    host.SessionHalf,
-		Short:  "Be a session half of an agent, which starts it",
-		Args:   cobra.NoArgs,
-		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return host.SessionMain() },
+		Use: name, Short: short, Args: cobra.NoArgs, Hidden: true,
+		RunE: func(*cobra.Command, []string) error { return main() },
 	}
 }
 
@@ -139,13 +135,7 @@ const shimName = "gated"
 
 // shimCommand is the exec gate's shim, which becomes a session's shell.
 func shimCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    shimName,
-		Short:  "Start a session's first program under the exec gate, for an agent",
-		Args:   cobra.NoArgs,
-		Hidden: true,
-		RunE:   func(*cobra.Command, []string) error { return shim.Main() },
-	}
+	return part(shimName, "Start a session's first program under the exec gate, for an agent", shim.Main)
 }
 
 // ErrandArgs are the arguments that lead this program to the process of a copy, forward

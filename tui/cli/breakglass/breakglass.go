@@ -122,32 +122,34 @@ func (c *CLI) write(name string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// read opens a plea.
-func (c *CLI) read(b *control.Backend, name string) (*breakglass.Case, error) {
+// plea opens one, with the backend of whom it is for.
+func (c *CLI) plea(name string) (*control.Backend, *breakglass.Case, error) {
+	b, err := c.Open()
+	if err != nil {
+		return nil, nil, err
+	}
 	file, err := c.Read(name, breakglass.MaxFile)
 	if err != nil {
-		return nil, err
+		b.Close()
+		return nil, nil, err
 	}
 	p, err := breakglass.Open(b.Home(), file, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sanitize.Clean(name), err)
+		b.Close()
+		return nil, nil, fmt.Errorf("%s: %w", sanitize.Clean(name), err)
 	}
-	return p, nil
+	return b, p, nil
 }
 
 func (c *CLI) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show FILE", Short: "Show a plea whole", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := c.Open()
+			b, p, err := c.plea(args[0])
 			if err != nil {
 				return err
 			}
 			defer b.Close()
-			p, err := c.read(b, args[0])
-			if err != nil {
-				return err
-			}
 			c.print(p)
 			return nil
 		},
@@ -167,15 +169,11 @@ func (c *CLI) sign() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sign FILE -o FILE", Short: "Sign a plea: exactly what is shown, for one use", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := c.Open()
+			b, p, err := c.plea(args[0])
 			if err != nil {
 				return err
 			}
 			defer b.Close()
-			p, err := c.read(b, args[0])
-			if err != nil {
-				return err
-			}
 			if out != "-" {
 				c.print(p)
 			}
@@ -209,15 +207,11 @@ func (c *CLI) run() *cobra.Command {
 	return &cobra.Command{
 		Use: "run PLEA WARRANT…", Short: "Run what a quorum has signed", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := c.Open()
+			b, p, err := c.plea(args[0])
 			if err != nil {
 				return err
 			}
 			defer b.Close()
-			p, err := c.read(b, args[0])
-			if err != nil {
-				return err
-			}
 			files := make([][]byte, len(args)-1)
 			for i, name := range args[1:] {
 				if files[i], err = c.Read(name, breakglass.MaxFile); err != nil {

@@ -136,12 +136,7 @@ func (s *stage) screen() string {
 	s.top().Draw(canvas.New(&buf, canvas.NewStyles(true)), uv.Rect(0, 0, 100, 24), time.Now())
 	var b strings.Builder
 	for y := range 24 {
-		for x := 0; x < 100; x++ {
-			if c := buf.CellAt(x, y); c != nil && c.Width > 0 {
-				b.WriteString(c.Content)
-			}
-		}
-		b.WriteString("\n")
+		b.WriteString(buf.Line(y).String() + "\n")
 	}
 	return b.String()
 }

@@ -126,12 +126,7 @@ func (s *stage) screen() string {
 	s.p.Draw(canvas.New(&buf, canvas.NewStyles(true)), uv.Rect(0, 0, 80, 24), time.Now())
 	var b strings.Builder
 	for y := range 24 {
-		for x := range 80 {
-			if c := buf.CellAt(x, y); c != nil && c.Width > 0 {
-				b.WriteString(c.Content)
-			}
-		}
-		b.WriteString("\n")
+		b.WriteString(buf.Line(y).String() + "\n")
 	}
 	return b.String()
 }
