@@ -331,7 +331,7 @@ func (a *View) drawGroup(c *canvas.Canvas, area uv.Rectangle, i int) {
 		title = "without " + a.shape.Group
 	}
 	c.Spans(area.Min.X, area.Min.Y, area.Dx(), canvas.Lit(c.Styles.Bold, marker+fold), canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(title)},
-		canvas.Lit(c.Styles.Faint, "  "+strconv.Itoa(a.Ix.members(g, group))))
+		canvas.Lit(c.Styles.Faint, "  "+strconv.Itoa(g.found[group])))
 	if i == a.Cursor {
 		c.Restyle(area, uv.AttrReverse)
 	}

@@ -34,6 +34,7 @@ const (
 type grouping struct {
 	names []string // of the groups, in their order; the last is of targets without the tag
 	of    []int32  // for each target, into names
+	found []int    // for each group, how many of the last rows are its
 }
 
 // TagKeys are the keys of tags that targets have, those of most targets first.
@@ -178,6 +179,7 @@ func (ix *Index) grouping(key string) *grouping {
 			g.of[i] = at[v]
 		}
 	}
+	g.found = make([]int, len(g.names))
 	ix.groups[key] = g
 	return g
 }
@@ -190,6 +192,7 @@ func (g *grouping) arrange(rows []int32, folded map[string]bool) []int32 {
 	}
 	out := make([]int32, 0, len(rows)+len(in))
 	for i, members := range in {
+		g.found[i] = len(members)
 		if len(members) == 0 {
 			continue
 		}
@@ -199,16 +202,6 @@ func (g *grouping) arrange(rows []int32, folded map[string]bool) []int32 {
 		}
 	}
 	return out
-}
-
-// members counts the targets of a group that match.
-func (ix *Index) members(g *grouping, group int32) (n int) {
-	for _, row := range ix.match {
-		if g.of[row] == group {
-			n++
-		}
-	}
-	return n
 }
 
 // Marks are targets that were chosen to do something with all of them.
