@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/memnet"
@@ -179,7 +178,7 @@ func (r *roaming) lost(want bool) {
 func TestNetworkComesBack(t *testing.T) {
 	for name, away := range map[string]time.Duration{"blink": 3 * time.Second, "half a minute": 30 * time.Second, "nine minutes": 9 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
 				r := newRoaming(t)
 				flood := r.flood(1_500_000)
 				time.Sleep(100 * time.Millisecond)
@@ -211,7 +210,7 @@ func TestNetworkComesBack(t *testing.T) {
 func TestResumeOnAnotherPath(t *testing.T) {
 	for name, closed := range map[string]bool{"that is silent": false, "that is closed": true} {
 		t.Run("a path "+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
 				r := newRoaming(t)
 				for range 4 {
 					flood := r.flood(1_500_000)
@@ -245,7 +244,7 @@ func TestResumeOnAnotherPath(t *testing.T) {
 
 // New keys under a session that is busy: nothing is lost.
 func TestResumeForKeysAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	simulated(t, func(t *testing.T) {
 		r := newRoaming(t)
 		flood := r.flood(1_500_000)
 		for range 5 {
@@ -258,7 +257,7 @@ func TestResumeForKeysAlone(t *testing.T) {
 
 // What was captured on paths before is worth nothing on the next one.
 func TestReplayAfterReconnect(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	simulated(t, func(t *testing.T) {
 		r := newRoaming(t)
 		tried := 0
 		for range 3 {
@@ -285,7 +284,7 @@ func TestReplayAfterReconnect(t *testing.T) {
 
 // The grace time ends a session that nobody resumes, on both sides.
 func TestGraceEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	simulated(t, func(t *testing.T) {
 		r := newRoaming(t)
 		time.Sleep(time.Hour)
 		r.cut.Store(true)
@@ -306,7 +305,7 @@ func TestGraceEnds(t *testing.T) {
 // A resume that is not confirmed leaves the session to the next one; one that comes
 // when the session has ended closes its path.
 func TestResumeFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	simulated(t, func(t *testing.T) {
 		r := newRoaming(t)
 		half := func() (*session.Established, net.PacketConn) {
 			co, ca := configs(r.operator.Session().ID())

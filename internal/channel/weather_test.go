@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/memnet"
@@ -61,7 +60,7 @@ func TestEchoInBadWeather(t *testing.T) {
 	for _, mtu := range []int{576, 1280, 1400, 1500} {
 		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
 			for seed := range steps(t) {
-				synctest.Test(t, func(t *testing.T) {
+				simulated(t, func(t *testing.T) {
 					operator, agent := connect(t, bad(mtu, uint64(seed)), Options{})
 					c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
 					longest := keystrokes(t, c, 50, 100*time.Millisecond)
@@ -76,7 +75,7 @@ func TestEchoInBadWeather(t *testing.T) {
 // which nobody does, end no session.
 func TestNoSessionIsLost(t *testing.T) {
 	for seed := range steps(t) {
-		synctest.Test(t, func(t *testing.T) {
+		simulated(t, func(t *testing.T) {
 			operator, agent := connect(t, memnet.Options{Loss: .1, Delay: 25 * time.Millisecond, Seed: uint64(seed)}, Options{})
 			c := open(t, operator, agent, OpenMessage{Kind: "proxy"}, echo)
 			begin := time.Now()
