@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"reflect"
 	"slices"
 	"time"
@@ -21,9 +20,7 @@ import (
 )
 
 const (
-	maxAsk   = 64 << 10 // bytes of an opened ask or approval
-	maxPages = 20       // pages of waiting approvals that are shown
-	maxAsks  = 256      // asks of this process that are remembered
+	maxAsks  = 256 // asks of this process that are remembered
 	waitStep = wire.MaxWait * time.Second
 )
 
@@ -315,7 +312,7 @@ func (b *Backend) recall(ctx context.Context, id backend.ApprovalID) (*ask, erro
 	if err != nil {
 		return nil, translate(err)
 	}
-	c, err := b.review(r, ap)
+	c, err := b.Review(r, ap)
 	if err != nil {
 		return nil, err
 	}
@@ -330,186 +327,4 @@ func (b *Backend) recall(ctx context.Context, id backend.ApprovalID) (*ask, erro
 	return &ask{body: c.Ask, req: req, plan: &plan{
 		req: req, roster: r, me: me, agent: c.Agent, verdict: c.Verdict, session: c.Ask.SessionID, command: c.Ask.Command,
 	}}, nil
-}
-
-// Pending yields what waits, oldest first. Each is decoded from the bytes that
-// its operator has signed; what can't be opened or does not verify is shown as
-// just that, and can't be decided.
-func (b *Backend) Pending(ctx context.Context) iter.Seq2[backend.Approval, error] {
-	return func(yield func(backend.Approval, error) bool) {
-		r, err := b.Sync(ctx)
-		if err != nil {
-			b.logger.Warn("the roster could not be refreshed", "error", err)
-		}
-		after := ""
-		for range maxPages {
-			page, err := b.api.Approvals(ctx, wire.Pending, after)
-			if err != nil {
-				yield(backend.Approval{}, translate(err))
-				return
-			}
-			for _, meta := range page.Approvals {
-				ap, err := b.api.Approval(ctx, meta.ID, 0)
-				if errors.Is(err, wire.ErrNotFound) {
-					continue // decided and gone meanwhile
-				}
-				if err != nil {
-					yield(backend.Approval{}, translate(err))
-					return
-				}
-				if !yield(b.show(r, ap), nil) {
-					return
-				}
-			}
-			if after = page.Next; after == "" {
-				return
-			}
-		}
-	}
-}
-
-// show makes an approval to look at.
-func (b *Backend) show(r *roster.Roster, ap wire.Approval) backend.Approval {
-	out := review.Outline(r, ap)
-	c, err := b.review(r, ap)
-	if err != nil {
-		out.WhyNot = err.Error()
-		return out
-	}
-	b.remember(ap.ID, ap.AskHash)
-	c.Show(&out, b.home.Approved())
-	return out
-}
-
-// maxShown bounds the approvals of which it is remembered what was shown.
-const maxShown = 4096
-
-// remember notes what this process has shown under an approval's id: Decide signs
-// nothing else, even where operator and apid put another text there meanwhile.
-func (b *Backend) remember(id token.ID, ask envelope.Hash) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.shown == nil || len(b.shown) >= maxShown {
-		b.shown = map[token.ID]envelope.Hash{} // who decides now must look again
-	}
-	b.shown[id] = ask
-}
-
-// review opens and judges what apid shows of an approval.
-func (b *Backend) review(r *roster.Roster, ap wire.Approval) (*review.Review, error) {
-	me, err := b.me(r)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := b.home.Unsealer.Open(ap.Sealed, maxAsk)
-	if err != nil {
-		return nil, review.ErrSealed
-	}
-	return review.Open(plain, ap, r, me, b.now())
-}
-
-// Decide signs this device's decision. What is signed is made from the operator's
-// own signed bytes, opened and verified again here; they are those that Pending
-// has shown.
-func (b *Backend) Decide(ctx context.Context, id backend.ApprovalID, d backend.Decision) error {
-	r, err := b.beforeDecision(ctx, d)
-	if err != nil {
-		return err
-	}
-	c, err := b.consider(ctx, r, id, d)
-	if err != nil {
-		return err
-	}
-	return b.decide(ctx, r, c, d)
-}
-
-// DecideTogether decides a whole plan. It signs nothing unless the approvals are
-// exactly the plan's, each as Pending has shown it, and this device may decide
-// every one. decided counts those that took the decision: fewer than all, beside
-// the error, when one could not be delivered.
-func (b *Backend) DecideTogether(ctx context.Context, ids []backend.ApprovalID, d backend.Decision) (decided int, err error) {
-	r, err := b.beforeDecision(ctx, d)
-	if err != nil {
-		return 0, err
-	}
-	all, asks := make([]*review.Review, len(ids)), make([]approval.VerifiedAsk, len(ids))
-	for i, id := range ids {
-		if all[i], err = b.consider(ctx, r, id, d); err != nil {
-			return 0, err
-		}
-		asks[i] = all[i].Verified
-	}
-	if err := approval.Whole(asks); err != nil && d.Approve { // what is not whole can only be refused
-		return 0, fmt.Errorf("%w: %w", backend.ErrDenied, err)
-	}
-	for i, c := range all {
-		err := b.decide(ctx, r, c, d)
-		if !d.Approve && errors.Is(err, backend.ErrDecided) {
-			continue // the first refusal made the operator take the others back
-		}
-		if err != nil {
-			return i, fmt.Errorf("%s: %w", c.Agent.Name, err)
-		}
-	}
-	return len(all), nil
-}
-
-// beforeDecision checks a decision's form and gives the newest roster.
-func (b *Backend) beforeDecision(ctx context.Context, d backend.Decision) (*roster.Roster, error) {
-	if !d.Approve {
-		if err := approval.Reason(d.Reason); err != nil {
-			return nil, fmt.Errorf("a refusal needs a reason for the person who asked: %w", err)
-		}
-	}
-	return b.syncNow(ctx)
-}
-
-// consider opens what waits under an id, if it is what was shown and this device
-// may decide it so.
-func (b *Backend) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID, d backend.Decision) (*review.Review, error) {
-	tid, err := token.ParseID(string(id))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
-	}
-	ap, err := b.api.Approval(ctx, tid, 0)
-	if err != nil {
-		return nil, translate(err)
-	}
-	if ap.State != wire.Pending {
-		return nil, fmt.Errorf("%w: it is %s", backend.ErrDecided, ap.State)
-	}
-	c, err := b.review(r, ap)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backend.ErrDenied, err)
-	}
-	if why := c.Refusal(d.Approve); why != "" {
-		return nil, fmt.Errorf("%w: %s", backend.ErrDenied, why)
-	}
-	b.mu.Lock()
-	seen, ok := b.shown[tid]
-	b.mu.Unlock()
-	if !ok || seen != c.Verified.Hash() {
-		return nil, fmt.Errorf("%w: what is asked for is not what was shown here; read it again before you decide", backend.ErrDenied)
-	}
-	return c, nil
-}
-
-func (b *Backend) decide(ctx context.Context, r *roster.Roster, c *review.Review, d backend.Decision) error {
-	out, err := c.Decide(b.home.Identity, r, d, b.now())
-	if err != nil {
-		return err
-	}
-	if _, err := b.api.Decide(ctx, c.Ask.ID, out); err != nil {
-		switch {
-		case errors.Is(err, wire.ErrUsed), errors.Is(err, wire.ErrExpired), errors.Is(err, wire.ErrConflict):
-			return fmt.Errorf("%w: %w", backend.ErrDecided, err)
-		}
-		return translate(err)
-	}
-	if d.Approve {
-		if err := c.Remember(b.home, b.now()); err != nil {
-			b.logger.Warn("what was approved is not remembered", "error", err)
-		}
-	}
-	return nil
 }

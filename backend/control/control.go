@@ -21,17 +21,16 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/approver"
 	"github.com/tucdesk/tucdesk/backend/control/auditlog"
 	"github.com/tucdesk/tucdesk/backend/control/receipts"
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
-	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
-	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -97,6 +96,7 @@ func Driver() backend.Driver {
 // A Backend is one operator's view of a team. It is safe for concurrent use.
 type Backend struct {
 	auditlog.Auditor
+	approver.Approver
 	home   *profile.Home
 	api    *wire.Client
 	logger *slog.Logger
@@ -116,7 +116,6 @@ type Backend struct {
 	logAt     time.Time // when apid was last asked for the audit log's checkpoint
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
-	shown     map[token.ID]envelope.Hash // the asks that Pending has shown
 
 	receipts receipts.Book
 
@@ -160,6 +159,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
 	}
+	b.Approver = approver.Approver{API: api, Home: home, Known: b.Sync, Newest: b.syncNow, Me: b.me, Translate: translate, Now: time.Now, Logger: logger}
 	b.Auditor = auditlog.Auditor{API: api, With: home.Unsealer, Sync: b.Sync, Seen: seen, Told: b.log, Translate: translate}
 	b.relays.Carrier.TLS = wire.PinnedTLS(home.Profile.Pins)
 	return b, nil
