@@ -185,6 +185,14 @@ type (
 		Sessions(ctx context.Context) ([]Session, error)
 	}
 
+	// An Informer knows more of one target than a listing holds.
+	Informer interface {
+		// Inform gives what is known about a request's target, and what would change the
+		// verdict on the request. What is known comes with an error that says why it may
+		// not be all. An unknown target is an error that wraps ErrNotFound.
+		Inform(ctx context.Context, req OpenRequest) (Info, error)
+	}
+
 	// An Unwrapper is a decorator of a Backend.
 	Unwrapper interface{ Unwrap() Backend }
 )
@@ -196,6 +204,34 @@ type Link struct {
 	Since time.Time // when the target was heard last
 	Until time.Time // until when the target keeps the terminal
 	Why   string    // what the last attempt to reach it has met; empty: none has failed yet
+}
+
+// Limits of an Info.
+const (
+	MaxWays   = 8
+	MaxVisits = 10
+)
+
+// An Info is what there is to know about a target. Its text is as it came: who draws it
+// cleans it.
+type Info struct {
+	// Ways would change the verdict, each in words with what policy would answer then,
+	// the best first; none where it is allow, or nothing smaller than a new policy helps.
+	Ways []string
+	// Visits are the latest sessions on the target that this member may know of, the
+	// newest first.
+	Visits []Visit
+	// Posture is what the machine says of itself: os, version, gate, up since.
+	Posture map[string]string
+}
+
+// A Visit is a session on a target, of whoever.
+type Visit struct {
+	By    string // who: an e-mail address
+	Kind  Kind
+	As    string // as it was asked for; empty: the target's login user
+	State string // in a word: "runs", "ended"
+	Began time.Time
 }
 
 // A Change says what is worth asking for again. The zero value is nothing.

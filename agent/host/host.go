@@ -261,7 +261,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		return nil, nil, err
 	}
 	in := &inside{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
-		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now,
+		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now, Gate: s.levels.String(),
 	}}
 	n, err := h.network(in, ready, end)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/control/approver"
 	"github.com/tucdesk/tucdesk/backend/control/auditlog"
+	"github.com/tucdesk/tucdesk/backend/control/insight"
 	"github.com/tucdesk/tucdesk/backend/control/receipts"
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/checkpointfile"
@@ -97,6 +98,7 @@ func Driver() backend.Driver {
 type Backend struct {
 	auditlog.Auditor
 	approver.Approver
+	insight.Teller
 	home   *profile.Home
 	api    *wire.Client
 	logger *slog.Logger
@@ -161,6 +163,7 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 	}
 	b.Approver = approver.Approver{API: api, Home: home, Known: b.Sync, Newest: b.syncNow, Me: b.me, Translate: translate, Now: time.Now, Logger: logger}
 	b.Auditor = auditlog.Auditor{API: api, With: home.Unsealer, Sync: b.Sync, Seen: seen, Told: b.log, Translate: translate}
+	b.Teller = insight.Teller{API: api, Rendezvous: home.Profile.Rendezvous, Self: home.Identity.Kid(), Sync: b.Sync, Now: time.Now, Translate: translate}
 	b.relays.Carrier.TLS = wire.PinnedTLS(home.Profile.Pins)
 	return b, nil
 }

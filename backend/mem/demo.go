@@ -15,6 +15,10 @@ func Demo() *World {
 	held := map[string]backend.Verdict{
 		"restart": {Effect: backend.Hold, Rule: "restarts-are-held", Line: 40, Reason: "a restart needs a second person", Approvers: "anyone with the role approver"},
 	}
+	ways := map[string][]string{
+		hold.Rule: {"on cache-1: allow by sre-may-use-staging, line 12"},
+		deny.Rule: {"with role:keeper: hold by vault-for-keepers, line 9", "on web-1: allow by sre-may-use-staging, line 12"},
+	}
 	target := func(id, env, role string, state backend.State, v backend.Verdict) Target {
 		return Target{
 			Target: backend.Target{
@@ -23,6 +27,8 @@ func Demo() *World {
 				Detail: map[string]string{"os": "none: this target is made up", "backend": "mem"},
 			},
 			Verdict: v, Commands: held, Tiers: map[string]string{"restart": "high"},
+			Ways:    ways[v.Rule],
+			Posture: map[string]string{"os": "linux/amd64", "version": "made up", "gate": "none"},
 		}
 	}
 	w, err := NewWorld([]Target{

@@ -31,6 +31,9 @@ type Target struct {
 	Commands map[string]backend.Verdict
 	// Tiers names the tier that an approval shows, by argv[0].
 	Tiers map[string]string
+	// Ways is what would change a verdict, and Posture what the target says of itself.
+	Ways    []string
+	Posture map[string]string
 	// Assurance is what terminals on the target say of themselves.
 	Assurance backend.Assurance
 }
@@ -61,6 +64,7 @@ type World struct {
 	link      backend.Link  // of every terminal
 	log       []backend.LogEntry
 	films     map[string]Film // by session
+	visits    map[backend.TargetID][]backend.Visit
 }
 
 // SetLink says how the connections of all terminals stand. The programs go on.
@@ -249,6 +253,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		b.mu.Unlock()
 	})
 	b.open[term] = struct{}{}
+	b.world.visited(b.member, req, time.Now())
 	go term.run()
 	return term, nil
 }

@@ -42,6 +42,17 @@ func (w *workshop) inShell(cmd *exec.Cmd) *exec.Cmd {
 	_ = os.WriteFile(filepath.Join(home, ".profile"), []byte(". ~/.bashrc\n"), 0o600)
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home, "TUCDESK_HOME="+w.at("console"), "TERM=xterm-256color", "LANG=C.UTF-8", "SHELL=/bin/bash")
+	return skipTour(cmd)
+}
+
+// skipTour has a console that is in a home of its own begin with the list.
+func skipTour(cmd *exec.Cmd) *exec.Cmd {
+	for _, v := range cmd.Env {
+		if home, ok := strings.CutPrefix(v, "TUCDESK_HOME="); ok {
+			_ = os.Mkdir(home, 0o700)
+			_ = os.WriteFile(filepath.Join(home, "console.yaml"), []byte("tour: false\n"), 0o600)
+		}
+	}
 	return cmd
 }
 

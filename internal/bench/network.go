@@ -108,7 +108,7 @@ func shellReadyWarm(w *workshop) (figures, error) {
 	}
 	s.Weather(roundTrip, memnet.Options{})
 	defer s.Weather(0, memnet.Options{})
-	t, err := typist.Start(s.Tucdesk(w.ctx), cols, lines)
+	t, err := typist.Start(skipTour(s.Tucdesk(w.ctx)), cols, lines)
 	if err != nil {
 		return figures{}, err
 	}

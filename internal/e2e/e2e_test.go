@@ -19,6 +19,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/store/engine"
 	"github.com/tucdesk/tucdesk/internal/store/pgtest"
+	"github.com/tucdesk/tucdesk/tui/settings"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -101,7 +102,7 @@ func startDemo(t testing.TB, policy string) *demo {
 
 func (d *demo) start(t testing.TB, policy string) {
 	t.Helper()
-	run := &up.Demo{Dir: d.dir, Database: d.database, Tap: d.tap, Errand: up.Errand(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	run := &up.Demo{Dir: d.dir, Database: d.database, Tap: d.tap, Errand: up.Errand(), Furnish: func(home string) error { return settings.Shelf{Home: home}.SkipTour() }, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 	if policy != "" {
 		run.Policy = []byte(policy)
 	}

@@ -118,6 +118,31 @@ type Heartbeat struct {
 	Seq          uint64        `cbor:"seq"`  // from 1, by one
 	Time         int64         `cbor:"time"` // unix seconds
 	RosterHead   Head          `cbor:"roster_head"`
+	Posture      *Posture      `cbor:"posture,omitempty"` // nil: it does not say
+}
+
+// A Posture is what an agent says of its machine, for people to read: nothing is decided
+// by it. A field that is zero says nothing.
+type Posture struct {
+	OS      string `cbor:"os"`      // such as "linux/amd64"
+	Version string `cbor:"version"` // of the agent's program
+	Gate    string `cbor:"gate"`    // the levels of the exec gate that shells there can have
+	Booted  int64  `cbor:"booted"`  // unix seconds
+}
+
+func (p *Posture) check() error {
+	if p == nil {
+		return nil
+	}
+	for _, s := range []string{p.OS, p.Version, p.Gate} {
+		if len(s) > 64 || !plain(s) {
+			return malformed("heartbeat: os, version and gate have at most 64 bytes of UTF-8")
+		}
+	}
+	if p.Booted < 0 {
+		return malformed("heartbeat: booted is before 1970")
+	}
+	return nil
 }
 
 // Context implements Body.
@@ -133,7 +158,7 @@ func (h Heartbeat) Check(signer key.Kid) error {
 	case h.Agent != signer || signer.IsZero():
 		return malformed("heartbeat: not signed by its agent")
 	}
-	return nil
+	return h.Posture.check()
 }
 
 // SignHeartbeat signs h with the agent's identity. It sets V.
@@ -201,4 +226,21 @@ func LastWord(b []byte, by key.Public) (head Head, at time.Time, ok bool) {
 		return reg.Body().RosterHead, time.Unix(reg.Body().Time, 0), true
 	}
 	return head, at, false
+}
+
+// LastPosture reads from an agent's latest registration or heartbeat what it says of its
+// machine. Like LastWord it is a word of the past.
+func LastPosture(b []byte, by key.Public) (Posture, bool) {
+	u, err := Parse(b)
+	if err != nil {
+		return Posture{}, false
+	}
+	keys := envelope.One(by)
+	if beat, err := VerifySigned[Heartbeat](u, keys); err == nil && beat.Body().Posture != nil {
+		return *beat.Body().Posture, true
+	}
+	if reg, err := VerifySigned[Registration](u, keys); err == nil {
+		return Posture{OS: reg.Body().OS, Version: reg.Body().Version}, true
+	}
+	return Posture{}, false
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/desk"
 	"github.com/tucdesk/tucdesk/tui/console"
 	"github.com/tucdesk/tucdesk/tui/plain"
+	"github.com/tucdesk/tucdesk/tui/settings"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -55,6 +56,7 @@ func (a *app) demoCommand() *cobra.Command {
 				d.Policy = doc
 			}
 			if headless {
+				d.Furnish = func(home string) error { return settings.Shelf{Home: home}.SkipTour() }
 				d.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 				return d.Run(cmd.Context(), func(r up.Ready) {
 					fmt.Fprintf(a.stderr, "tucdesk demo: ready, see %s\n", filepath.Join(r.Homes["alice"], "..", "ready.json"))

@@ -104,7 +104,7 @@ func (m *model) palette() dialog.Dialog {
 	if t != nil && t.pane != nil && t.pane.Leaves() {
 		entries = append(entries, palette.Entry{Name: []sanitize.Text{sanitize.Literal("leave it running: "), t.name}, Words: "detach", Do: doLeave{t.id}})
 	}
-	return palette.New(append(entries, m.shells.Entries(m.now(), m.nameOf)...))
+	return palette.New(append(entries, m.lists.Shells.Entries(m.now(), m.nameOf)...))
 }
 
 // onTarget says whether an action is done to the target under the cursor.

@@ -45,6 +45,8 @@ type Options struct {
 	// nothing outlives the console.
 	Kept   kept.State
 	Keeper kept.Keeper
+	// Tour begins with the tour, after Notice.
+	Tour bool
 	// NoMouse leaves the mouse to the terminal whatever programs ask for.
 	NoMouse bool
 	// Silent shows nothing of what programs announce.

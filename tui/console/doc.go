@@ -3,8 +3,7 @@
 // tabs.
 //
 // Its parts: console.go runs it; model.go is the one Bubble Tea model and its
-// messages; keys.go sends keys where they belong, listing.go asks the backend
-// for lists and verdicts, opening.go opens, asks and decides, splits.go
+// messages; keys.go sends keys where they belong, opening.go opens, asks and decides, splits.go
 // puts terminals side by side (their places are package layout's), casting.go
 // types into several of them, reporting.go and lending.go are what their programs may
 // ask of the outer terminal, keeping.go is views, layouts and marks, actions.go finds
@@ -15,7 +14,7 @@
 // there is none yet; dialog lies above a view and sees keys first, and prompts, arrange,
 // links, copymode and palette are some; keymap is the keys as data, from which the
 // footer, the help and the palette come; toasts is what was said, kept what outlives a
-// run; phrase has the words.
+// run; listing asks the backend for lists and verdicts; phrase has the words.
 //
 // Invariants:
 //

@@ -159,6 +159,8 @@ func TestFrames(t *testing.T) {
 		{"audit-refused", alice, func(h *harness) { h.keys("t") }},
 		{"player", seen("dora"), func(h *harness) { h.keys("t", "g", "down", "p", "space", "m", "m") }},
 		{"player-unrecorded", seen("dora"), func(h *harness) { h.keys("t", "up", "p") }},
+		{"tour", alice, func(h *harness) { h.keys("T") }},
+		{"tour-approvals", seen("bob"), func(h *harness) { h.keys("T", "enter", "enter", "enter") }},
 		{"palette", seen("alice"), func(h *harness) { h.keys("ctrl+p", "down") }},
 		{"palette-typed", alice, func(h *harness) { h.keys(":"); h.typing("appr") }},
 		{"palette-no-match", alice, func(h *harness) { h.keys("ctrl+p"); h.typing("zzqx") }},

@@ -38,10 +38,17 @@ type harness struct {
 // inBubble starts the console over b at a size, runs f, and ends it.
 func inBubble(t *testing.T, b func() backend.Backend, cols, rows int, f func(*harness)) {
 	t.Helper()
+	inBubbleWith(t, b, cols, rows, Options{}, f)
+}
+
+// inBubbleWith is inBubble with options beside those that all have.
+func inBubbleWith(t *testing.T, b func() backend.Backend, cols, rows int, o Options, f func(*harness)) {
+	t.Helper()
+	o.Prefix, o.Who = DefaultPrefix, "alice @ mem"
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		be := b()
-		h := &harness{t: t, m: newModel(ctx, be, Options{Prefix: DefaultPrefix, Who: "alice @ mem"})}
+		h := &harness{t: t, m: newModel(ctx, be, o)}
 		h.m.wake = h.wake
 		defer func() { // also where the test fails
 			cancel()

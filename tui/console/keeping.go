@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/layout"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
+	"github.com/tucdesk/tucdesk/tui/console/tour"
 )
 
 const tooManyMarks = "too many: one command runs on 1000 targets at most"
@@ -54,6 +55,8 @@ func (m *model) keeping(what any) tea.Cmd {
 		return m.restore(what.Layout)
 	case doMany:
 		return m.many(what)
+	case tour.DoEnd:
+		m.toured()
 	}
 	return nil
 }
@@ -71,6 +74,18 @@ func (m *model) keep(words, name string) tea.Cmd {
 		m.say(m.st.Ok, words, phrase.Brief(name))
 	}
 	return nil
+}
+
+// toured remembers that this person has seen the tour, or did not want to.
+func (m *model) toured() {
+	m.goTo(atAgents)
+	if m.kept.Toured || m.opts.Keeper == nil {
+		return
+	}
+	m.kept.Toured = true
+	if err := m.opts.Keeper.Keep(m.kept); err != nil {
+		m.say(m.st.Warn, "the tour will come again: ", phrase.Error(err))
+	}
 }
 
 // execOnMarked asks for a command to run on all marked targets.
@@ -114,7 +129,7 @@ func (m *model) askLayout(l kept.Layout) tea.Cmd {
 	for _, target := range l.Targets() {
 		reqs = append(reqs, agents.Shell(backend.TargetID(target)))
 	}
-	ask := m.evaluate(reqs)
+	ask := m.lists.Evaluate(reqs)
 	return func() tea.Msg {
 		verdicts, err := ask()
 		return layoutMsg{l, verdicts, err}

@@ -17,12 +17,14 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/auditlog"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/copymode"
+	"github.com/tucdesk/tucdesk/tui/console/details"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/links"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
+	"github.com/tucdesk/tucdesk/tui/console/tour"
 )
 
 // A doPaste is a paste that was read and confirmed, for one tab.
@@ -167,14 +169,14 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(arrange.Views(m.opts.Views, m.kept.Views, a.Arranged()))
 	case keymap.ActDetails:
 		if ok {
-			m.push(&dialog.Notice{Title: phrase.Brief(t.Name), Body: func(st *canvas.Styles) []canvas.Para {
+			return m.do(dialog.DoDialog{Next: details.New(m.ctx, m.backend, agents.Shell(t.ID), phrase.Brief(t.Name), func(st *canvas.Styles) []canvas.Para {
 				return append([]canvas.Para{{Label: "Target", Text: phrase.Clean(t.Name), Style: st.Bold}}, a.Details(st, t)...)
-			}})
+			})})
 		}
 	case keymap.ActRefresh:
 		m.say(m.st.Faint, "asking again", sanitize.Text{})
 		a.Asking = false
-		return m.listTargets()
+		return m.lists.Targets(m.agents.Arranged())
 	default:
 		a.Move(keymap.Moved(act, a.Height, len(a.Rows)))
 		return m.everywhere(act, k)
@@ -191,7 +193,7 @@ func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		}
 	case keymap.ActRefresh:
 		m.say(m.st.Faint, "asking again", sanitize.Text{})
-		return m.listApprovals()
+		return m.lists.Approvals()
 	case keymap.ActBack:
 		m.goTo(atAgents)
 	default:
@@ -292,6 +294,9 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(m.palette())
 	case keymap.ActQuit:
 		return m.quit()
+	case keymap.ActTour:
+		m.goTo(atAgents)
+		m.push(tour.New(m.keys, m.opts.Prefix))
 	case keymap.ActSaid:
 		m.push(m.said.Dialog())
 	case keymap.ActLayouts:
@@ -360,7 +365,7 @@ func (m *model) do(what any) tea.Cmd {
 			}
 			m.closeTab(t)
 		}
-		return m.listTargets()
+		return m.lists.Targets(m.agents.Arranged())
 	case doShow:
 		if t := m.find(what.tab); t != nil {
 			m.show(t)
@@ -376,6 +381,8 @@ func (m *model) do(what any) tea.Cmd {
 		return tea.Raw(ansi.SetSystemClipboard(what.Text))
 	case dialog.DoQuit:
 		return tea.Quit
+	case tour.DoShow:
+		return m.everywhere(what.At, tea.KeyPressMsg{})
 	case dialog.DoOpen:
 		return m.open(what.Req, m.nameOf(what.Req.Target))
 	case dialog.DoAsk:

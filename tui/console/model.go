@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -19,25 +18,18 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/kept"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/layout"
+	"github.com/tucdesk/tucdesk/tui/console/listing"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
-	"github.com/tucdesk/tucdesk/tui/console/returning"
 	"github.com/tucdesk/tucdesk/tui/console/toasts"
+	"github.com/tucdesk/tucdesk/tui/console/tour"
 )
 
 const (
-	tickEvery      = time.Second
-	approvalsEvery = 2 * time.Second
-	targetsEvery   = 15 * time.Second
-	hintGap        = 500 * time.Millisecond // between two listings of one kind that hints ask for
-	bellGap        = time.Second            // a program can't ring all the time
-	listTimeout    = 30 * time.Second       // of one listing or batch of verdicts
-	openTimeout    = 45 * time.Second
-	decideTimeout  = 30 * time.Second
-	// maxTargets and maxApprovals bound what a backend can make the console
-	// hold.
-	maxTargets   = 1_000_000
-	maxApprovals = 10_000
+	tickEvery     = time.Second
+	bellGap       = time.Second // a program can't ring all the time
+	openTimeout   = 45 * time.Second
+	decideTimeout = 30 * time.Second
 	// hintFrom is the width, in cells, from which on a terminal's status
 	// line has room to name the prefix.
 	hintFrom = 70
@@ -47,22 +39,7 @@ const (
 
 // Messages are small: a terminal's output is in none of them.
 type (
-	tickMsg    time.Time
-	targetsMsg struct {
-		ix  *agents.Index
-		err error
-	}
-	noticesMsg  []backend.Notice
-	verdictsMsg struct {
-		reqs     []backend.OpenRequest
-		verdicts []backend.Verdict
-		err      error
-		targets  *agents.Index // the listing that they were asked for
-	}
-	approvalsMsg struct {
-		list []backend.Approval
-		err  error
-	}
+	tickMsg   time.Time
 	openedMsg struct {
 		tab  int
 		term backend.Terminal
@@ -106,7 +83,7 @@ type model struct {
 	cols, rows int
 	place      place
 	agents     agents.View
-	shells     returning.Shells // that run, and can be come back to
+	lists      *listing.Lists
 	queue      approvals.View
 	tabs       []*tab
 	lastTab    int // id of the newest
@@ -123,12 +100,7 @@ type model struct {
 	kept     kept.State
 	cast     map[int]bool // of the ids of tabs: what is typed in one goes to all
 
-	listing, queueing         bool // a listing is on its way
-	noticing                  bool
-	notices                   []backend.Notice
-	nextTargets, nextApproval time.Time
-	// What the backend said to have changed since it was last asked for.
-	newTargets, newApprovals atomic.Bool
+	notices []backend.Notice
 
 	dirty bool
 }
@@ -149,8 +121,12 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 		cast:    make(map[int]bool),
 		dirty:   true,
 	}
+	m.lists = listing.New(ctx, b, func() { m.wake() })
 	m.agents.Arrange(o.Arranged)
 	m.agents.Keys, m.queue.Keys = m.keys, m.keys
+	if o.Tour {
+		m.dialogs = append(m.dialogs, tour.New(m.keys, o.Prefix))
+	}
 	if o.Notice != "" {
 		m.dialogs = append(m.dialogs, &dialog.Notice{Title: sanitize.Literal("Welcome"), Body: func(st *canvas.Styles) (ps []canvas.Para) {
 			for _, line := range sanitize.Block(o.Notice) {
@@ -164,7 +140,20 @@ func newModel(ctx context.Context, b backend.Backend, o Options) *model {
 
 // Init implements program.Model.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(m.listTargets(), m.listApprovals(), m.watch(), tick())
+	return tea.Batch(m.lists.Targets(m.agents.Arranged()), m.lists.Approvals(), m.lists.Watch(), tick())
+}
+
+// poll asks for what it is time for.
+func (m *model) poll() tea.Cmd { return m.lists.Poll(m.now(), m.agents.Arranged()) }
+
+// askVerdicts asks for the verdicts of rows on the screen that have none.
+func (m *model) askVerdicts() tea.Cmd {
+	reqs := m.agents.Unknown()
+	if len(reqs) == 0 {
+		return nil
+	}
+	m.agents.Asking = true
+	return m.lists.Verdicts(reqs, m.agents.Ix)
 }
 
 func tick() tea.Cmd {
@@ -240,6 +229,7 @@ func (m *model) tick() tea.Cmd {
 }
 
 func (m *model) handle(msg tea.Msg) tea.Cmd {
+	m.lists.Receive(msg)
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.resize(msg.Width, msg.Height)
@@ -251,38 +241,36 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		m.paste(msg.Content)
 	case program.PasteCutMsg:
 		m.say(m.st.Warn, "the paste was too long: its end was left out", sanitize.Text{})
-	case targetsMsg:
-		m.listing = false
-		m.agents.Err = msg.err
-		if msg.err == nil {
-			m.agents.SetTargets(msg.ix)
+	case listing.TargetsMsg:
+		m.agents.Err = msg.Err
+		if msg.Err == nil {
+			m.agents.SetTargets(msg.Index)
 		} else if len(m.agents.Ix.Targets) > 0 {
-			m.say(m.st.Warn, "the list of targets is old: ", phrase.Error(msg.err))
+			m.say(m.st.Warn, "the list of targets is old: ", phrase.Error(msg.Err))
 		}
-	case noticesMsg:
-		m.noticing, m.notices = false, msg
-	case verdictsMsg:
+	case listing.NoticesMsg:
+		m.notices = msg
+	case listing.VerdictsMsg:
 		m.agents.Asking = false
-		m.agents.AskErr = msg.err
-		if msg.err == nil && msg.targets == m.agents.Ix {
-			for i, req := range msg.reqs {
-				m.agents.Verdicts[req.Target] = agents.Known{Verdict: msg.verdicts[i], At: msg.targets}
+		m.agents.AskErr = msg.Err
+		if msg.Err == nil && msg.Targets == m.agents.Ix {
+			for i, req := range msg.Requests {
+				m.agents.Verdicts[req.Target] = agents.Known{Verdict: msg.Verdicts[i], At: msg.Targets}
 			}
-		} else if msg.err != nil {
+		} else if msg.Err != nil {
 			// Asked again with the next listing, not in a loop.
 			m.agents.Asking = true
 		}
-	case approvalsMsg:
-		m.queueing = false
+	case listing.ApprovalsMsg:
 		first := m.queue.Err == nil
-		m.queue.Err = msg.err
-		if msg.err != nil {
+		m.queue.Err = msg.Err
+		if msg.Err != nil {
 			if first {
-				m.say(m.st.Warn, "the queue of approvals is old: ", phrase.Error(msg.err))
+				m.say(m.st.Warn, "the queue of approvals is old: ", phrase.Error(msg.Err))
 			}
 			return nil
 		}
-		fresh := m.queue.Set(msg.list, m.now())
+		fresh := m.queue.Set(msg.List, m.now())
 		for _, t := range m.tabs {
 			if a, ok := m.queue.Find(t.req.Approval); ok && t.state == tabWaiting {
 				t.asked = a

@@ -10,6 +10,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/details"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
@@ -151,8 +152,11 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		m.goTo(atAgents)
 	}
 	_, asks := backend.As[backend.Asker](m.backend)
-	m.push(prompts.Verdict(t.req, t.name, v, asks))
-	return nil
+	d := prompts.Verdict(t.req, t.name, v, asks)
+	if no, ok := d.(*dialog.Notice); ok {
+		d = details.New(m.ctx, m.backend, t.req, no.Title, no.Body) // what would help
+	}
+	return m.do(dialog.DoDialog{Next: d})
 }
 
 // ask files a held request in a tab that waits.
@@ -183,7 +187,7 @@ func (m *model) asked(msg askedMsg) tea.Cmd {
 	t.state, t.req.Approval = tabWaiting, msg.id
 	asker, _ := backend.As[backend.Asker](m.backend)
 	id, ctx, approval := t.id, t.ctx, msg.id
-	return tea.Batch(m.listApprovals(), func() tea.Msg {
+	return tea.Batch(m.lists.Approvals(), func() tea.Msg {
 		return awaitedMsg{id, inquiry.Await(ctx, asker, approval)}
 	})
 }
@@ -254,5 +258,5 @@ func (m *model) decided(msg decidedMsg) tea.Cmd {
 	default:
 		m.say(m.st.Ok, "✗ denied: ", msg.target)
 	}
-	return m.listApprovals()
+	return m.lists.Approvals()
 }

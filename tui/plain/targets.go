@@ -17,6 +17,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/argv"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/details"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 )
@@ -158,6 +159,7 @@ func (t *talk) target(ctx context.Context, target backend.Target) error {
 		if v != nil {
 			t.why(*v)
 		}
+		t.more(ctx, target.ID)
 		choices := []string{"Run one command"}
 		if t.o.Attach != nil {
 			choices = append(choices, "Open a login shell")
@@ -181,6 +183,22 @@ func (t *talk) target(ctx context.Context, target backend.Target) error {
 		if err := t.open(ctx, req); err != nil {
 			return err
 		}
+	}
+}
+
+// more says what would change the verdict, what the machine says of itself, and who was
+// there lately.
+func (t *talk) more(ctx context.Context, id backend.TargetID) {
+	from, ok := backend.As[backend.Informer](t.b)
+	if !ok {
+		return
+	}
+	ctx, cancel := call(ctx)
+	defer cancel()
+	info, err := from.Inform(ctx, agents.Shell(id))
+	t.paras(details.Paras(t.st, info))
+	if err != nil {
+		t.failed("More is not known", err)
 	}
 }
 

@@ -19,6 +19,7 @@ const example = `# The console's settings. tucdesk config check says if they hol
 # bell: true
 # notifications: true         # what programs announce
 # mouse: true                 # for programs that ask for it
+# tour: true                  # at the first start; false: never by itself
 
 # theme:
 #   background: auto          # auto, dark, light

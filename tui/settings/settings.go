@@ -55,6 +55,7 @@ type Settings struct {
 	Bell          bool
 	Notifications bool
 	Mouse         bool
+	Tour          bool
 	Theme         canvas.Theme
 	Keys          *keymap.Keys // nil: none is changed
 	Agents        agents.Arrangement
@@ -63,7 +64,7 @@ type Settings struct {
 
 // Default is what holds where there is no file.
 func Default() Settings {
-	return Settings{Prefix: console.DefaultPrefix, Bell: true, Notifications: true, Mouse: true}
+	return Settings{Prefix: console.DefaultPrefix, Bell: true, Notifications: true, Mouse: true, Tour: true}
 }
 
 // Path is where the file of a home is.
@@ -120,10 +121,11 @@ func blank(doc []byte) bool {
 	return true
 }
 
-// Apply gives the console what the settings say.
+// Apply gives the console what the settings say. o.Kept is what was kept.
 func (s Settings) Apply(o *console.Options) {
 	o.Prefix, o.Echo, o.Keys, o.Theme, o.Quiet = s.Prefix, s.Echo, s.Keys, s.Theme, !s.Bell
 	o.Views, o.Arranged, o.Silent, o.NoMouse = s.Views, s.Agents, !s.Notifications, !s.Mouse
+	o.Tour = s.Tour && !o.Kept.Toured
 }
 
 // A reader fills settings from the tree of a file.
@@ -172,6 +174,7 @@ func (r *reader) fields() []document.Field {
 		r.flag("bell", &r.s.Bell, "Ring the terminal's bell when somebody asks for an approval, or a terminal rings."),
 		r.flag("notifications", &r.s.Notifications, "Show what programs in terminals announce (OSC 9 and 777)."),
 		r.flag("mouse", &r.s.Mouse, "Give the mouse to programs that ask for it."),
+		r.flag("tour", &r.s.Tour, "Begin with the tour the first time that the console is opened."),
 		document.Key("theme", func(n ast.Node) { r.Mapping(n, "theme", r.themeFields()...) }).
 			Of(document.Object(r.themeFields()...), "Colours."),
 		document.Key("keys", r.keys).Of(keysShape(), "Keys that are bound otherwise, by place and action. An empty list unbinds."),

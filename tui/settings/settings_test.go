@@ -23,6 +23,7 @@ const full = `
 prefix: ctrl+a
 echo: never
 bell: false
+tour: false
 theme:
   background: light
   colours: sixteen
@@ -46,7 +47,7 @@ func TestParse(t *testing.T) {
 	var o console.Options
 	s.Apply(&o)
 	switch {
-	case o.Prefix != "ctrl+a", o.Echo != predict.Never, !o.Quiet:
+	case o.Prefix != "ctrl+a", o.Echo != predict.Never, !o.Quiet, o.Tour:
 		t.Errorf("behaviour %+v", o)
 	case o.Theme.Ground != canvas.Light, o.Theme.Depth != colorprofile.ANSI, len(o.Theme.Own) != 3:
 		t.Errorf("theme %+v", o.Theme)
@@ -204,6 +205,20 @@ func TestShelf(t *testing.T) {
 	}
 	if got, err := shelf.Load(); err != nil || len(got.Views) != 1 {
 		t.Errorf("kept %+v, %v", got, err)
+	}
+	if err := shelf.SkipTour(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := shelf.Load(); err != nil || !got.Toured || len(got.Views) != 1 {
+		t.Errorf("without the tour: %+v, %v", got, err)
+	}
+	var o console.Options
+	if Default().Apply(&o); !o.Tour {
+		t.Error("no tour at the first start")
+	}
+	o.Kept.Toured = true
+	if Default().Apply(&o); o.Tour {
+		t.Error("a tour at the second start")
 	}
 	name := filepath.Join(shelf.Home, StateName)
 	if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {

@@ -39,6 +39,16 @@ func (s Shelf) Load() (kept.State, error) {
 	return state, nil
 }
 
+// SkipTour has the console begin without the tour: for homes that scripts use.
+func (s Shelf) SkipTour() error {
+	state, err := s.Load()
+	if err != nil || state.Toured {
+		return err
+	}
+	state.Toured = true
+	return s.Keep(state)
+}
+
 // Keep writes a state, whole or not at all.
 func (s Shelf) Keep(state kept.State) error {
 	b, err := state.Marshal()

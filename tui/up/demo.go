@@ -51,6 +51,8 @@ type Demo struct {
 	Shim []string
 	// Errand are those with which it does copies and forwards; nil: there are none.
 	Errand []string
+	// Furnish puts into each persona's home what it should have besides; nil: nothing.
+	Furnish func(home string) error
 	// Progress is told in words what is being done; nil: nobody.
 	Progress func(string)
 }
@@ -207,6 +209,9 @@ func (d *Demo) enrol(ctx context.Context, s *servers) (*enrolled, error) {
 	t := &enrolled{homes: map[string]*profile.Home{}}
 	for _, p := range personas {
 		h, err := profile.Create(filepath.Join(d.Dir, p.name))
+		if err == nil && d.Furnish != nil {
+			err = d.Furnish(h.Dir)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -9,8 +9,10 @@ package presence
 import (
 	"errors"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +32,7 @@ type Signer struct {
 	Audience string   // the rendezvous' URL
 	API      *url.URL // of apid: scheme and host
 	Now      func() time.Time
+	Gate     string // the levels that shells here can have, in words
 }
 
 // ErrNoRoster means that there is no roster yet to name in what is signed.
@@ -44,7 +47,7 @@ func (p *Signer) Register() ([]byte, error) {
 	return token.SignRegistration(p.Identity, token.Registration{
 		TeamFP: r.TeamFP(), TeamID: r.TeamID(), Agent: p.Identity.Kid(), Audience: p.Audience,
 		Time: p.Now().Unix(), Nonce: token.NewID(), Version: version(),
-		OS: runtime.GOOS + "/" + runtime.GOARCH, RosterHead: token.Head(r.Head()),
+		OS: system(), RosterHead: token.Head(r.Head()),
 	})
 }
 
@@ -56,6 +59,7 @@ func (p *Signer) Heartbeat(registration envelope.Hash, seq uint64) ([]byte, erro
 	}
 	return token.SignHeartbeat(p.Identity, token.Heartbeat{
 		Agent: p.Identity.Kid(), Registration: registration, Seq: seq, Time: p.Now().Unix(), RosterHead: token.Head(r.Head()),
+		Posture: &token.Posture{OS: system(), Version: version(), Gate: short(p.Gate), Booted: booted()},
 	})
 }
 
@@ -98,10 +102,26 @@ func (p *Signer) SignRequest(method, to string, body [32]byte) (string, error) {
 	return token.SignRequest(p.Identity, token.Request{Method: method, URL: to, BodySHA256: body, Time: p.Now().Unix()})
 }
 
-// maxVersion bounds the version that a registration names, in bytes.
-const maxVersion = 64
+func system() string { return runtime.GOOS + "/" + runtime.GOARCH }
 
-func version() string {
-	v := daemon.Version().Version
-	return strings.ToValidUTF8(v[:min(len(v), maxVersion)], "")
+func version() string { return short(daemon.Version().Version) }
+
+// maxText bounds each text that an agent says of its machine, in bytes.
+const maxText = 64
+
+func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxText)], "") }
+
+// booted is when this machine started, where its system says so: Linux does.
+func booted() int64 {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if at, ok := strings.CutPrefix(line, "btime "); ok {
+			s, _ := strconv.ParseInt(strings.TrimSpace(at), 10, 64)
+			return max(0, s)
+		}
+	}
+	return 0
 }

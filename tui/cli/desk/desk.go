@@ -33,11 +33,11 @@ func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) err
 	if err != nil {
 		return err
 	}
-	s.Apply(&o)
 	shelf := settings.Shelf{Home: home}
 	if o.Kept, err = shelf.Load(); err != nil {
 		return err
 	}
+	s.Apply(&o)
 	o.Keeper, o.Many, o.OpenURL = shelf, many(b), browser(os.Getenv)
 	return console.Run(ctx, b, o)
 }

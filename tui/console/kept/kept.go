@@ -44,6 +44,7 @@ func (l Layout) Targets() (out []string) {
 type State struct {
 	Views   []agents.Saved `json:"views"`
 	Layouts []Layout       `json:"layouts"`
+	Toured  bool           `json:"toured,omitempty"` // the tour was seen, or not wanted
 }
 
 // A Keeper keeps a state where the next run finds it.

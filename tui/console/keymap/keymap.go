@@ -88,6 +88,7 @@ const (
 	ActIdle
 	ActNextMarker
 	ActPrevMarker
+	ActTour
 )
 
 // names are the actions in a file.
@@ -160,6 +161,7 @@ var names = map[Action]string{
 	ActIdle:       "skip-idle",
 	ActNextMarker: "next-marker",
 	ActPrevMarker: "previous-marker",
+	ActTour:       "tour",
 }
 
 // String is the action's name in a file.
@@ -203,6 +205,7 @@ var (
 		{ActLayouts, []string{"l"}, "layouts: keep or open one", ""},
 		{ActAudit, []string{"t"}, "the audit log, and recordings of sessions", ""},
 		{ActSaid, []string{"m"}, "messages: what was said", ""},
+		{ActTour, []string{"T"}, "the tour: what the console can do, step by step", ""},
 	}
 
 	AgentKeys = Map{"Targets", slices.Concat(helpKeys, []Binding{
@@ -330,6 +333,12 @@ var (
 		{ActBottom, []string{"end", "G"}, "to the end", ""},
 		{ActDetails, []string{"c"}, "what was checked of this recording", ""},
 		{ActBack, []string{"esc", "q"}, "back", "back"},
+	}}
+
+	TourKeys = Map{"The tour", []Binding{
+		{ActRight, []string{"enter", "right", "space", "n"}, "the next step", "next"},
+		{ActLeft, []string{"left", "p", "backspace"}, "the step before", "before"},
+		{ActBack, []string{"esc", "q", "ctrl+c"}, "end the tour", "end the tour"},
 	}}
 
 	NoticeKeys = Map{"A notice", slices.Concat([]Binding{

@@ -55,7 +55,7 @@ func New(prefix string, changes []Change) (*Keys, error) {
 }
 
 // every is All and the maps that help leaves out.
-func every() []*Map { return append([]*Map{&NoticeKeys}, All...) }
+func every() []*Map { return append([]*Map{&NoticeKeys, &TourKeys}, All...) }
 
 func (ks *Keys) apply(at int, c Change, prefix string, who map[*Map]map[Action]int) error {
 	fail := func(format string, args ...any) error {
