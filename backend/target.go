@@ -80,7 +80,10 @@ type OpenRequest struct {
 	// Sessions has listed, instead of a new one.
 	Session SessionID
 
-	Reason    string     // why, in the member's words; for Ask and the audit log
+	Reason string // why, in the member's words; for Ask and the audit log
+	// Lasts is how long the terminal is needed at most, for Ask; 0: as long as policy lets.
+	// It ends then.
+	Lasts     time.Duration
 	Confirmed bool       // the member confirmed a Confirm verdict
 	Approval  ApprovalID // the granted approval that Open is to use
 }
@@ -174,6 +177,7 @@ type Approval struct {
 	Reason   string // in the operator's words
 	State    ApprovalState
 
+	Lasts    time.Duration // after which what is opened ends; 0: as long as policy lets
 	Asked    time.Time
 	AskUntil time.Time // afterwards nobody can decide any more
 

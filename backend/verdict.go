@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // An Effect is what a policy says. The zero value denies.
@@ -37,6 +38,8 @@ type Verdict struct {
 	Line      int    // its line in the policy document, from 1; 0 means unknown
 	Reason    string
 	Approvers string // for Hold: who could approve, in words
+	// MaxSession is how long a terminal may last at most; 0: not known.
+	MaxSession time.Duration
 }
 
 // Err returns nil for Allow, and else the error that Open returns for v:

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/consent"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/team"
@@ -293,6 +294,9 @@ func (c *checker) judge(a *admission) *refusal {
 	a.life = time.Unix(ends, 0).Sub(now)
 	if most := a.verdict.Obligations.MaxSession; most > 0 {
 		a.life = min(a.life, time.Unix(begun, 0).Add(most).Sub(now))
+	}
+	if asked := consent.Lasts(a.bundle.Approvals); asked > 0 {
+		a.life = min(a.life, time.Unix(begun, 0).Add(asked).Sub(now))
 	}
 	if a.life <= 0 {
 		return refuse(codeGrant, token.ErrExpired, "the session's time is over")

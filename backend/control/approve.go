@@ -150,11 +150,15 @@ func (b *Backend) prepare(p *plan) (*ask, []roster.Device, error) {
 	if err := p.command.Check(); err != nil {
 		return nil, nil, err
 	}
+	if most := v.Obligations.MaxSession; req.Lasts < 0 || req.Lasts > most {
+		return nil, nil, fmt.Errorf("control: it may last %v at most by policy, not %v; ask for less", most, req.Lasts)
+	}
 	return &ask{req: req, plan: p, body: approval.Ask{
 		ID: token.NewID(), TeamFP: r.TeamFP(), SessionID: p.session, Agent: a.Kid, AgentName: a.Name, Operator: me.Kid,
 		Kind: string(req.Kind), As: req.As, Command: p.command, Tier: v.Tier, Rule: v.Rule,
 		PolicyHash: r.PolicyHash(), RosterHead: token.Head(r.Head()), Reason: req.Reason,
 		Created: now.Unix(), AskUntil: now.Add(v.Obligations.AskFor).Unix(), Nonce: token.NewID(),
+		Lasts: int64((req.Lasts + time.Second - 1) / time.Second),
 	}}, approvers, nil
 }
 

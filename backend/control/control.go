@@ -427,7 +427,7 @@ func (b *Backend) judge(r *roster.Roster, me roster.Device, a roster.Agent, req 
 
 // shown translates a verdict for the seam.
 func shown(v policy.Verdict) backend.Verdict {
-	out := backend.Verdict{Rule: v.Rule, Line: v.Line, Reason: v.Reason}
+	out := backend.Verdict{Rule: v.Rule, Line: v.Line, Reason: v.Reason, MaxSession: v.Obligations.MaxSession}
 	switch v.Effect {
 	case policy.Allow:
 		out.Effect = backend.Allow

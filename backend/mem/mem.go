@@ -397,6 +397,7 @@ func (w *World) ask(member string, t *Target, req backend.OpenRequest, now time.
 			Argv:     slices.Clone(req.Argv),
 			As:       req.As,
 			Reason:   req.Reason,
+			Lasts:    req.Lasts,
 			State:    backend.ApprovalWaiting,
 			Asked:    now,
 			AskUntil: now.Add(AskFor),

@@ -50,7 +50,8 @@ type Ask struct {
 	Created    int64         `cbor:"created"`   // unix seconds
 	AskUntil   int64         `cbor:"ask_until"` // unix seconds; for the decision
 	Nonce      token.ID      `cbor:"nonce"`
-	Plan       Plan          `cbor:"plan"` // what it was asked together with
+	Plan       Plan          `cbor:"plan"`            // what it was asked together with
+	Lasts      int64         `cbor:"lasts,omitempty"` // seconds that the session needs at most; 0: as long as policy lets
 }
 
 // Context implements token.Body.
@@ -74,6 +75,8 @@ func (a Ask) Check(signer key.Kid) error {
 		return malformed("ask: reason has more than %d bytes or is not UTF-8", MaxReason)
 	case a.Created <= 0 || a.AskUntil <= a.Created || a.AskUntil-a.Created > int64(MaxAskFor/time.Second):
 		return malformed("ask: ask_until must be at most %v after created", MaxAskFor)
+	case a.Lasts < 0 || a.Lasts > int64(token.MaxSession/time.Second):
+		return malformed("ask: lasts must be at most %v", token.MaxSession)
 	case !a.Plan.IsZero() && (a.Plan.Hash.IsZero() || a.Plan.Size < 2 || a.Plan.Size > MaxPlan):
 		return malformed("ask: a plan has a hash and 2 to %d machines", MaxPlan)
 	}
@@ -155,7 +158,7 @@ func (a Ask) approve(hash envelope.Hash, approver key.Kid, head token.Head, deci
 	return Approval{
 		V: token.Version, ID: a.ID, TeamFP: a.TeamFP, SessionID: a.SessionID, Agent: a.Agent, Operator: a.Operator,
 		Kind: a.Kind, As: a.As, Command: a.Command, PolicyHash: a.PolicyHash, RosterHead: head, AskHash: hash,
-		UseUntil: useUntil.Unix(), Nonce: a.Nonce, Approver: approver, Decided: decided.Unix(),
+		UseUntil: useUntil.Unix(), Nonce: a.Nonce, Approver: approver, Decided: decided.Unix(), Lasts: a.Lasts,
 	}
 }
 
@@ -174,10 +177,11 @@ type Approval struct {
 	PolicyHash envelope.Hash `cbor:"policy_hash"`
 	RosterHead token.Head    `cbor:"roster_head"` // the approver's
 	AskHash    envelope.Hash `cbor:"ask_hash"`
-	UseUntil   int64         `cbor:"use_until"` // unix seconds
-	Nonce      token.ID      `cbor:"nonce"`     // of the ask
-	Approver   key.Kid       `cbor:"approver"`  // the signing device
-	Decided    int64         `cbor:"decided"`   // unix seconds
+	UseUntil   int64         `cbor:"use_until"`       // unix seconds
+	Nonce      token.ID      `cbor:"nonce"`           // of the ask
+	Approver   key.Kid       `cbor:"approver"`        // the signing device
+	Decided    int64         `cbor:"decided"`         // unix seconds
+	Lasts      int64         `cbor:"lasts,omitempty"` // of the ask: the session ends so many seconds after its grant, or sooner
 }
 
 // Context implements token.Body.
@@ -193,6 +197,8 @@ func (a Approval) Check(signer key.Kid) error {
 		return malformed("approval: id, team_fp, session_id, agent, operator, policy_hash, roster_head, ask_hash or nonce is missing")
 	case a.Approver != signer || signer.IsZero():
 		return malformed("approval: not signed by its approver")
+	case a.Lasts < 0 || a.Lasts > int64(token.MaxSession/time.Second):
+		return malformed("approval: lasts must be at most %v", token.MaxSession)
 	case a.Approver == a.Operator:
 		return malformed("approval: nobody approves an own request")
 	}

@@ -18,8 +18,8 @@ func (Plea) Context() string { return "tucdesk break-glass plea v1" }
 
 // Check implements token.Body.
 func (p Plea) Check(signer key.Kid) error {
-	if !p.Plan.IsZero() {
-		return malformed("plea: break-glass is for one machine at a time")
+	if !p.Plan.IsZero() || p.Lasts != 0 {
+		return malformed("plea: break-glass is for one machine at a time, and for as long as policy says")
 	}
 	return Ask(p).Check(signer)
 }
@@ -69,7 +69,12 @@ type Warrant Approval
 func (Warrant) Context() string { return "tucdesk break-glass warrant v1" }
 
 // Check implements token.Body.
-func (w Warrant) Check(signer key.Kid) error { return Approval(w).Check(signer) }
+func (w Warrant) Check(signer key.Kid) error {
+	if w.Lasts != 0 {
+		return malformed("warrant: break-glass lasts as long as policy says")
+	}
+	return Approval(w).Check(signer)
+}
 
 // SignWarrant signs w with the approver's device. It sets V.
 func SignWarrant(id key.Identity, w Warrant) ([]byte, error) {

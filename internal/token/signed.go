@@ -63,7 +63,7 @@ func (u Unverified) InsecureSigner() key.Kid {
 func (u Unverified) Bytes() []byte { return u.env.Bytes() }
 
 // InsecureDecode reads the body before any check. It exists to learn which
-// team's keys to ask for, and for nothing else.
+// team's keys to ask for, and for what can only take away from what is verified later.
 func (u Unverified) InsecureDecode(into any) error {
 	if err := envelope.Unmarshal(u.env.InsecurePayload(), into); err != nil {
 		return fmt.Errorf("token: %w", err)

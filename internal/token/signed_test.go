@@ -225,6 +225,13 @@ func changeValue(t *testing.T, f reflect.Value) {
 		f.Set(reflect.Append(s, reflect.New(f.Type().Elem()).Elem()))
 	case reflect.Struct:
 		changeValue(t, f.Field(0))
+	case reflect.Pointer:
+		to := reflect.New(f.Type().Elem())
+		if !f.IsNil() {
+			to.Elem().Set(f.Elem())
+		}
+		changeValue(t, to.Elem())
+		f.Set(to)
 	default:
 		t.Fatalf("a field of kind %v: teach this test to change it", f.Kind())
 	}

@@ -35,11 +35,13 @@ type requestFlags struct {
 	yes        bool
 	noWait     bool
 	path       string
+	lasts      time.Duration
 }
 
 func (f *requestFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.as, "as", "", "user on the target (default: the target's login user)")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the approvers and the audit log")
+	cmd.Flags().DurationVar(&f.lasts, "for", 0, "how long it is needed at most, such as 30m, where an approval is asked for: then it ends (default: as long as policy lets)")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "confirm what policy wants confirmed, without a question")
 	cmd.Flags().StringVar(&f.path, "path", "auto", "auto: by relay, then directly when that works; relay; direct")
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "fail when an approval is needed, instead of asking for it")
@@ -82,7 +84,7 @@ func (a *app) execCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := backend.OpenRequest{Kind: backend.KindExec, Argv: args, As: f.as, Reason: f.reason, Confirmed: f.yes, TTY: tty}
+			req := backend.OpenRequest{Kind: backend.KindExec, Argv: args, As: f.as, Reason: f.reason, Lasts: f.lasts, Confirmed: f.yes, TTY: tty}
 			if len(fan.tags) > 0 {
 				return a.runFleet(cmd.Context(), req, f, run, fan)
 			}
@@ -149,7 +151,7 @@ func (a *app) connectCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := backend.OpenRequest{
-				Target: backend.TargetID(args[0]), Kind: backend.KindShell, As: f.as, Reason: f.reason, Confirmed: f.yes, TTY: true,
+				Target: backend.TargetID(args[0]), Kind: backend.KindShell, As: f.as, Reason: f.reason, Lasts: f.lasts, Confirmed: f.yes, TTY: true,
 			}
 			return a.runTerminal(cmd.Context(), req, f, input{}, 0)
 		},

@@ -67,7 +67,7 @@ func TestTour(t *testing.T) {
 		go func() {
 			done <- say(t.Context(), t, alice, "alice @ mem",
 				"1", "5", "1", "echo hello", "", // list, web-1, a command, back
-				"2", "env:prod db", "1", "1", "restart now", "nginx hangs", "", // held: asked with a reason
+				"2", "env:prod db", "1", "1", "restart now", "nginx hangs", "30m", "", // held: asked with a reason, for half an hour
 				"7", "nonsense", "5")
 		}()
 		synctest.Wait()

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
 	"github.com/tucdesk/tucdesk/tui/console/argv"
+	"github.com/tucdesk/tucdesk/tui/console/asking"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/details"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
@@ -277,6 +278,16 @@ func (t *talk) ask(ctx context.Context, req *backend.OpenRequest, held error) (a
 		return false, err
 	}
 	req.Reason = reason
+	for {
+		s, err := t.line(ctx, asking.HowLong+"; Enter alone means as long as policy lets:")
+		if err != nil {
+			return false, err
+		}
+		if req.Lasts, err = asking.Lasts(s, v.MaxSession); err == nil {
+			break
+		}
+		t.failed("That can't be asked for", err)
+	}
 	id, err := t.file(ctx, asker, *req)
 	if err != nil {
 		t.failed("Nobody was asked", err)

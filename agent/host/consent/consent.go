@@ -65,6 +65,23 @@ func (q Request) Approvals(given [][]byte, granted []token.ID) ([]ledger.Item, e
 	return nonces(bodies), nil
 }
 
+// Lasts is how long the session may last that approvals are for; 0: none of them says. They
+// need not be verified yet: this makes a session shorter only, and without approvals that
+// are verified nothing runs in it.
+func Lasts(given [][]byte) (least time.Duration) {
+	for _, b := range given {
+		var a approval.Approval
+		u, err := approval.ParseApproval(b)
+		if err != nil || u.InsecureDecode(&a) != nil || a.Lasts <= 0 {
+			continue
+		}
+		if d := time.Duration(a.Lasts) * time.Second; least == 0 || d < least {
+			least = d
+		}
+	}
+	return least
+}
+
 // Warrants checks what stands in for a grant. Where the command is not known yet, the
 // warrants' own is taken: it must be the one that the proof is about. who are the
 // people, by their e-mail addresses.

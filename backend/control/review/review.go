@@ -160,7 +160,7 @@ func Outline(r *roster.Roster, ap wire.Approval) backend.Approval {
 // Show puts what the operator has signed into an outline.
 func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	cmd := c.Ask.Command
-	out.Argv, out.Cwd, out.Stdin, out.Reason = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason
+	out.Argv, out.Cwd, out.Stdin, out.Reason, out.Lasts = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason, time.Duration(c.Ask.Lasts)*time.Second
 	var covered []string
 	for _, b := range cmd.Bound {
 		covered = append(covered, cmd.Argv[b.Word])

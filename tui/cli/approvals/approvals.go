@@ -61,6 +61,7 @@ type jsonApproval struct {
 	Tier      string        `json:"tier,omitempty"`
 	Risk      string        `json:"risk,omitempty"`
 	Reason    string        `json:"reason,omitempty"`
+	Lasts     int64         `json:"lasts_s,omitempty"` // seconds
 	Asked     time.Time     `json:"asked"`
 	AskUntil  time.Time     `json:"ask_until"`
 	Approved  int           `json:"approved"`
@@ -103,7 +104,7 @@ func toJSON(p backend.Approval) jsonApproval {
 	return jsonApproval{
 		Content: files,
 		ID:      string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
-		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Risk: p.Risk, Reason: p.Reason, Asked: p.Asked, AskUntil: p.AskUntil,
+		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Risk: p.Risk, Reason: p.Reason, Lasts: int64(p.Lasts / time.Second), Asked: p.Asked, AskUntil: p.AskUntil,
 		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot, Turn: p.Turn, Progress: p.Progress(), Steps: steps,
 		Approvers: p.Approvers, Unread: p.Unread, Plan: p.Plan, PlanSize: p.PlanSize,
 	}
@@ -229,7 +230,7 @@ func (c *CLI) printAll(ps []backend.Approval) {
 	for _, p := range ps {
 		q := ps[0]
 		same = same && slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As &&
-			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
+			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Lasts == q.Lasts && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
 			p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
 	}
 	fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
@@ -291,6 +292,9 @@ func Print(w io.Writer, p backend.Approval) {
 		line("risk", sanitize.Clean("it "+p.Risk))
 	}
 	line("reason", sanitize.Clean(p.Reason))
+	if p.Lasts > 0 {
+		line("for", sanitize.Clean(p.Lasts.String()+" at most, then it ends"))
+	}
 	line("approved", sanitize.Clean(p.Progress()))
 	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))
 	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), output.Until(p.AskUntil, time.Now()))))

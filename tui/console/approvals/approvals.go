@@ -253,6 +253,9 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	if a.Reason == "" {
 		paras = append(paras, text("Reason", ""))
 	}
+	if a.Lasts > 0 {
+		paras = append(paras, text("For", phrase.Duration(a.Lasts)+" at most, then it ends"))
+	}
 	paras = append(paras, text("Tier", a.Tier))
 	if a.Risk != "" {
 		paras = append(paras, canvas.Para{Label: "Risk", Text: sanitize.Clean("it " + a.Risk), Style: st.Warn})
@@ -321,7 +324,7 @@ func refuseLong(a *backend.Approval) {
 // Same says whether two views of an approval ask for the same.
 func Same(a, b backend.Approval) bool {
 	return a.ID == b.ID && a.Target == b.Target && a.Operator == b.Operator && a.Kind == b.Kind &&
-		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Stdin == b.Stdin && a.Unread == b.Unread && slices.Equal(a.Content, b.Content) &&
+		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Lasts == b.Lasts && a.Stdin == b.Stdin && a.Unread == b.Unread && slices.Equal(a.Content, b.Content) &&
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)
 }
 

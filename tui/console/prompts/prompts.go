@@ -13,8 +13,8 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
-	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/argv"
+	"github.com/tucdesk/tucdesk/tui/console/asking"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
@@ -118,19 +118,7 @@ func Verdict(req backend.OpenRequest, name sanitize.Text, v backend.Verdict, ask
 		confirmed.Confirmed = true
 		return &dialog.Prompt{Title: sanitize.Literal("Look twice"), Body: body, Label: "Type yes to go on", Submit: Yes(dialog.DoOpen{Req: confirmed})}
 	case v.Effect == backend.Hold && asks:
-		return &dialog.Prompt{
-			Title: sanitize.Literal("Held: ask for approval"),
-			Body:  body,
-			Label: "Why do you need it?",
-			Submit: func(reason string) (any, error) {
-				if reason = strings.TrimSpace(reason); reason == "" {
-					return nil, approvals.ErrNoReason
-				}
-				held := req
-				held.Reason = reason
-				return dialog.DoAsk{Req: held}, nil
-			},
-		}
+		return asking.New(req, v, body)
 	}
 	return &dialog.Notice{Title: sanitize.Literal("Denied"), Body: func(st *canvas.Styles) []canvas.Para {
 		end := "Nobody can approve this here. Only a change of the policy, by those who sign it, opens it."

@@ -49,6 +49,9 @@ func (r Request) stands(st *canvas.Styles, now time.Time) (paras []canvas.Para) 
 	if len(a.Approvers) > 0 {
 		paras = append(paras, canvas.Para{Label: "By", Text: phrase.Clean(strings.Join(a.Approvers, ", ")), Style: st.Plain})
 	}
+	if a.Lasts > 0 {
+		paras = append(paras, canvas.Para{Label: "For", Text: sanitize.Literal(phrase.Duration(a.Lasts) + " at most"), Style: st.Plain})
+	}
 	if !a.AskUntil.IsZero() {
 		paras = append(paras, canvas.Para{Label: "Time left", Text: sanitize.Literal(phrase.Left(now, a.AskUntil)), Style: st.Plain})
 	}
