@@ -392,34 +392,30 @@ func TestChannelLimit(t *testing.T) {
 // Nobody reads: the writer stops after the windows are full, and goes on when
 // somebody does.
 func TestSlowReaderStopsTheWriter(t *testing.T) {
-	operator, agent := connect(t, memnet.Options{}, Options{})
-	const size = 64 << 20
-	var mu sync.Mutex
-	written := 0
-	stalled := make(chan struct{})
-	c := open(t, operator, agent, OpenMessage{Kind: "copy"}, func(c *Channel) {
-		block := make([]byte, 64<<10)
-		c.stream.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		for {
-			n, err := c.Write(block)
-			mu.Lock()
-			written += n
-			mu.Unlock()
-			if err != nil {
-				close(stalled)
-				return
+	simulated(t, func(t *testing.T) {
+		operator, agent := connect(t, memnet.Options{}, Options{})
+		const size = 64 << 20
+		written, stalled := 0, make(chan struct{})
+		c := open(t, operator, agent, OpenMessage{Kind: "copy"}, func(c *Channel) {
+			defer close(stalled)
+			block := make([]byte, 64<<10)
+			c.stream.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+			for {
+				n, err := c.Write(block)
+				written += n
+				if err != nil {
+					return
+				}
 			}
+		})
+		<-stalled
+		if written == 0 || written > size/4 {
+			t.Fatalf("the writer put %d bytes into a channel that nobody reads", written)
+		}
+		if _, err := io.ReadAll(c); !errors.Is(err, ErrTruncated) {
+			t.Fatalf("after the writer gave up: %v", err)
 		}
 	})
-	<-stalled
-	mu.Lock()
-	defer mu.Unlock()
-	if written == 0 || written > size/4 {
-		t.Fatalf("the writer put %d bytes into a channel that nobody reads", written)
-	}
-	if _, err := io.ReadAll(c); !errors.Is(err, ErrTruncated) {
-		t.Fatalf("after the writer gave up: %v", err)
-	}
 }
 
 // Everything but a said end is a cut.
