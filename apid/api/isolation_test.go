@@ -43,6 +43,8 @@ var isolated = map[string]struct {
 	"GET /v1/agents":                 {none: "lists the team of the token; its cursor is a place, not a name to look up"},
 	"GET /v1/sessions":               {none: "lists the team of the token"},
 	"GET /v1/approvals":              {none: "lists the team of the token; its cursor is a number"},
+	"GET /v1/usage":                  {none: "lists the team of the token; its cursor is a number"},
+	"POST /v1/relay/usage":           {none: "of a relay, which is of no team; it is answered alike whatever it names (TestRelayUsage)"},
 	"GET /v1/recordings":             {none: "lists the team of the token; its cursor is a number"},
 	"GET /v1/roster/proposals":       {none: "of the team of the token"},
 	"POST /v1/roster/proposals":      {none: "judged by the roster of the token's team; one of another team never fits it"},

@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/apid/api/recordings"
 	"github.com/tucdesk/tucdesk/apid/api/rosters"
 	"github.com/tucdesk/tucdesk/apid/api/sessions"
+	"github.com/tucdesk/tucdesk/apid/api/usage"
 	"github.com/tucdesk/tucdesk/apid/api/waiters"
 	"github.com/tucdesk/tucdesk/apid/api/webhook"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -81,6 +82,7 @@ type Server struct {
 	rosters    rosters.Cache
 	proposals  proposals.Box
 	recordings *recordings.Service
+	usage      usage.Service
 	waiters    *waiters.List
 	events     *events.Hub
 	mailbox    *mailbox.Box
@@ -170,12 +172,13 @@ func New(cfg Config) (*Server, error) {
 		mailbox:  mailbox.New(cfg.Now),
 		refusals: door.NewLimiter(refusalRate, refusalBurst),
 	}
+	s.usage.Store = cfg.Store
 	s.events = events.New(s.again, cfg.Now)
 	s.recordings = recordings.New(recordings.Config{
 		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: sessions.EndEntry,
 	})
 	way, err := door.New(door.Config{
-		URL: cfg.URL, TokenKeys: cfg.Keys.Token.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
+		URL: cfg.URL, Relays: cred.Ring{cfg.RelaySecret}, TokenKeys: cfg.Keys.Token.Publics(), Roster: s.roster, Now: cfg.Now, Logger: cfg.Logger, Registry: cfg.Registry,
 	})
 	if err != nil {
 		return nil, err

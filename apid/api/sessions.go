@@ -250,6 +250,7 @@ func (s *Server) sessionAnswer(c door.Caller, body sessions.Body) (wire.SessionA
 	if i < 0 || s.cfg.RelaySecret.IsZero() {
 		return answer, nil
 	}
+	s.usage.Granted(g.SessionID, c.Team)
 	answer.Relay.Addr = s.cfg.RelayAddrs[i]
 	for side, into := range map[cred.Side]*wire.Credential{cred.Operator: &answer.Relay.Operator, cred.Agent: &answer.Relay.Agent} {
 		minted := s.cfg.RelaySecret.Mint(g.SessionID, side, time.Unix(g.EndsBy, 0))

@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/certs"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/keyfile"
+	"github.com/tucdesk/tucdesk/relayd/relay/usage"
 )
 
 // settings is the configuration file of tucdesk-relayd.
@@ -19,6 +20,8 @@ type settings struct {
 	SecretFile     string        `yaml:"secret_file" doc:"file with the secret shared with apid, mode 0600; while it is rotated, files of the same name with .next and .old beside it"`
 	MaxAllocations int           `yaml:"max_allocations" doc:"allocations of all sessions together; a session takes two"`
 	MaxLifetime    time.Duration `yaml:"max_lifetime" doc:"refuse credentials that are good for longer"`
+	APIURL         string        `yaml:"api_url" doc:"tucdesk-apid, to be told how many bytes each session has used; empty: it is not told, and they are only logged"`
+	APIPins        []string      `yaml:"api_pins" doc:"SHA-256 (64 hexadecimal digits) of its public TLS keys, where its certificate is of a site's own authority"`
 	MaxRate        int64         `yaml:"max_rate" doc:"bytes that one side of a session may send each second; more is dropped"`
 
 	certs.Settings `yaml:",inline"`
@@ -61,14 +64,38 @@ func Command() daemon.Command {
 			if err != nil {
 				return nil, refuse("secret_file", err)
 			}
-			return New(Config{
+			cfg := Config{
 				Listen: s.Listen, ListenTLS: s.ListenTLS, TLS: conf, UDPOnly: s.UDPOnly, Secret: secrets[0], Others: secrets[1:],
 				MaxAllocations: s.MaxAllocations, MaxLifetime: s.MaxLifetime, MaxRate: s.MaxRate,
 				Usage:  logUsage(env.Logger),
 				Logger: env.Logger, Registry: env.Registry,
-			})
+			}
+			if s.APIURL != "" {
+				if err := cfg.TellAPI(s.APIURL, s.APIPins...); err != nil {
+					return nil, refuse("api_url", err)
+				}
+			}
+			return New(cfg)
 		},
 	}
+}
+
+// TellAPI has the apid at a URL told what sessions have used, beside what Usage does.
+// Secret, Logger and Registry are set before. pins are of its TLS keys; none: the system's
+// authorities.
+func (cfg *Config) TellAPI(url string, pins ...string) error {
+	book, err := usage.Open(url, pins, cfg.Secret.Vouch, cfg.Logger, cfg.Registry)
+	if err != nil {
+		return err
+	}
+	before := cfg.Usage
+	cfg.Tell, cfg.Usage = book.Run, func(u Usage) {
+		if before != nil {
+			before(u)
+		}
+		book.Add(usage.Use{Session: u.Session, Began: u.Began.UnixMilli(), Ended: u.Ended.UnixMilli(), Operator: u.Operator, Agent: u.Agent})
+	}
+	return nil
 }
 
 // logUsage writes down what sessions have used. Which team a session is of, apid

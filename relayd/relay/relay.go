@@ -77,6 +77,9 @@ type Config struct {
 	// Usage is told what a session has used when its last allocation has ended.
 	// It must not block. Nil: nobody.
 	Usage func(Usage)
+	// Tell, if set, runs beside the relay, until it has ended: it passes on what
+	// Usage was told.
+	Tell func(context.Context)
 	// Logger gets openings and refusals, without addresses. Nil discards.
 	Logger *slog.Logger
 	// Registry takes the metrics. Nil means a private one.
@@ -219,12 +222,20 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		up = append(up, "listen_tls", s.tls.String())
 	}
 	s.mu.Unlock()
+	tell, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var telling sync.WaitGroup
+	if s.cfg.Tell != nil {
+		telling.Go(func() { s.cfg.Tell(tell) })
+	}
 	s.cfg.Logger.Info("relay is up", up...)
 	ready()
 	<-ctx.Done()
 	err = srv.Close()
 	s.streams.close()
 	s.hub.close()
+	stop()
+	telling.Wait()
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}

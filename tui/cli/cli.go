@@ -32,8 +32,10 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/breakglass"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
+	"github.com/tucdesk/tucdesk/tui/cli/notice"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
 	"github.com/tucdesk/tucdesk/tui/cli/sessions"
+	"github.com/tucdesk/tucdesk/tui/cli/usage"
 	"github.com/tucdesk/tucdesk/tui/settings"
 )
 
@@ -57,13 +59,14 @@ type app struct {
 	stdin    io.Reader
 	stdout   io.Writer
 	stderr   io.Writer
+	notices  *notice.Notices
 }
 
 // Main runs the command line of this process and gives its exit code.
 func Main(registry *backend.Registry) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{registry: registry, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{registry: registry, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, notices: notice.New(os.Stderr)}
 	root := a.root()
 	var failed error
 	keepErrors(root, &failed)
@@ -118,6 +121,7 @@ func (a *app) root() *cobra.Command {
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
+	root.AddCommand((&usage.CLI{Out: a.stdout, Err: a.stderr, Open: a.control}).Command())
 	root.AddCommand(a.errands().Commands()...)
 	root.AddCommand(a.membership().Commands()...)
 	return root
@@ -172,9 +176,9 @@ func (a *app) control() (*control.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.OnAlarm(func(err error) { fmt.Fprintf(a.stderr, "tucdesk: alarm: %s\n", sanitize.Clean(err.Error())) })
+	b.OnAlarm(func(err error) { a.notices.Say(sanitize.Clean("alarm: " + err.Error())) })
 	for _, file := range b.Forks() {
-		fmt.Fprintf(a.stderr, "tucdesk: alarm: the audit log has told two stories; show %s to the admins and auditors of your team, then move it away\n", sanitize.Clean(file))
+		a.notices.Say(sanitize.Clean("alarm: the audit log has told two stories; show " + file + " to the admins and auditors of your team, then move it away"))
 	}
 	return b, nil
 }

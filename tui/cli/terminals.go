@@ -209,15 +209,20 @@ func (a *app) show(ctx context.Context, t backend.Terminal, req backend.OpenRequ
 	spent := fleet.Spending{Most: in.most, Over: func() { t.Close() }}
 	fed.stdout, fed.stderr = spent.Writer(a.stdout), spent.Writer(a.stderr)
 	door := sessions.NewDoor(fed.stdin, t)
+	over := func() error { return nil }
 	if req.TTY {
-		if err := sessions.Repaint(a.stdout, t, req.Cols, req.Rows); err != nil {
+		screen := a.notices.Over(fed.stdout, screenSize, t.Resize)
+		defer screen.Close()
+		over = screen.Close
+		if err := sessions.Repaint(screen, t, req.Cols, req.Rows); err != nil {
 			return err
 		}
-		fed.stdin = door
+		fed.stdin, fed.stdout = door, screen
 	}
-	told := sessions.TellLink(a.stderr, t, req.Target, req.TTY)
+	told := sessions.TellLink(a.notices.Say, t, req.Target)
 	exit, err := fed.carry(t, req.TTY, in.none)
 	told()
+	_ = over() // what a terminal that is gone was not told is said by nobody
 	if door.Tell(a.stderr, err) {
 		return nil
 	}
@@ -237,6 +242,12 @@ func (a *app) show(ctx context.Context, t backend.Terminal, req backend.OpenRequ
 		return &exitError{exit.Code}
 	}
 	return nil
+}
+
+// screenSize gives the size of this process's terminal.
+func screenSize() (cols, rows int) {
+	cols, rows, _ = term.GetSize(int(os.Stdout.Fd()))
+	return cols, rows
 }
 
 // openAnyhow opens req; it takes the ways that policy leaves open: a

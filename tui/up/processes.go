@@ -80,7 +80,7 @@ func (p *processes) servers(s *servers) (daemon.Group, error) {
 		name     string
 		settings map[string]any
 	}{
-		{"relayd", map[string]any{"listen": s.relayAddr, "secret_file": filepath.Join(s.dir, keys.RelayFile)}},
+		{"relayd", map[string]any{"listen": s.relayAddr, "secret_file": filepath.Join(s.dir, keys.RelayFile), "api_url": s.apiURL}},
 		{"apid", map[string]any{
 			"listen": hostPort(s.apiURL), "url": s.apiURL, "database": s.database, "keys_dir": s.dir,
 			"recordings": filepath.Join(s.dir, "recordings"), "log_marks": filepath.Join(s.dir, marksFile),

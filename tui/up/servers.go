@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tucdesk/tucdesk/apid/api"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
 	"github.com/tucdesk/tucdesk/apid/api/marks"
@@ -134,6 +136,10 @@ func (s *servers) build(tap func([]byte)) error {
 		return err
 	}
 	cfg := relay.Config{Listen: s.relayAddr, Secret: s.relaySecret, Logger: s.logger.With("part", "relayd")}
+	cfg.Registry = prometheus.NewRegistry()
+	if err := cfg.TellAPI(s.apiURL); err != nil {
+		return err
+	}
 	if tap != nil {
 		cfg.ListenPacket = func(network, address string) (net.PacketConn, error) {
 			c, err := net.ListenPacket(network, address)

@@ -27,6 +27,7 @@ const (
 	Auditor     // a member with the role auditor or admin
 	Agent       // an agent, by signed request
 	Reader      // a member, an agent, or the team's rendezvous
+	Relay       // a relay that has the secret it shares with apid; it is of no team
 )
 
 // A Caller is who made a request, as the team's roster has them.
@@ -60,6 +61,8 @@ func (d *Door) authenticate(r *http.Request, sum envelope.Hash, need Who) (Calle
 		c, err = d.signedIn(r, sum)
 	case Agent:
 		c, err = d.signed(r, sum, false)
+	case Relay:
+		err = d.relay(r, sum)
 	case Reader:
 		if signed {
 			c, err = d.signed(r, sum, true)
@@ -78,7 +81,7 @@ func (d *Door) authenticate(r *http.Request, sum envelope.Hash, need Who) (Calle
 		d.cfg.Logger.Info("request refused", "path", r.URL.Path, "err", err)
 		return Caller{}, Unauthenticated()
 	case need == Auditor && !c.Audits():
-		return Caller{}, Denied("only auditors and admins read the audit log and recordings", "ask an admin of your team for the role auditor")
+		return Caller{}, Denied("only auditors and admins read the audit log, recordings and usage", "ask an admin of your team for the role auditor")
 	}
 	return c, nil
 }
@@ -101,6 +104,18 @@ func (d *Door) newcomer(r *http.Request, sum envelope.Hash) (Caller, error) {
 		return Caller{}, err
 	}
 	return Caller{Kid: proof.Key.Kid(), Proof: proof}, nil
+}
+
+// relay checks that a request comes from a relay, which has the secret.
+func (d *Door) relay(r *http.Request, sum envelope.Hash) error {
+	text, err := one(r.Header, wire.HeaderRelay)
+	if err != nil {
+		return err
+	}
+	if !d.cfg.Relays.Vouched(sum, text) {
+		return errors.New("door: whoever says it is a relay does not have its secret")
+	}
+	return nil
 }
 
 // tokenKey finds a key that access tokens may be signed with.

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/replay"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -41,13 +42,14 @@ const StreamTime = 30 * time.Minute
 // beyond it refuses late requests, never accepts a replayed one.
 const maxSeen = 1 << 18
 
-// Config is what a door needs. All of it is required.
+// Config is what a door needs. All of it is required but Relays.
 type Config struct {
 	URL       string       // the public base URL: issuer and audience of tokens, and what requests are signed for
 	TokenKeys []key.Public // of access tokens: the one in use, and those of a rotation
 	// Roster gives a team's roster as it stands. ErrNotNow, wrapped, means that
 	// it could not be read; any other error that there is no such team.
 	Roster   func(ctx context.Context, team string) (*roster.Roster, error)
+	Relays   cred.Ring // secrets of relays; none: they are not heard
 	Now      func() time.Time
 	Logger   *slog.Logger
 	Registry *prometheus.Registry

@@ -43,6 +43,8 @@ type Body struct {
 	End uint64 `cbor:"end,omitzero"`
 	// Away is since when nobody is at its terminal, in Unix seconds; 0: somebody is.
 	Away int64 `cbor:"away,omitzero"`
+	// Use is what relays have said of it.
+	Use Use `cbor:"use,omitzero"`
 }
 
 // Read gives the body of a row.

@@ -203,3 +203,31 @@ func (s Secret) password(username string) Password {
 	mac.Write([]byte(username))
 	return Password(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
+
+// Vouch gives the text with which a relay shows apid that it has the secret, for a request
+// whose body has this SHA-256: the secret's ID in hex, a dot, and HMAC-SHA256 of
+// "tucdesk-relay-report", a zero byte and the sum, in unpadded base64url. No user name
+// begins so: they begin with digits.
+func (s Secret) Vouch(sum [32]byte) string {
+	id := s.ID()
+	return hex.EncodeToString(id[:]) + "." + base64.RawURLEncoding.EncodeToString(s.voucher(sum))
+}
+
+func (s Secret) voucher(sum [32]byte) []byte {
+	mac := hmac.New(sha256.New, s.key[:])
+	mac.Write([]byte("tucdesk-relay-report\x00"))
+	mac.Write(sum[:])
+	return mac.Sum(nil)
+}
+
+// Vouched reports whether a text is [Secret.Vouch] of a secret of the ring for this sum.
+func (r Ring) Vouched(sum [32]byte, text string) bool {
+	_, mac, _ := strings.Cut(text, ".")
+	got, err := base64.RawURLEncoding.Strict().DecodeString(mac)
+	for _, s := range r {
+		if err == nil && !s.IsZero() && hmac.Equal(got, s.voucher(sum)) && text == s.Vouch(sum) {
+			return true
+		}
+	}
+	return false
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -67,4 +68,18 @@ func Tags(tags map[string]string) string {
 	}
 	slices.Sort(kv)
 	return strings.Join(kv, " ")
+}
+
+// ParseLength reads a length of time that may count days: "30d", "12h". At most ten years.
+func ParseLength(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d <= 0 || d > 10*366*24*time.Hour {
+		return 0, fmt.Errorf("%s: write a time such as 30d or 12h", sanitize.Clean(text))
+	}
+	return d, nil
 }

@@ -172,9 +172,9 @@ func (c *CLI) diff() *cobra.Command {
 				}
 			}
 			if since != "" {
-				length, err := parseLength(since)
+				length, err := output.ParseLength(since)
 				if err != nil {
-					return err
+					return fmt.Errorf("--replay %w", err)
 				}
 				p, err := readPast(cmd.Context(), b, r, time.Now().Add(-length), c.Err)
 				if err != nil {
@@ -194,20 +194,6 @@ func (c *CLI) diff() *cobra.Command {
 	cmd.Flags().BoolVar(&everybody, "everybody", false, "ask both policies about every member, machine and kind of session")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// parseLength reads a duration that may count days.
-func parseLength(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		d = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || d <= 0 || d > 10*366*24*time.Hour {
-		return 0, fmt.Errorf("--replay %s: write a time such as 30d or 12h", sanitize.Clean(text))
-	}
-	return d, nil
 }
 
 // combinations asks for every kind of session of every member on every machine, as

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
@@ -12,18 +11,13 @@ import (
 // linkEvery is how often a terminal's connection is asked how it stands.
 const linkEvery = 500 * time.Millisecond
 
-// TellLink says on w when a terminal has lost its machine, and when it is back. With a
-// TTY lines end as a raw terminal wants them.
-func TellLink(w io.Writer, t backend.Terminal, target backend.TargetID, tty bool) (stop func()) {
+// TellLink says when a terminal has lost its machine, and when it is back.
+func TellLink(say func(sanitize.Text), t backend.Terminal, target backend.TargetID) (stop func()) {
 	l, ok := backend.TerminalAs[backend.LinkTerminal](t)
 	if !ok {
 		return func() {}
 	}
-	begin, end := "tucdesk: ", "\n"
-	if tty {
-		begin, end = "\r\n"+begin, "\r\n"
-	}
-	name := sanitize.Clean(string(target)).String()
+	name := sanitize.Clean(string(target))
 	done, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
@@ -39,10 +33,10 @@ func TellLink(w io.Writer, t backend.Terminal, target backend.TargetID, tty bool
 			now := l.Link()
 			switch {
 			case now.Lost && !lost.Lost:
-				fmt.Fprintf(w, "%sthe connection to %s is lost, since %s. Trying again; what you type is kept. The machine keeps this session until %s.%s",
-					begin, name, now.Since.Format(time.TimeOnly), now.Until.Format(time.TimeOnly), end)
+				say(sanitize.Clean(fmt.Sprintf("the connection to %s is lost, since %s. Trying again; what you type is kept. The machine keeps this session until %s.",
+					name, now.Since.Format(time.TimeOnly), now.Until.Format(time.TimeOnly))))
 			case !now.Lost && lost.Lost:
-				fmt.Fprintf(w, "%sconnected to %s again, after %s.%s", begin, name, time.Since(lost.Since).Round(time.Second), end)
+				say(sanitize.Clean(fmt.Sprintf("connected to %s again, after %s.", name, time.Since(lost.Since).Round(time.Second))))
 			}
 			lost = now
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
 // linked is a terminal whose connection a test decides about.
@@ -24,7 +25,7 @@ func TestTellLink(t *testing.T) {
 		var out bytes.Buffer
 		term := &linked{}
 		term.link.Store(&backend.Link{})
-		stop := TellLink(&out, term, "web-1\x1b[2J", false)
+		stop := TellLink(func(line sanitize.Text) { out.WriteString(line.String() + "\n") }, term, "web-1\x1b[2J")
 		time.Sleep(time.Minute)
 		since := time.Now()
 		term.link.Store(&backend.Link{Lost: true, Since: since, Until: since.Add(10 * time.Minute)})
