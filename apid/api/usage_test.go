@@ -31,7 +31,7 @@ func TestRelayUsage(t *testing.T) {
 	}
 	report := func(vouch func([32]byte) string, uses ...wire.RelayUse) (int, []byte) {
 		body := mustJSON(t, wire.RelayReport{Uses: uses})
-		return s.send(t, "POST", "/v1/relay/usage", http.Header{wire.HeaderRelay: {vouch(envelope.Sum(body))}}, body)
+		return s.send(t, "POST", "/v1/relay/usage", http.Header{wire.HeaderRequest: {vouch(envelope.Sum(body))}}, body)
 	}
 	secret := s.cfg.RelaySecret
 	first := use(ours, 0, 60_000, 100, 2000)

@@ -43,7 +43,8 @@ func (h held) SignRequest(method, url string, body [32]byte) (string, error) {
 // Signed is the client of an agent or a server. It has no token: each request is
 // signed by its key, over method, URL with query, body and time. Each call names
 // the team on whose roster that key stands; the server believes the roster, not
-// the name. It is safe for concurrent use.
+// the name. A relay's is no key but the secret that it shares with apid, and it names no
+// team. It is safe for concurrent use.
 type Signed struct {
 	base   *url.URL
 	signer RequestSigner
@@ -80,7 +81,9 @@ func (c *Signed) do(ctx context.Context, team string, k *call) error {
 	if k.query == nil {
 		k.query = url.Values{}
 	}
-	k.query.Set(QueryTeam, team)
+	if team != "" { // a relay is of none
+		k.query.Set(QueryTeam, team)
+	}
 	body, sum, err := k.body()
 	if err != nil {
 		return err

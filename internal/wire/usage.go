@@ -2,8 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -16,10 +14,6 @@ const (
 	MaxUses     = 256 // uses in one report
 	MaxUsageRow = 500 // sessions in one page
 )
-
-// HeaderRelay is how a relay shows that it has the secret it shares with apid
-// (cred.Secret.Vouch).
-const HeaderRelay = "TucDesk-Relay"
 
 // A RelayUse is one stretch of time in which a session had allocations on a relay.
 type RelayUse struct {
@@ -58,41 +52,8 @@ func (c *Client) Usage(ctx context.Context, before uint64) (UsagePage, error) {
 	return ask[UsagePage](ctx, c.do, &call{method: "GET", path: "/v1/usage", query: url.Values{"before": {strconv.FormatUint(before, 10)}}})
 }
 
-// A RelayClient is the client of a relay. It is safe for concurrent use.
-type RelayClient struct {
-	base  *url.URL
-	vouch func(sum [32]byte) string
-	http  *http.Client
-}
-
-// NewRelayClient makes a client of the apid at a URL. vouch is cred.Secret.Vouch; client
-// may be nil. It does not touch the network.
-func NewRelayClient(apid string, vouch func(sum [32]byte) string, client *http.Client) (*RelayClient, error) {
-	base, err := ParseBase(apid)
-	if err != nil {
-		return nil, err
-	}
-	if vouch == nil {
-		return nil, errors.New("wire: a relay's client needs a secret")
-	}
-	return &RelayClient{base: base, vouch: vouch, http: httpClient(client)}, nil
-}
-
-// Report tells apid what sessions have used. A use that it does not know the session of
-// is taken, and counts nowhere.
-func (c *RelayClient) Report(ctx context.Context, uses []RelayUse) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	k := &call{base: c.base, method: "POST", path: "/v1/relay/usage", in: RelayReport{Uses: uses}, out: &Nothing{}}
-	body, sum, err := k.body()
-	if err != nil {
-		return err
-	}
-	h := http.Header{}
-	h.Set(HeaderRelay, c.vouch(sum))
-	resp, err := k.send(ctx, c.http, body, h)
-	if err != nil {
-		return err
-	}
-	return k.finish(resp)
+// ReportUsage tells apid what sessions have used of a relay, whose client c is. A use whose
+// session apid does not know is taken, and counts nowhere.
+func (c *Signed) ReportUsage(ctx context.Context, uses []RelayUse) error {
+	return c.do(ctx, "", &call{method: "POST", path: "/v1/relay/usage", in: RelayReport{Uses: uses}, out: &Nothing{}})
 }

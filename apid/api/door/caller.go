@@ -108,7 +108,7 @@ func (d *Door) newcomer(r *http.Request, sum envelope.Hash) (Caller, error) {
 
 // relay checks that a request comes from a relay, which has the secret.
 func (d *Door) relay(r *http.Request, sum envelope.Hash) error {
-	text, err := one(r.Header, wire.HeaderRelay)
+	text, err := one(r.Header, wire.HeaderRequest)
 	if err != nil {
 		return err
 	}

@@ -34,9 +34,14 @@ const (
 // A Use is one stretch of a session's.
 type Use = wire.RelayUse
 
-// A Teller takes reports: wire.RelayClient.
+// A voucher signs requests as a relay does. It is a wire.RequestSigner.
+type voucher func(sum [32]byte) string
+
+func (v voucher) SignRequest(_, _ string, body [32]byte) (string, error) { return v(body), nil }
+
+// A Teller takes reports: wire.Signed.
 type Teller interface {
-	Report(ctx context.Context, uses []Use) error
+	ReportUsage(ctx context.Context, uses []Use) error
 }
 
 // A Book holds what is not told yet. It is safe for concurrent use.
@@ -56,7 +61,7 @@ func Open(apid string, pins []string, vouch func(sum [32]byte) string, logger *s
 	if err != nil {
 		return nil, err
 	}
-	c, err := wire.NewRelayClient(apid, vouch, wire.Pinned(keys))
+	c, err := wire.NewSigned(wire.SignedOptions{URL: apid, Signer: voucher(vouch), HTTP: wire.Pinned(keys)})
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +131,7 @@ func (b *Book) tell(ctx context.Context) error {
 		if len(uses) == 0 {
 			return nil
 		}
-		err := b.to.Report(ctx, uses)
+		err := b.to.ReportUsage(ctx, uses)
 		var p *wire.ProblemError
 		refused := errors.As(err, &p) && p.Kind() == wire.KindMalformed
 		if err != nil && !refused {

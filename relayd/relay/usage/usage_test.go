@@ -24,7 +24,7 @@ type apid struct {
 	asks int
 }
 
-func (a *apid) Report(_ context.Context, uses []wire.RelayUse) error {
+func (a *apid) ReportUsage(_ context.Context, uses []wire.RelayUse) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asks++
