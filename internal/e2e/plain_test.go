@@ -21,7 +21,7 @@ func TestPlain(t *testing.T) {
 	if err := os.Mkdir(victim, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	alice := plain("alice", "2", "web-1", "1", "1", "echo hello", "1", "rm -rf "+victim, "the disk is full", "", "5")
+	alice := plain("alice", "2", "web-1", "1", "1", "echo hello", "1", "rm -rf "+victim, "the disk is full", "", "", "7")
 	var said, errs strings.Builder
 	alice.Stdout, alice.Stderr = &said, &errs
 	if err := alice.Start(); err != nil {
@@ -29,7 +29,7 @@ func TestPlain(t *testing.T) {
 	}
 	var bob string
 	await(t, "alice's request", func() bool {
-		out, err := plain("bob", "3", "1", "1", "web-1", "5").Output()
+		out, err := plain("bob", "3", "1", "1", "web-1", "7").Output()
 		if err != nil {
 			t.Fatalf("bob: %v\n%s", err, out)
 		}

@@ -187,7 +187,9 @@ func openLog(dir string) (*os.File, error) {
 func (a *app) runConsole(ctx context.Context, url, way string, lines bool) error {
 	show := func(b backend.Backend, who string) error {
 		if lines || a.isTerminal() && os.Getenv("TERM") == "dumb" {
-			return plain.Run(ctx, b, a.plainOptions(who))
+			o := a.plainOptions(who)
+			o.Many = desk.Several(b)
+			return plain.Run(ctx, b, o)
 		}
 		return desk.Desk{}.Run(ctx, b, console.Options{Who: who})
 	}

@@ -54,6 +54,7 @@ func (m *model) castKey(t *tab, act keymap.Action) {
 			}
 		}
 	}
+	m.arrange()
 	switch n := len(m.cast); n {
 	case 0:
 		m.say(m.st.Ok, "the broadcast is over: keys go to one terminal", sanitize.Text{})

@@ -1,12 +1,14 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -108,5 +110,64 @@ func TestLinks(t *testing.T) {
 		if opened != "https://evil.example/x" {
 			t.Errorf("opened %q", opened)
 		}
+	})
+}
+
+// TestBroadcastFrame: a terminal that has the screen to itself is framed while what is
+// typed in it goes to others too, and the frame says to how many; its program has what is
+// inside. One beside it that is not in the broadcast says so.
+func TestBroadcastFrame(t *testing.T) {
+	inBubble(t, alice, 80, 24, func(h *harness) {
+		h.keys("enter", DefaultPrefix, "b", DefaultPrefix, "a", "down", "down", "down", "down", "enter", DefaultPrefix, "b")
+		h.see("┌─ BROADCAST: keys go to 2 ─", "└──")
+		if a := h.m.areaOf(h.m.current()); a.Dx() != 78 || a.Dy() != 20 {
+			t.Errorf("inside are %v", a)
+		}
+		c := uv.NewScreenBuffer(80, 24)
+		h.m.Draw(c)
+		if cell := c.CellAt(0, 10); cell.Content != "│" || cell.Style.Fg != h.m.st.Deny.Fg {
+			t.Errorf("the frame is %q in %v", cell.Content, cell.Style.Fg)
+		}
+		h.typing("echo both")
+		h.keys(DefaultPrefix, "3")
+		h.see("echo both", "[3 cache-1 »]")
+		h.keys(DefaultPrefix, "4")
+		h.keys(DefaultPrefix, "b")
+		h.see("not in the broadcast")
+		h.miss("┌─ BROADCAST")
+		h.keys(DefaultPrefix, "B")
+		h.miss("not in the broadcast", "┌─")
+		if a := h.m.areaOf(h.m.current()); a.Dx() != 80 || a.Dy() != 22 {
+			t.Errorf("without a frame are %v", a)
+		}
+		h.keys(DefaultPrefix, "b")
+		for _, size := range [][2]int{{9, 9}, {3, 3}, {40, 12}} {
+			h.m.resize(size[0], size[1])
+			h.screen()
+		}
+	})
+}
+
+// left is a backend with shells that nobody is at.
+type left struct{ backend.Backend }
+
+func (l left) Unwrap() backend.Backend { return l.Backend }
+
+func (l left) Sessions(context.Context) ([]backend.Session, error) {
+	now := time.Now()
+	return []backend.Session{{ID: "s", Target: "web-1", Kind: backend.KindShell, Returns: true, Began: now, Away: now, Until: now.Add(time.Hour)}}, nil
+}
+
+// TestAttachKey: where there is a shell to come back to, the footer names its key first.
+func TestAttachKey(t *testing.T) {
+	inBubble(t, func() backend.Backend { return left{alice()} }, 40, 12, func(h *harness) {
+		h.see("A attach (1)  ? keys")
+		h.keys("A")
+		h.see("Come back to a shell", "come back to web-1")
+	})
+	inBubble(t, alice, 40, 12, func(h *harness) {
+		h.miss("attach")
+		h.keys("A")
+		h.see("no shell of yours runs")
 	})
 }

@@ -105,7 +105,12 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	case m.place == atAgents && m.agents.Typing:
 		c.Spans(0, y, m.cols, append(m.keys.Of(&keymap.FilterKeys).Footer(c), canvas.Lit(c.Styles.Faint, "  words, env:prod, !role:db, state:online"))...)
 	case m.place == atAgents:
-		c.Spans(0, y, m.cols, m.keys.Of(&keymap.AgentKeys).Footer(c)...)
+		spans := m.keys.Of(&keymap.AgentKeys).Footer(c)
+		if n := len(m.lists.Shells.Entries(m.now(), m.nameOf)); n > 0 {
+			spans = append([]canvas.Span{canvas.Lit(c.Styles.Hold, m.keys.Key(&keymap.AgentKeys, keymap.ActAttach)),
+				canvas.Lit(c.Styles.Faint, fmt.Sprintf(" attach (%d)  ", n))}, spans...)
+		}
+		c.Spans(0, y, m.cols, spans...)
 	case m.place == atApprovals:
 		c.Spans(0, y, m.cols, m.keys.Of(&keymap.ApprovalKeys).Footer(c)...)
 	case m.prefixed:

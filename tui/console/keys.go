@@ -21,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/links"
+	"github.com/tucdesk/tucdesk/tui/console/palette"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
@@ -165,6 +166,13 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(arrange.Group(a.Ix, a.Arranged()))
 	case keymap.ActColumns:
 		m.push(arrange.Columns(a.Ix, a.Arranged()))
+	case keymap.ActAttach:
+		all := m.lists.Shells.Entries(m.now(), m.nameOf)
+		if len(all) == 0 {
+			m.say(m.st.Faint, "no shell of yours runs that nobody is at", sanitize.Text{})
+			return nil
+		}
+		m.push(palette.Choose("Come back to a shell", all))
 	case keymap.ActViews:
 		m.push(arrange.Views(m.opts.Views, m.kept.Views, a.Arranged()))
 	case keymap.ActDetails:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 // growBy is how many cells a key moves the edge of a pane.
 const growBy = 2
 
+// frameFrom is the width and the height from which on there is room for a frame.
+const frameFrom = 8
+
 // directions of the keys that go to a neighbour, and of those that move an edge.
 var (
 	focusKeys = map[keymap.Action]layout.Direction{
@@ -27,8 +31,29 @@ var (
 	}
 )
 
-// below is the screen without the tab bar and the status line.
-func (m *model) below() uv.Rectangle { return uv.Rect(0, 1, max(1, m.cols), max(1, m.rows-2)) }
+// below is the screen without the tab bar and the status line, and while a broadcast is on
+// without its frame.
+func (m *model) below() uv.Rectangle {
+	all := uv.Rect(0, 1, max(1, m.cols), max(1, m.rows-2))
+	if len(m.cast) > 0 && all.Dx() >= frameFrom && all.Dy() >= frameFrom {
+		return all.Inset(1)
+	}
+	return all
+}
+
+// drawFrame frames the terminals on the screen while a broadcast is on, so that nobody who
+// types into t overlooks where it goes.
+func (m *model) drawFrame(c *canvas.Canvas, t *tab) {
+	area := m.below().Inset(-1)
+	if len(m.cast) == 0 || area.Dx() > m.cols {
+		return
+	}
+	if n := m.casting(t); n > 0 {
+		c.Frame(area, c.Styles.Deny, canvas.Lit(c.Styles.Deny, fmt.Sprintf(" BROADCAST: keys go to %d ", n)))
+		return
+	}
+	c.Frame(area, c.Styles.Faint, canvas.Lit(c.Styles.Faint, " not in the broadcast "))
+}
 
 // treeOf is the split that t's pane stands in, nil where it has the screen to itself
 // or there is no room for more.
@@ -161,6 +186,7 @@ func (m *model) confirmKey() string {
 
 // drawTab shows t and what stands beside it.
 func (m *model) drawTab(c *canvas.Canvas, t *tab, now time.Time) *tea.Cursor {
+	m.drawFrame(c, t)
 	tree := m.treeOf(t)
 	if tree == nil || m.zoomed {
 		area := m.below()

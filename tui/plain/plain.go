@@ -56,6 +56,9 @@ type Options struct {
 	// Attach carries an open terminal until it ends: a login shell on the
 	// terminal that In is. Nil where In is none: then there are only commands.
 	Attach func(backend.Terminal) (backend.Exit, error)
+	// Many runs one command on many targets: it shows the plan on out, asks what it has
+	// to with answer, and gives an exit code. Nil: one target at a time.
+	Many func(ctx context.Context, targets []backend.TargetID, argv []string, answer func() (string, error), out io.Writer) (int, error)
 	// Cols, Rows and Term are of that terminal.
 	Cols, Rows uint16
 	Term       string
@@ -90,7 +93,7 @@ func (t *talk) run(ctx context.Context) error {
 	for {
 		t.blank()
 		t.count(ctx)
-		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "Quit")
+		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "One command on several targets", "Shells of yours that run: come back to one", "Quit")
 		switch {
 		case err != nil:
 			return err
@@ -103,6 +106,10 @@ func (t *talk) run(ctx context.Context) error {
 			err = t.approvals(ctx)
 		case n == 4:
 			err = t.watch(ctx)
+		case n == 5:
+			err = t.several(ctx)
+		case n == 6:
+			err = t.attach(ctx)
 		default:
 			t.say("Goodbye.")
 			return nil

@@ -68,13 +68,13 @@ func TestTour(t *testing.T) {
 			done <- say(t.Context(), t, alice, "alice @ mem",
 				"1", "5", "1", "echo hello", "", // list, web-1, a command, back
 				"2", "env:prod db", "1", "1", "restart now", "nginx hangs", "30m", "", // held: asked with a reason, for half an hour
-				"7", "nonsense", "5")
+				"9", "nonsense", "7")
 		}()
 		synctest.Wait()
 		bob := say(t.Context(), t, w.Backend("bob"), "bob @ mem",
 			"3", "2", "2", "", // back without a reason
 			"3", "2", "1", "wrong", // high risk is typed
-			"3", "2", "1", "db-1", "5")
+			"3", "2", "1", "db-1", "7")
 		golden(t, "alice", <-done)
 		golden(t, "bob", bob+say(t.Context(), t, w.Backend("bob"), "bob @ mem", "3", "1", "2", "call me first", ""))
 	})
@@ -140,7 +140,7 @@ func (h hostile) Open(context.Context, backend.OpenRequest) (backend.Terminal, e
 }
 
 func TestHostileText(t *testing.T) {
-	out := say(t.Context(), t, hostile{mem.Demo().Backend("alice")}, evil, "1", "1", "1", "x", "", "2", evil, evil, "5")
+	out := say(t.Context(), t, hostile{mem.Demo().Backend("alice")}, evil, "1", "1", "1", "x", "", "2", evil, evil, "7")
 	for _, r := range out {
 		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || r == '\u202e' {
 			t.Fatalf("%q reaches the terminal in:\n%q", r, out)
@@ -168,5 +168,98 @@ func TestOutputGone(t *testing.T) {
 	err := Run(t.Context(), mem.Demo().Backend("alice"), Options{In: strings.NewReader(strings.Repeat("1\n\n", 100)), Out: broken{}})
 	if !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestChoice(t *testing.T) {
+	for _, tc := range []struct {
+		s    string
+		most int
+		want string
+	}{
+		{"1", 3, "[1]"},
+		{"3,1-2", 3, "[1 2 3]"},
+		{" 2 , 2-3 ", 3, "[2 3]"},
+		{"ALL", 3, "[1 2 3]"},
+		{"0", 3, ""},
+		{"4", 3, ""},
+		{"2-1", 3, ""},
+		{"1-", 3, ""},
+		{"-", 3, ""},
+		{",", 3, ""},
+		{"all", 5000, ""},
+		{"1-999999999999", 3, ""},
+		{"\x1b[2J", 3, ""},
+	} {
+		got, err := choice(tc.s, tc.most)
+		if (err == nil) != (tc.want != "") || err == nil && fmt.Sprint(got) != tc.want {
+			t.Errorf("%q of %d: %v, %v", tc.s, tc.most, got, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%q", err)
+		}
+	}
+}
+
+// manySided is a backend with a shell to come back to.
+type manySided struct{ backend.Backend }
+
+func (m manySided) Unwrap() backend.Backend { return m.Backend }
+
+func (m manySided) Sessions(context.Context) ([]backend.Session, error) {
+	now := time.Now()
+	return []backend.Session{
+		{ID: "here", Target: "web-2", Kind: backend.KindShell, Returns: true, Began: now},
+		{ID: "away", Target: "web-1", Kind: backend.KindShell, Returns: true, Began: now, Away: now, Until: now.Add(time.Hour)},
+	}, nil
+}
+
+// Open has the reference backend open what it can't come back to.
+func (m manySided) Open(ctx context.Context, req backend.OpenRequest) (backend.Terminal, error) {
+	if req.Session != "away" {
+		return nil, fmt.Errorf("%w: %q", backend.ErrNotFound, req.Session)
+	}
+	req.Session = ""
+	return m.Backend.Open(ctx, req)
+}
+
+// TestSeveralAndAttach: by numbers one command runs on several targets, and one comes back
+// to a shell; neither is offered where it can't be.
+func TestSeveralAndAttach(t *testing.T) {
+	talk := func(o Options, lines ...string) string {
+		t.Helper()
+		b := manySided{mem.Demo().Backend("alice")}
+		defer b.Close()
+		var out bytes.Buffer
+		o.In, o.Out, o.Echo = strings.NewReader(strings.Join(lines, "\n")+"\n"), &out, true
+		if err := Run(t.Context(), b, o); err != nil {
+			t.Error(err)
+		}
+		return out.String()
+	}
+	var ran []string
+	o := Options{
+		Many: func(_ context.Context, ids []backend.TargetID, argv []string, answer func() (string, error), out io.Writer) (int, error) {
+			said, err := answer()
+			ran = append(ran, fmt.Sprint(ids, argv, said, err))
+			return 3, nil
+		},
+		Attach: func(term backend.Terminal) (backend.Exit, error) { return backend.Exit{Code: 4}, nil },
+	}
+	got := talk(o, "5", "9", "1,5", "echo hi", "yes", "6", "1", "7")
+	for _, want := range []string{`"9" is none of`, "Ended: exit code 3.", "1. web-1, since", "Ended: exit code 4.", "Goodbye."} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it lacks %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "web-2, since") {
+		t.Errorf("a shell is offered that somebody is at:\n%s", got)
+	}
+	if fmt.Sprint(ran) != "[[cache-1 web-1] [echo hi]yes<nil>]" {
+		t.Errorf("ran %q", ran)
+	}
+	got = talk(Options{}, "5", "6", "7")
+	if !strings.Contains(got, "one target at a time") || !strings.Contains(got, "this is none") || !strings.Contains(got, "Goodbye.") {
+		t.Errorf("without either:\n%s", got)
 	}
 }

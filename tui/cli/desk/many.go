@@ -26,9 +26,10 @@ const (
 // errNotConfirmed is what a plan ends with that nobody wants.
 var errNotConfirmed = errors.New("nothing was run")
 
-// many gives what runs one command on many targets of a backend, as tucdesk exec --tag
-// does; nil where the backend can't say beforehand what may run.
-func many(b backend.Backend) func(context.Context, []backend.TargetID, []string) (backend.Terminal, error) {
+// Several gives what runs one command on many targets of a backend, as tucdesk exec --tag
+// does: it writes the plan and what came of it to out, a line after the other, and asks with
+// answer. nil where the backend can't say beforehand what may run.
+func Several(b backend.Backend) func(ctx context.Context, ids []backend.TargetID, argv []string, answer func() (string, error), out io.Writer) (int, error) {
 	evaluator, ok := backend.As[backend.BatchEvaluator](b)
 	if !ok {
 		return nil
@@ -38,24 +39,36 @@ func many(b backend.Backend) func(context.Context, []backend.TargetID, []string)
 		backend.Backend
 		backend.BatchEvaluator
 	}{b, evaluator}
-	return func(ctx context.Context, ids []backend.TargetID, argv []string) (backend.Terminal, error) {
+	return func(ctx context.Context, ids []backend.TargetID, argv []string, answer func() (string, error), out io.Writer) (int, error) {
 		req := backend.OpenRequest{Kind: backend.KindExec, Argv: argv}
 		if asker != nil {
 			req.Stdin = "none" // what is approved is all there is
 		}
+		plan, err := fleet.PlanWhere(ctx, from, func(t backend.Target) bool { return slices.Contains(ids, t.ID) }, req)
+		if err != nil {
+			return fleet.ExitNotAll, err
+		}
+		return carryOut(ctx, b, asker, plan, answer, struct{ io.Writer }{out}) // nothing that could be painted over
+	}
+}
+
+// many is Several as a terminal.
+func many(b backend.Backend) func(context.Context, []backend.TargetID, []string) (backend.Terminal, error) {
+	run := Several(b)
+	if run == nil {
+		return nil
+	}
+	return func(ctx context.Context, ids []backend.TargetID, argv []string) (backend.Terminal, error) {
 		return teletype.Start(ctx, func(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
-			plan, err := fleet.PlanWhere(ctx, from, func(t backend.Target) bool { return slices.Contains(ids, t.ID) }, req)
-			if err != nil {
-				return fleet.ExitNotAll, err
-			}
-			return carryOut(ctx, b, asker, plan, bufio.NewReader(in), out)
+			typed := bufio.NewReader(in)
+			return run(ctx, ids, argv, func() (string, error) { return line(typed) }, out)
 		}), nil
 	}
 }
 
 // carryOut shows a plan, asks, has it approved where that is needed, runs it, and shows
 // what came of it.
-func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet.Plan, in *bufio.Reader, out io.Writer) (int, error) {
+func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet.Plan, answer func() (string, error), out io.Writer) (int, error) {
 	fmt.Fprintf(out, "%s\n\n", sanitize.Argv(plan[0].Request.Argv))
 	if err := plan.Show(out); err != nil {
 		return fleet.ExitNotAll, err
@@ -77,12 +90,12 @@ func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet
 			return fleet.ExitNotAll, errors.New("some are held for approval, and this backend can't ask for many at once: mark fewer")
 		}
 		fmt.Fprintf(out, "%d of them need an approval, which is asked for once.\nWhy do you need it? ", len(held))
-		if reason, err = line(in); err != nil || reason == "" {
+		if reason, err = answer(); err != nil || reason == "" {
 			return fleet.ExitNotAll, errNotConfirmed
 		}
 	}
 	fmt.Fprintf(out, "Run this on %d target(s)? type yes: ", len(plan))
-	if answer, err := line(in); err != nil || answer != "yes" {
+	if said, err := answer(); err != nil || said != "yes" {
 		return fleet.ExitNotAll, errNotConfirmed
 	}
 	for i := range plan {

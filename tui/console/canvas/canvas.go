@@ -128,21 +128,26 @@ func (c *Canvas) Restyle(area uv.Rectangle, attrs uint8) {
 // Box clears an area, frames it, writes a title, and returns what is inside.
 func (c *Canvas) Box(area uv.Rectangle, title sanitize.Text) uv.Rectangle {
 	c.Blank(area, c.Styles.Plain)
+	c.Frame(area, c.Styles.Plain, Lit(c.Styles.Plain, " "), Span{c.Styles.Bold, title}, Lit(c.Styles.Plain, " "))
+	return uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, area.Dy()-2)
+}
+
+// Frame draws a line around what is in an area, with a title in it.
+func (c *Canvas) Frame(area uv.Rectangle, style uv.Style, title ...Span) {
 	right, bottom := area.Max.X-1, area.Max.Y-1
 	for x := area.Min.X + 1; x < right; x++ {
-		c.Put(x, area.Min.Y, 1, c.Styles.Plain, "─")
-		c.Put(x, bottom, 1, c.Styles.Plain, "─")
+		c.Put(x, area.Min.Y, 1, style, "─")
+		c.Put(x, bottom, 1, style, "─")
 	}
 	for y := area.Min.Y + 1; y < bottom; y++ {
-		c.Put(area.Min.X, y, 1, c.Styles.Plain, "│")
-		c.Put(right, y, 1, c.Styles.Plain, "│")
+		c.Put(area.Min.X, y, 1, style, "│")
+		c.Put(right, y, 1, style, "│")
 	}
-	c.Put(area.Min.X, area.Min.Y, 1, c.Styles.Plain, "┌")
-	c.Put(right, area.Min.Y, 1, c.Styles.Plain, "┐")
-	c.Put(area.Min.X, bottom, 1, c.Styles.Plain, "└")
-	c.Put(right, bottom, 1, c.Styles.Plain, "┘")
-	c.Spans(area.Min.X+2, area.Min.Y, area.Dx()-4, Lit(c.Styles.Plain, " "), Span{c.Styles.Bold, title}, Lit(c.Styles.Plain, " "))
-	return uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, area.Dy()-2)
+	c.Put(area.Min.X, area.Min.Y, 1, style, "┌")
+	c.Put(right, area.Min.Y, 1, style, "┐")
+	c.Put(area.Min.X, bottom, 1, style, "└")
+	c.Put(right, bottom, 1, style, "┘")
+	c.Spans(area.Min.X+2, area.Min.Y, area.Dx()-4, title...)
 }
 
 // A Para is a paragraph: a label of the program's own, and text.

@@ -89,6 +89,7 @@ const (
 	ActNextMarker
 	ActPrevMarker
 	ActTour
+	ActAttach
 )
 
 // names are the actions in a file.
@@ -162,6 +163,7 @@ var names = map[Action]string{
 	ActNextMarker: "next-marker",
 	ActPrevMarker: "previous-marker",
 	ActTour:       "tour",
+	ActAttach:     "attach",
 }
 
 // String is the action's name in a file.
@@ -215,6 +217,7 @@ var (
 		{ActMark, []string{"space"}, "mark, for one exec on many", "mark"},
 		{ActDetails, []string{"i"}, "details: verdict, rule and line", "why"},
 		{ActViews, []string{"w"}, "views: choose or keep one", "views"},
+		{ActAttach, []string{"A"}, "attach: come back to a shell of yours that runs", ""},
 		{ActMarkAll, []string{"*"}, "mark all shown, or none", ""},
 		{ActSort, []string{"s"}, "sort by name, state or tag", ""},
 		{ActGroup, []string{"b"}, "group by a tag", ""},
