@@ -5,12 +5,11 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"testing"
 
 	"github.com/tucdesk/tucdesk/backend"
 )
 
-func deniedStaysDenied(t *testing.T, h *Harness) {
+func deniedStaysDenied(t T, h *Harness) {
 	b := h.open(t)
 	ev := require[backend.Evaluator](t, b, "Evaluator")
 	for _, change := range []func(*backend.OpenRequest){
@@ -40,7 +39,7 @@ func deniedStaysDenied(t *testing.T, h *Harness) {
 
 // asked files h.Held and returns the backend of the asker, that of an
 // approver, and the approval.
-func asked(t *testing.T, h *Harness) (backend.Backend, backend.Backend, backend.ApprovalID) {
+func asked(t T, h *Harness) (backend.Backend, backend.Backend, backend.ApprovalID) {
 	t.Helper()
 	b := h.open(t)
 	asker := require[backend.Asker](t, b, "Asker")
@@ -64,7 +63,7 @@ func asked(t *testing.T, h *Harness) (backend.Backend, backend.Backend, backend.
 }
 
 // pending returns approval id as b sees it.
-func pending(t *testing.T, b backend.Backend, id backend.ApprovalID) backend.Approval {
+func pending(t T, b backend.Backend, id backend.ApprovalID) backend.Approval {
 	t.Helper()
 	for a, err := range require[backend.Approver](t, b, "Approver").Pending(t.Context()) {
 		if err != nil {
@@ -78,12 +77,12 @@ func pending(t *testing.T, b backend.Backend, id backend.ApprovalID) backend.App
 	return backend.Approval{}
 }
 
-func decide(t *testing.T, b backend.Backend, id backend.ApprovalID, d backend.Decision) error {
+func decide(t T, b backend.Backend, id backend.ApprovalID, d backend.Decision) error {
 	t.Helper()
 	return require[backend.Approver](t, b, "Approver").Decide(t.Context(), id, d)
 }
 
-func heldThenApprovedOpens(t *testing.T, h *Harness) {
+func heldThenApprovedOpens(t T, h *Harness) {
 	b, other, id := asked(t, h)
 	mine := pending(t, b, id)
 	if !mine.Mine || mine.CanDecide || mine.WhyNot == "" || mine.State != backend.ApprovalWaiting {
@@ -126,7 +125,7 @@ func backendAwait(b backend.Backend, ctx context.Context, id backend.ApprovalID)
 	return asker.Await(ctx, id)
 }
 
-func heldThenDeniedNever(t *testing.T, h *Harness) {
+func heldThenDeniedNever(t T, h *Harness) {
 	b, other, id := asked(t, h)
 	pending(t, other, id)
 	if decide(t, other, id, backend.Decision{}) == nil {
@@ -148,7 +147,7 @@ func heldThenDeniedNever(t *testing.T, h *Harness) {
 	}
 }
 
-func nobodyApprovesTheirOwn(t *testing.T, h *Harness) {
+func nobodyApprovesTheirOwn(t T, h *Harness) {
 	b, _, id := asked(t, h)
 	if err := decide(t, b, id, backend.Decision{Approve: true}); !errors.Is(err, backend.ErrDenied) {
 		t.Errorf("Decide on one's own: %v, want ErrDenied", err)
@@ -158,7 +157,7 @@ func nobodyApprovesTheirOwn(t *testing.T, h *Harness) {
 	}
 }
 
-func decidedOnce(t *testing.T, h *Harness) {
+func decidedOnce(t T, h *Harness) {
 	_, other, id := asked(t, h)
 	pending(t, other, id)
 	if err := decide(t, other, id, backend.Decision{Reason: "not today"}); err != nil {
@@ -177,7 +176,7 @@ type watch struct {
 }
 
 // startWatch watches b and waits until it has begun.
-func startWatch(t *testing.T, b backend.Backend) *watch {
+func startWatch(t T, b backend.Backend) *watch {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	w := &watch{make(chan backend.Change, 1000), make(chan error, 1), stop}
@@ -194,7 +193,7 @@ func startWatch(t *testing.T, b backend.Backend) *watch {
 }
 
 // until waits for changes of approvals until one shows a state of id to b.
-func (w *watch) until(t *testing.T, b backend.Backend, id backend.ApprovalID, want backend.ApprovalState) {
+func (w *watch) until(t T, b backend.Backend, id backend.ApprovalID, want backend.ApprovalState) {
 	t.Helper()
 	approver := require[backend.Approver](t, b, "Approver")
 	shown := func() bool {
@@ -220,7 +219,7 @@ func (w *watch) until(t *testing.T, b backend.Backend, id backend.ApprovalID, wa
 
 // watcherTellsAtOnce is for backends that can watch. Nothing here asks before it
 // was told to.
-func watcherTellsAtOnce(t *testing.T, h *Harness) {
+func watcherTellsAtOnce(t T, h *Harness) {
 	b := h.open(t)
 	if _, ok := backend.As[backend.Watcher](b); !ok {
 		t.Log("the backend is no Watcher: whoever wants to know asks now and then")
@@ -259,7 +258,7 @@ func watcherTellsAtOnce(t *testing.T, h *Harness) {
 	theirs.stop()
 }
 
-func zeroVerdictDenies(t *testing.T, h *Harness) {
+func zeroVerdictDenies(t T, h *Harness) {
 	b := h.open(t)
 	ev := require[backend.Evaluator](t, b, "Evaluator")
 	v, err := ev.Evaluate(t.Context(), backend.OpenRequest{Target: noSuchTarget, Kind: backend.KindShell})
@@ -275,7 +274,7 @@ func zeroVerdictDenies(t *testing.T, h *Harness) {
 	}
 }
 
-func batchAgrees(t *testing.T, h *Harness) {
+func batchAgrees(t T, h *Harness) {
 	b := h.open(t)
 	ev := require[backend.Evaluator](t, b, "Evaluator")
 	batch := require[backend.BatchEvaluator](t, b, "BatchEvaluator")
@@ -296,7 +295,7 @@ type decorated struct{ backend.Backend }
 
 func (d decorated) Unwrap() backend.Backend { return d.Backend }
 
-func capabilitiesSurviveDecorator(t *testing.T, h *Harness) {
+func capabilitiesSurviveDecorator(t T, h *Harness) {
 	b := h.open(t)
 	d := decorated{decorated{b}}
 	same := func(name string, bare, behind bool) {
@@ -341,20 +340,18 @@ func (f *faulty) Open(ctx context.Context, req backend.OpenRequest) (backend.Ter
 	return nil, backend.ErrUnavailable
 }
 
-func faultyTransport(t *testing.T, h *Harness) {
+func faultyTransport(t T, h *Harness) {
 	for _, tc := range []struct {
 		name      string
 		delivered bool
 	}{{"fail-and-not-delivered", false}, {"fail-but-delivered", true}} {
-		t.Run(tc.name, func(t *testing.T) {
-			b := &faulty{decorated: decorated{h.open(t)}, delivered: tc.delivered}
-			if _, err := b.Open(t.Context(), h.exec(h.Cat)); !errors.Is(err, backend.ErrUnavailable) {
-				t.Fatalf("first Open: %v", err)
-			}
-			term := mustOpen(t, b, h.exec(h.Cat))
-			if got := roundTrip(t, term, []byte("again\n"), 6); string(got) != "again\n" {
-				t.Errorf("after the fault: %q", got)
-			}
-		})
+		b := &faulty{decorated: decorated{h.open(t)}, delivered: tc.delivered}
+		if _, err := b.Open(t.Context(), h.exec(h.Cat)); !errors.Is(err, backend.ErrUnavailable) {
+			t.Fatalf("%s: first Open: %v", tc.name, err)
+		}
+		term := mustOpen(t, b, h.exec(h.Cat))
+		if got := roundTrip(t, term, []byte("again\n"), 6); string(got) != "again\n" {
+			t.Errorf("%s: after the fault: %q", tc.name, got)
+		}
 	}
 }

@@ -11,13 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
 )
 
-func collect(t *testing.T, b backend.Backend) []backend.Target {
+func collect(t T, b backend.Backend) []backend.Target {
 	t.Helper()
 	var out []backend.Target
 	for target, err := range b.Targets(t.Context()) {
@@ -29,7 +28,7 @@ func collect(t *testing.T, b backend.Backend) []backend.Target {
 	return out
 }
 
-func targetsSortedAndStable(t *testing.T, h *Harness) {
+func targetsSortedAndStable(t T, h *Harness) {
 	b := h.open(t)
 	first, second := collect(t, b), collect(t, b)
 	id := func(t backend.Target) backend.TargetID { return t.ID }
@@ -52,7 +51,7 @@ func targetsSortedAndStable(t *testing.T, h *Harness) {
 	}
 }
 
-func targetsStopsEarly(t *testing.T, h *Harness) {
+func targetsStopsEarly(t T, h *Harness) {
 	b := h.open(t)
 	n := 0
 	for range b.Targets(t.Context()) {
@@ -81,7 +80,7 @@ func targetsStopsEarly(t *testing.T, h *Harness) {
 // noSuchTarget is an ID that nobody has.
 const noSuchTarget backend.TargetID = "backendtest-no-such-target"
 
-func openUnknownIsErrNotFound(t *testing.T, h *Harness) {
+func openUnknownIsErrNotFound(t T, h *Harness) {
 	b := h.open(t)
 	for _, req := range []backend.OpenRequest{
 		{Target: noSuchTarget, Kind: backend.KindShell, Cols: 80, Rows: 24},
@@ -97,7 +96,7 @@ func openUnknownIsErrNotFound(t *testing.T, h *Harness) {
 	}
 }
 
-func hostileTargetNames(t *testing.T, h *Harness) {
+func hostileTargetNames(t T, h *Harness) {
 	b := h.open(t)
 	for _, id := range []string{
 		"", " ", "../../etc/passwd", "x\x00y", "\x1b]52;c;ZXZpbA==\x07", "\u202etxt.exe", "\xff\xfe", "a\nb",
@@ -114,14 +113,14 @@ func hostileTargetNames(t *testing.T, h *Harness) {
 	}
 }
 
-func openEcho(t *testing.T, h *Harness) {
+func openEcho(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Cat))
 	if got := roundTrip(t, term, []byte("hello\n"), 6); string(got) != "hello\n" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func openShell(t *testing.T, h *Harness) {
+func openShell(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), backend.OpenRequest{Target: h.Target, Kind: backend.KindShell, Cols: 80, Rows: 24, Term: "xterm-256color"})
 	send(t, term, "exit 3\r")
 	within(t, patience, "reading to the end", func() { io.Copy(io.Discard, term) })
@@ -131,7 +130,7 @@ func openShell(t *testing.T, h *Harness) {
 }
 
 // send writes s while the test goes on: a program may first wait for a reader.
-func send(t *testing.T, term backend.Terminal, s string) {
+func send(t T, term backend.Terminal, s string) {
 	t.Helper()
 	go func() {
 		if _, err := io.WriteString(term, s); err != nil {
@@ -141,7 +140,7 @@ func send(t *testing.T, term backend.Terminal, s string) {
 }
 
 // roundTrip writes in through cat and returns what comes back.
-func roundTrip(t *testing.T, term backend.Terminal, in []byte, step int) []byte {
+func roundTrip(t T, term backend.Terminal, in []byte, step int) []byte {
 	t.Helper()
 	go func() {
 		for part := range slices.Chunk(in, step) {
@@ -160,7 +159,7 @@ func roundTrip(t *testing.T, term backend.Terminal, in []byte, step int) []byte 
 	return got
 }
 
-func oneMiBSurvives(t *testing.T, h *Harness) {
+func oneMiBSurvives(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Cat))
 	in := make([]byte, 1<<20)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -172,7 +171,7 @@ func oneMiBSurvives(t *testing.T, h *Harness) {
 	}
 }
 
-func splitUTF8Survives(t *testing.T, h *Harness) {
+func splitUTF8Survives(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Cat))
 	in := []byte("żółw 🐢 e\u0301 — 漢字\n")
 	if got := roundTrip(t, term, in, 1); !bytes.Equal(got, in) {
@@ -180,7 +179,7 @@ func splitUTF8Survives(t *testing.T, h *Harness) {
 	}
 }
 
-func resizeIsSeen(t *testing.T, h *Harness) {
+func resizeIsSeen(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), backend.OpenRequest{Target: h.Target, Kind: backend.KindExec, Argv: h.Size, TTY: true, Cols: 80, Rows: 24, Term: "xterm-256color"})
 	await := func(want string) {
 		t.Helper()
@@ -211,7 +210,7 @@ func resizeIsSeen(t *testing.T, h *Harness) {
 	}
 }
 
-func exitCode(t *testing.T, h *Harness) {
+func exitCode(t T, h *Harness) {
 	b := h.open(t)
 	for _, code := range []int{0, 1, 7, 124, 127, 255} {
 		term := mustOpen(t, b, h.exec(h.Exit(code)))
@@ -226,7 +225,7 @@ func exitCode(t *testing.T, h *Harness) {
 	}
 }
 
-func readAfterExitIsEOF(t *testing.T, h *Harness) {
+func readAfterExitIsEOF(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Exit(0)))
 	within(t, patience, "reading to the end", func() {
 		io.Copy(io.Discard, term)
@@ -238,36 +237,34 @@ func readAfterExitIsEOF(t *testing.T, h *Harness) {
 	})
 }
 
-func closeUnblocksRead(t *testing.T, h *Harness) {
+func closeUnblocksRead(t T, h *Harness) {
 	for _, tty := range []bool{false, true} {
-		t.Run(fmt.Sprintf("tty=%v", tty), func(t *testing.T) {
-			req := h.exec(h.Cat)
-			req.TTY, req.Cols, req.Rows = tty, 80, 24
-			term := mustOpen(t, h.open(t), req)
-			started, done := make(chan struct{}), make(chan error, 1)
-			go func() {
-				close(started)
-				_, err := io.Copy(io.Discard, term)
-				if err == nil {
-					err = io.EOF
-				}
-				done <- err
-			}()
-			<-started
-			if err := term.Close(); err != nil {
-				t.Errorf("Close: %v", err)
+		req := h.exec(h.Cat)
+		req.TTY, req.Cols, req.Rows = tty, 80, 24
+		term := mustOpen(t, h.open(t), req)
+		started, done := make(chan struct{}), make(chan error, 1)
+		go func() {
+			close(started)
+			_, err := io.Copy(io.Discard, term)
+			if err == nil {
+				err = io.EOF
 			}
-			select {
-			case <-done:
-			case <-time.After(patience):
-				t.Fatal("Read is still blocked")
-			}
-			within(t, patience, "Wait", func() { term.Wait() })
-		})
+			done <- err
+		}()
+		<-started
+		if err := term.Close(); err != nil {
+			t.Errorf("tty=%v: Close: %v", tty, err)
+		}
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatalf("tty=%v: Read is still blocked", tty)
+		}
+		within(t, patience, "Wait", func() { term.Wait() })
 	}
 }
 
-func closeIsIdempotent(t *testing.T, h *Harness) {
+func closeIsIdempotent(t T, h *Harness) {
 	b := h.New(t)
 	term := mustOpen(t, b, h.exec(h.Cat))
 	for range 3 {
@@ -285,7 +282,7 @@ func closeIsIdempotent(t *testing.T, h *Harness) {
 	}
 }
 
-func signalEnds(t *testing.T, h *Harness) {
+func signalEnds(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Cat))
 	s, ok := backend.TerminalAs[backend.Signaler](term)
 	if !ok {
@@ -307,7 +304,7 @@ func signalEnds(t *testing.T, h *Harness) {
 	})
 }
 
-func backendCloseEndsTerminals(t *testing.T, h *Harness) {
+func backendCloseEndsTerminals(t T, h *Harness) {
 	b := h.New(t)
 	term := mustOpen(t, b, h.exec(h.Cat))
 	if err := b.Close(); err != nil {
@@ -317,7 +314,7 @@ func backendCloseEndsTerminals(t *testing.T, h *Harness) {
 	within(t, patience, "Wait", func() { term.Wait() })
 }
 
-func cancelOpenWithinOneSecond(t *testing.T, h *Harness) {
+func cancelOpenWithinOneSecond(t T, h *Harness) {
 	b := h.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -331,7 +328,7 @@ func cancelOpenWithinOneSecond(t *testing.T, h *Harness) {
 	})
 }
 
-func fiftyConcurrentTerminals(t *testing.T, h *Harness) {
+func fiftyConcurrentTerminals(t T, h *Harness) {
 	b := h.open(t)
 	var wg sync.WaitGroup
 	for i := range 50 {
@@ -354,7 +351,7 @@ func fiftyConcurrentTerminals(t *testing.T, h *Harness) {
 	within(t, 2*patience, "fifty terminals", wg.Wait)
 }
 
-func noGoroutineLeak(t *testing.T, h *Harness) {
+func noGoroutineLeak(t T, h *Harness) {
 	use := func() {
 		b := h.New(t)
 		term, err := b.Open(t.Context(), h.exec(h.Cat))
@@ -385,7 +382,7 @@ func noGoroutineLeak(t *testing.T, h *Harness) {
 }
 
 // A terminal that can lose its link has it when it was just opened, and says so at once.
-func linkOfAFreshTerminal(t *testing.T, h *Harness) {
+func linkOfAFreshTerminal(t T, h *Harness) {
 	term := mustOpen(t, h.open(t), h.exec(h.Cat))
 	l, ok := backend.TerminalAs[backend.LinkTerminal](term)
 	if !ok {

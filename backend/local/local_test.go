@@ -16,7 +16,7 @@ func TestConformance(t *testing.T) {
 	t.Setenv("SHELL", "/bin/sh")
 	const noPolicy = "this machine has no policy to evaluate and nobody to ask"
 	backendtest.Run(t, backendtest.Harness{
-		New:    func(*testing.T) backend.Backend { return local.New() },
+		New:    func(backendtest.T) backend.Backend { return local.New() },
 		Target: local.TargetID,
 		Cat:    []string{"cat"},
 		Exit:   func(code int) []string { return []string{"sh", "-c", fmt.Sprintf("exit %d", code)} },

@@ -15,7 +15,7 @@ import (
 func TestConformance(t *testing.T) {
 	worlds := make(map[backend.Backend]*mem.World)
 	backendtest.Run(t, backendtest.Harness{
-		New: func(*testing.T) backend.Backend {
+		New: func(backendtest.T) backend.Backend {
 			w := mem.Demo()
 			b := w.Backend("alice")
 			worlds[b] = w
@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 		Size:   []string{"size"},
 		Denied: backend.OpenRequest{Target: "vault", Kind: backend.KindShell, Cols: 80, Rows: 24},
 		Held:   backend.OpenRequest{Target: "web-1", Kind: backend.KindExec, Argv: []string{"restart", "api"}, Reason: "it leaks"},
-		Approver: func(_ *testing.T, b backend.Backend) backend.Backend {
+		Approver: func(_ backendtest.T, b backend.Backend) backend.Backend {
 			return worlds[b].Backend("bob")
 		},
 	})

@@ -122,7 +122,7 @@ func TestConformance(t *testing.T) {
 	dir := t.TempDir()
 	const noPolicy = "plain ssh hosts have no policy to evaluate and nobody to ask"
 	backendtest.Run(t, backendtest.Harness{
-		New: func(t *testing.T) backend.Backend {
+		New: func(t backendtest.T) backend.Backend {
 			b, err := openssh.New(config, dir)
 			if err != nil {
 				t.Fatal(err)

@@ -29,15 +29,15 @@ func (d *demo) open(t testing.TB, persona string) *control.Backend {
 func TestControlBackend(t *testing.T) {
 	d := startDemo(t, "")
 	backendtest.Run(t, backendtest.Harness{
-		New:    func(t *testing.T) backend.Backend { return d.open(t, "alice") },
+		New:    func(t backendtest.T) backend.Backend { return d.open(t.(testing.TB), "alice") },
 		Target: "web-1",
 		Cat:    []string{"cat"},
 		Exit:   func(code int) []string { return []string{"env", "sh", "-c", fmt.Sprintf("exit %d", code)} },
 		Size:   []string{"sh", "-c", "while read line; do stty size; done"},
 		Denied: backend.OpenRequest{Target: "web-1", Kind: backend.KindExec, Argv: d.Try.Denied},
 		Held:   backend.OpenRequest{Target: "web-1", Kind: backend.KindExec, Argv: d.Try.Held, Reason: "the suite"},
-		Approver: func(t *testing.T, _ backend.Backend) backend.Backend {
-			return d.open(t, "bob")
+		Approver: func(t backendtest.T, _ backend.Backend) backend.Backend {
+			return d.open(t.(testing.TB), "bob")
 		},
 	})
 }
