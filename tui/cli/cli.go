@@ -29,6 +29,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/wire"
 	"github.com/tucdesk/tucdesk/tui/cli/approvals"
+	"github.com/tucdesk/tucdesk/tui/cli/backends"
 	"github.com/tucdesk/tucdesk/tui/cli/breakglass"
 	"github.com/tucdesk/tucdesk/tui/cli/fleet"
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
@@ -112,13 +113,13 @@ func (a *app) root() *cobra.Command {
 	}
 	root.Flags().StringVar(&way, "path", "auto", "of the console's terminals: auto, by relay, then directly when that works; relay; direct")
 	root.Flags().BoolVar(&lines, "plain", false, "numbered choices, line by line, instead of a screen: for screen readers, dumb terminals and pipes")
-	root.Flags().StringVar(&url, "backend", "", "open the console on another backend, such as local: (`tucdesk backend list` shows them)")
+	root.Flags().StringVar(&url, "backend", "", "open the console on another backend, such as local: or a program tucdesk-backend-NAME (`tucdesk backend list` shows them)")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.approvals().Command(), a.breakGlass().Command(),
-		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backendCommand(), a.doctorCommand(),
+		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backends().Command(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
 	root.AddCommand((&usage.CLI{Out: a.stdout, Err: a.stderr, Open: a.control}).Command())
@@ -152,6 +153,11 @@ func (a *app) breakGlass() *breakglass.CLI {
 			return a.show(ctx, t, req, input{}, 0)
 		},
 	}
+}
+
+// backends gives what makes the commands about where terminals come from.
+func (a *app) backends() *backends.CLI {
+	return &backends.CLI{Out: a.stdout, Err: a.stderr, Registry: a.registry, Exit: func(code int) error { return &exitError{code} }}
 }
 
 // policies gives what makes the commands about the policy.
@@ -269,35 +275,6 @@ func (a *app) versionCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
-func (a *app) backendCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "backend", Short: "The kinds of machines that the console can open", Args: cobra.NoArgs}
-	var asJSON bool
-	list := &cobra.Command{
-		Use: "list", Short: "List the backends", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			type row struct {
-				Scheme string `json:"scheme"`
-				Doc    string `json:"doc"`
-			}
-			rows := []row{}
-			for _, d := range a.registry.Drivers() {
-				rows = append(rows, row{d.Scheme, d.Doc})
-			}
-			if asJSON {
-				return writeJSON(a.stdout, rows)
-			}
-			t := newTable(a.stdout, "SCHEME", "WHAT")
-			for _, r := range rows {
-				t.row(sanitize.Clean(r.Scheme), sanitize.Clean(r.Doc))
-			}
-			return t.flush()
-		},
-	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(list)
 	return cmd
 }
 

@@ -205,12 +205,12 @@ func (a *app) runConsole(ctx context.Context, url, way string, lines bool) error
 		}
 		return show(b, who)
 	}
-	b, err := a.registry.Open(ctx, url, backend.Env{})
+	b, name, err := a.backends().Open(ctx, url, nil)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	return show(b, url)
+	return show(b, name)
 }
 
 // plainOptions says what plain mode runs on. Where it has a terminal, that can be
