@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 // Times and numbers of the console's side, SPEC.md "Limits".
@@ -39,7 +40,7 @@ type EndedError struct {
 }
 
 func (e *EndedError) Error() string {
-	s := fmt.Sprintf("the plugin %s ended: %s", clean(e.Path), e.Why)
+	s := fmt.Sprintf("the plugin %s ended: %s", protocol.Clean(e.Path), e.Why)
 	if e.Said != "" {
 		s += "; it said last: " + e.Said
 	}
@@ -62,7 +63,7 @@ type peer interface {
 type client struct {
 	path string
 	peer peer
-	link *link
+	link *protocol.Link
 	can  []string
 	gone chan struct{} // closed when nothing of it is left
 
@@ -77,26 +78,26 @@ type client struct {
 
 // A call waits for answers of the plugin.
 type call struct {
-	answers chan frame     // holds one
-	term    *terminal      // of an open, set before its answer comes
-	changes *atomic.Uint32 // of a watch
+	answers chan protocol.Frame // holds one
+	term    *terminal           // of an open, set before its answer comes
+	changes *atomic.Uint32      // of a watch
 	tty     bool
 }
 
 // connect greets a plugin, and gives the backend that it is.
 func connect(ctx context.Context, path string, p peer, u *url.URL, dir string) (backend.Backend, error) {
 	c := &client{
-		path: path, peer: p, link: newLink(p, p), gone: make(chan struct{}),
+		path: path, peer: p, link: protocol.NewLink(p, p), gone: make(chan struct{}),
 		calls: make(map[uint32]*call), terms: make(map[uint32]*terminal),
 	}
 	c.heard.Store(time.Now().UnixNano())
-	greeted := &call{answers: make(chan frame, 1)}
+	greeted := &call{answers: make(chan protocol.Frame, 1)}
 	c.calls[0] = greeted
-	body := map[string]any{"url": u.String(), greaseWord(): 1}
+	body := map[string]any{"url": u.String(), protocol.GreaseWord(): 1}
 	if dir != "" {
 		body["dir"] = dir
 	}
-	c.link.send("hello", 0, body)
+	c.link.Send("hello", 0, body)
 	go c.run()
 	go c.reap()
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
@@ -105,9 +106,9 @@ func connect(ctx context.Context, path string, p peer, u *url.URL, dir string) (
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &EndedError{Path: path, Why: fmt.Sprintf("it did not say hello within %s", helloLimit)}
 	}
-	var hello helloAnswer
+	var hello protocol.HelloAnswer
 	if err == nil {
-		hello, err = parse[helloAnswer](f)
+		hello, err = protocol.Parse[protocol.HelloAnswer](f)
 	}
 	if err != nil {
 		_ = c.Close() // the first error says more
@@ -124,16 +125,16 @@ func connect(ctx context.Context, path string, p peer, u *url.URL, dir string) (
 // able gives the client with the capabilities that the plugin has declared, and no others.
 func (c *client) able() (b backend.Backend) {
 	b = c
-	if c.has(canEvaluate) {
+	if c.has(protocol.CanEvaluate) {
 		b = evaluator{b, c}
 	}
-	if c.has(canApprove) {
+	if c.has(protocol.CanApprove) {
 		b = approver{b, c}
 	}
-	if c.has(canAsk) {
+	if c.has(protocol.CanAsk) {
 		b = asker{b, c}
 	}
-	if c.has(canWatch) {
+	if c.has(protocol.CanWatch) {
 		b = watcher{b, c}
 	}
 	return b
@@ -143,14 +144,14 @@ func (c *client) has(capability string) bool { return slices.Contains(c.can, cap
 
 // run takes what the plugin says, until its end.
 func (c *client) run() {
-	err := c.link.version()
+	err := c.link.Version()
 	if err == nil {
 		err = c.take()
 	}
-	if why := c.link.why(); why != nil { // it was ended
+	if why := c.link.Why(); why != nil && (protocol.Left(err) || !protocol.Left(why)) { // it was ended
 		err = why
 	}
-	byItself := left(err)
+	byItself := protocol.Left(err)
 	how, said := c.peer.end(byItself)
 	c.mu.Lock()
 	closed := c.closed
@@ -161,27 +162,25 @@ func (c *client) run() {
 	case byItself:
 		err = &EndedError{c.path, how, said}
 	default:
-		err = &EndedError{c.path, clean(err.Error()).String(), said}
+		err = &EndedError{c.path, protocol.Clean(err.Error()).String(), said}
 	}
-	c.link.fail(err)
+	c.link.Fail(err)
+	c.link.Settle(err) // with how it ended
 	c.mu.Lock()
-	c.link.mu.Lock()
-	c.link.err = err // with how it ended
-	c.link.mu.Unlock()
 	terms := c.terms
 	c.terms = nil
 	c.mu.Unlock()
 	for _, t := range terms {
-		t.end(exitBody{}, err)
+		t.end(protocol.Exit{}, err)
 	}
-	<-c.link.written
+	<-c.link.Written
 	close(c.gone)
 }
 
 // take takes frames. Its error is what ended the plugin.
 func (c *client) take() error {
 	for {
-		f, err := c.link.read(answers)
+		f, err := c.link.Read(answers)
 		if err != nil {
 			return err
 		}
@@ -193,11 +192,11 @@ func (c *client) take() error {
 }
 
 // one takes a frame. It never waits.
-func (c *client) one(f frame) error {
+func (c *client) one(f protocol.Frame) error {
 	c.mu.Lock()
-	waiting, term := c.calls[f.id], c.terms[f.id]
+	waiting, term := c.calls[f.ID], c.terms[f.ID]
 	c.mu.Unlock()
-	switch f.word {
+	switch f.Word {
 	case "pong":
 		return nil
 	case "out", "err", "more", "exit", "assurance":
@@ -209,7 +208,7 @@ func (c *client) one(f frame) error {
 		if waiting == nil || waiting.changes == nil {
 			return nil
 		}
-		b, err := parse[changedBody](f)
+		b, err := protocol.Parse[protocol.Changed](f)
 		if err != nil {
 			return err
 		}
@@ -217,16 +216,16 @@ func (c *client) one(f frame) error {
 		return nil
 	case "opened":
 		if waiting == nil {
-			c.link.send("close", f.id, empty{}) // nobody waits for it any more
+			c.link.Send("close", f.ID, protocol.Empty{}) // nobody waits for it any more
 			return nil
 		}
-		b, err := parse[openedBody](f)
+		b, err := protocol.Parse[protocol.Opened](f)
 		if err != nil {
 			return err
 		}
-		waiting.term = newTerminal(c, f.id, waiting.tty, b)
+		waiting.term = newTerminal(c, f.ID, waiting.tty, b)
 		c.mu.Lock()
-		c.terms[f.id] = waiting.term
+		c.terms[f.ID] = waiting.term
 		c.mu.Unlock()
 	}
 	if waiting == nil {
@@ -242,12 +241,12 @@ func (c *client) one(f frame) error {
 	case waiting.answers <- f:
 		return nil
 	default:
-		return fmt.Errorf("execplugin: it sent a second answer, %q, before it was asked for", f.word)
+		return fmt.Errorf("execplugin: it sent a second answer, %q, before it was asked for", f.Word)
 	}
 }
 
 // change notes what has changed, and wakes whoever watches.
-func (w *call) change(b changedBody) {
+func (w *call) change(b protocol.Changed) {
 	var bits uint32
 	if b.Targets {
 		bits |= 1
@@ -257,7 +256,7 @@ func (w *call) change(b changedBody) {
 	}
 	w.changes.Or(bits)
 	select {
-	case w.answers <- frame{word: "changed"}:
+	case w.answers <- protocol.Frame{Word: "changed"}:
 	default: // it is awake already
 	}
 }
@@ -268,26 +267,26 @@ func (c *client) ping() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-c.link.done:
+		case <-c.link.Done:
 			return
 		case <-tick.C:
 		}
 		if silent := time.Since(time.Unix(0, c.heard.Load())); silent > silentLimit {
-			c.link.fail(fmt.Errorf("it said nothing for %s", silent.Round(time.Second)))
+			c.link.Fail(fmt.Errorf("it said nothing for %s", silent.Round(time.Second)))
 			return
 		}
-		c.link.send("ping", 0, empty{})
+		c.link.Send("ping", 0, protocol.Empty{})
 	}
 }
 
 // reap sees to it that nothing is left of a plugin whose link has ended: after a moment to
 // end by itself, where the user has closed it or it ends already.
 func (c *client) reap() {
-	<-c.link.done
+	<-c.link.Done
 	c.mu.Lock()
 	closed := c.closed
 	c.mu.Unlock()
-	c.peer.end(closed || left(c.link.why()))
+	c.peer.end(closed || protocol.Left(c.link.Why()))
 }
 
 // begin sends a request.
@@ -301,16 +300,16 @@ func (c *client) begin(ctx context.Context, word string, body any, w *call) (uin
 	case c.closed:
 		return 0, fmt.Errorf("execplugin: %w", backend.ErrClosed)
 	case c.terms == nil:
-		return 0, c.link.why()
+		return 0, c.link.Why()
 	case word == "open" && len(c.terms) >= maxTerms:
 		return 0, fmt.Errorf("execplugin: %w: %d terminals are open already; close some", backend.ErrUnavailable, maxTerms)
 	case c.last == 1<<32-1:
 		return 0, fmt.Errorf("execplugin: %w: it has answered too many requests; open the backend again", backend.ErrUnavailable)
 	}
 	c.last++
-	w.answers = make(chan frame, 1)
+	w.answers = make(chan protocol.Frame, 1)
 	c.calls[c.last] = w
-	c.link.send(word, c.last, body)
+	c.link.Send(word, c.last, body)
 	return c.last, nil
 }
 
@@ -324,56 +323,56 @@ func (c *client) over(id uint32, answered bool) {
 	if answered {
 		return
 	}
-	c.link.send("cancel", id, empty{})
+	c.link.Send("cancel", id, protocol.Empty{})
 	if w != nil && term != nil { // it opened while nobody waited any more
 		_ = term.Close()
 	}
 }
 
 // await waits for an answer.
-func (c *client) await(ctx context.Context, w *call, want string) (frame, error) {
-	var f frame
+func (c *client) await(ctx context.Context, w *call, want string) (protocol.Frame, error) {
+	var f protocol.Frame
 	select {
 	case f = <-w.answers:
 	case <-ctx.Done():
-		return frame{}, fmt.Errorf("execplugin: %w", ctx.Err())
-	case <-c.link.done:
+		return protocol.Frame{}, fmt.Errorf("execplugin: %w", ctx.Err())
+	case <-c.link.Done:
 		select {
 		case f = <-w.answers: // it had come
 		default:
 			select {
 			case <-c.gone: // it is known how it ended
-				return frame{}, c.link.why()
+				return protocol.Frame{}, c.link.Why()
 			case <-ctx.Done():
-				return frame{}, fmt.Errorf("execplugin: %w", ctx.Err())
+				return protocol.Frame{}, fmt.Errorf("execplugin: %w", ctx.Err())
 			}
 		}
 	}
-	switch f.word {
+	switch f.Word {
 	case want:
 		return f, nil
 	case "error":
-		b, err := parse[errorBody](f)
+		b, err := protocol.Parse[protocol.Error](f)
 		if err != nil {
-			return frame{}, err
+			return protocol.Frame{}, err
 		}
-		return frame{}, b.err()
+		return protocol.Frame{}, b.Err()
 	}
-	return frame{}, fmt.Errorf("execplugin: the plugin answers %q where %q is due", f.word, want)
+	return protocol.Frame{}, fmt.Errorf("execplugin: the plugin answers %q where %q is due", f.Word, want)
 }
 
 // ask sends a request and waits for its one answer. A limit of 0 is none.
-func (c *client) ask(ctx context.Context, limit time.Duration, word string, body any, want string) (frame, error) {
+func (c *client) ask(ctx context.Context, limit time.Duration, word string, body any, want string) (protocol.Frame, error) {
 	w := new(call)
 	id, err := c.begin(ctx, word, body, w)
 	if err != nil {
-		return frame{}, err
+		return protocol.Frame{}, err
 	}
 	return c.finish(ctx, limit, id, w, want)
 }
 
 // finish waits for the answer of a request that was sent.
-func (c *client) finish(ctx context.Context, limit time.Duration, id uint32, w *call, want string) (frame, error) {
+func (c *client) finish(ctx context.Context, limit time.Duration, id uint32, w *call, want string) (protocol.Frame, error) {
 	inner, cancel := ctx, context.CancelFunc(func() {})
 	if limit > 0 {
 		inner, cancel = context.WithTimeout(ctx, limit)
@@ -389,9 +388,9 @@ func (c *client) finish(ctx context.Context, limit time.Duration, id uint32, w *
 }
 
 // pages asks for a list, page by page.
-func (c *client) pages(ctx context.Context, word string, each func(pageBody) error) error {
+func (c *client) pages(ctx context.Context, word string, each func(protocol.Page) error) error {
 	w := new(call)
-	id, err := c.begin(ctx, word, empty{}, w)
+	id, err := c.begin(ctx, word, protocol.Empty{}, w)
 	if err != nil {
 		return err
 	}
@@ -402,9 +401,9 @@ func (c *client) pages(ctx context.Context, word string, each func(pageBody) err
 		f, err := c.await(inner, w, "page")
 		late := inner.Err() != nil && ctx.Err() == nil
 		cancel()
-		var page pageBody
+		var page protocol.Page
 		if err == nil {
-			page, err = parse[pageBody](f)
+			page, err = protocol.Parse[protocol.Page](f)
 		}
 		switch {
 		case err != nil && late:
@@ -417,7 +416,7 @@ func (c *client) pages(ctx context.Context, word string, each func(pageBody) err
 		if err := each(page); err != nil || !page.More {
 			return err
 		}
-		c.link.send("next", id, empty{})
+		c.link.Send("next", id, protocol.Empty{})
 	}
 }
 
@@ -429,19 +428,19 @@ func (c *client) Targets(ctx context.Context) iter.Seq2[backend.Target, error] {
 	return func(yield func(backend.Target, error) bool) {
 		var last backend.TargetID
 		n := 0
-		err := c.pages(ctx, "targets", func(p pageBody) error {
+		err := c.pages(ctx, "targets", func(p protocol.Page) error {
 			if p.More && len(p.Targets) == 0 {
 				return errors.New("execplugin: the plugin sends an empty page, and says that more come")
 			}
 			for _, b := range p.Targets {
-				t, err := b.target(c.path)
+				t, err := b.Target(c.path)
 				switch n++; {
 				case err != nil:
 					return err
 				case n > maxTargets:
 					return fmt.Errorf("execplugin: the plugin lists more than %d targets", maxTargets)
 				case t.ID <= last:
-					return fmt.Errorf("execplugin: the plugin lists target %s after %s; IDs must ascend", clean(b.ID), clean(string(last)))
+					return fmt.Errorf("execplugin: the plugin lists target %s after %s; IDs must ascend", protocol.Clean(b.ID), protocol.Clean(string(last)))
 				}
 				last = t.ID
 				if !yield(t, nil) {
@@ -461,7 +460,7 @@ func (c *client) Open(ctx context.Context, req backend.OpenRequest) (backend.Ter
 	if err := c.usable(ctx); err != nil {
 		return nil, err
 	}
-	body, err := bodyOfRequest(req)
+	body, err := protocol.OfRequest(req)
 	if err != nil {
 		return nil, err
 	}
@@ -500,7 +499,7 @@ func (c *client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.link.fail(fmt.Errorf("execplugin: %w", backend.ErrClosed)) // its input is closed then
+	c.link.Fail(fmt.Errorf("execplugin: %w", backend.ErrClosed)) // its input is closed then
 	<-c.gone
 	return nil
 }

@@ -17,6 +17,6 @@
 //   - What a plugin says of itself on standard error is cleaned and bounded before
 //     anybody sees it.
 //
-// The package imports backend, internal/sanitize and the standard library only, and of
+// The package imports backend, its protocol, internal/sanitize and the standard library only, and of
 // that no network.
 package execplugin

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 // A script is a plugin that has said hello, and then does what a test wants.
@@ -32,7 +33,7 @@ func scripted(t *testing.T, then func(*script)) (backend.Backend, error) {
 		if _, err := s.in.ReadString('\n'); err != nil {
 			return
 		}
-		s.say(versionLine)
+		s.say(protocol.VersionLine)
 		s.await("hello")
 		s.send("hello", 0, `{"capabilities":["eof","signal","evaluate","approve","ask","watch","later"]}`)
 		then(s)
@@ -42,14 +43,14 @@ func scripted(t *testing.T, then func(*script)) (backend.Backend, error) {
 func (s *script) say(text string) { _, _ = io.WriteString(s.out, text) } // an end is seen when reading
 
 func (s *script) send(word string, id uint32, body string) {
-	s.say(string(appendFrame(nil, frame{word, id, []byte(body)})))
+	s.say(string(protocol.AppendFrame(nil, protocol.Frame{Word: word, ID: id, Body: []byte(body)})))
 }
 
 // await skips to a frame; at the end of the connection it gives none.
-func (s *script) await(word string) frame {
+func (s *script) await(word string) protocol.Frame {
 	for {
-		f, err := readFrame(s.in)
-		if err != nil || f.word == word {
+		f, err := protocol.ReadFrame(s.in)
+		if err != nil || f.Word == word {
 			return f
 		}
 	}
@@ -58,14 +59,14 @@ func (s *script) await(word string) frame {
 // opens answers the next open.
 func (s *script) opens() uint32 {
 	f := s.await("open")
-	s.send("opened", f.id, `{"stderr":true}`)
-	return f.id
+	s.send("opened", f.ID, `{"stderr":true}`)
+	return f.ID
 }
 
 // TestHostilePlugins has plugins break each rule that could hurt the console. Each ends the
 // plugin, and everything that was open ends with an error that says which rule.
 func TestHostilePlugins(t *testing.T) {
-	long := strings.Repeat("x", maxBody)
+	long := strings.Repeat("x", protocol.MaxBody)
 	for name, tc := range map[string]struct {
 		plugin func(*script)
 		want   string
@@ -161,8 +162,8 @@ func TestWrongAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, err := scripted(t, func(s *script) {
 				f := s.await(tc.request)
-				s.send(tc.answer, f.id, tc.body)
-				s.send("page", s.await("targets").id, `{"targets":[{"id":"a","later":1}]}`)
+				s.send(tc.answer, f.ID, tc.body)
+				s.send("page", s.await("targets").ID, `{"targets":[{"id":"a","later":1}]}`)
 				s.await("")
 			})
 			if err != nil {
@@ -217,7 +218,7 @@ func TestSilence(t *testing.T) {
 	t.Run("it does not answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, err := scripted(t, func(s *script) {
-				for s.await("ping").word == "ping" {
+				for s.await("ping").Word == "ping" {
 					s.send("pong", 0, "{}")
 				}
 			})
@@ -271,10 +272,10 @@ func TestLateOpen(t *testing.T) {
 	b, err := scripted(t, func(s *script) {
 		f := s.await("open")
 		close(asked)
-		if c := s.await("cancel"); c.id == f.id {
-			s.send("opened", f.id, "{}")
+		if c := s.await("cancel"); c.ID == f.ID {
+			s.send("opened", f.ID, "{}")
 		}
-		if c := s.await("close"); c.id == f.id {
+		if c := s.await("close"); c.ID == f.ID {
 			close(closed)
 		}
 		s.await("")
@@ -297,14 +298,14 @@ func TestManyPages(t *testing.T) {
 		for {
 			f := s.await("targets")
 			for n := range 3 {
-				s.send("page", f.id, fmt.Sprintf(`{"targets":[{"id":"%d"}],"more":%v}`, n, n < 2))
+				s.send("page", f.ID, fmt.Sprintf(`{"targets":[{"id":"%d"}],"more":%v}`, n, n < 2))
 				if n < 2 {
-					if f, err := readFrame(s.in); err != nil || f.word == "cancel" {
+					if f, err := protocol.ReadFrame(s.in); err != nil || f.Word == "cancel" {
 						break
 					}
 				}
 			}
-			if f.word == "" {
+			if f.Word == "" {
 				return
 			}
 		}

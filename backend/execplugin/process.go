@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 const (
@@ -61,7 +62,7 @@ func Look(name string) (Plugin, error) {
 		return Plugin{}, fmt.Errorf("execplugin: %w", err)
 	}
 	if name = nameOf(at); name == "" {
-		return Plugin{}, fmt.Errorf("%w: the file of a plugin is called %sNAME, with a NAME of lower case letters, digits, plus, minus and dot; %s is not", ErrNoPlugin, prefix, clean(at))
+		return Plugin{}, fmt.Errorf("%w: the file of a plugin is called %sNAME, with a NAME of lower case letters, digits, plus, minus and dot; %s is not", ErrNoPlugin, prefix, protocol.Clean(at))
 	}
 	return Plugin{name, at}, nil
 }
@@ -178,7 +179,7 @@ func start(path string, logger *slog.Logger) (*program, error) {
 // listen takes what the plugin says to people. It reads to the end, so that no plugin
 // waits for it.
 func (p *program) listen(r io.Reader, logger *slog.Logger) {
-	lines := bufio.NewReaderSize(r, maxText)
+	lines := bufio.NewReaderSize(r, protocol.MaxText)
 	logged, rest := 0, false
 	for {
 		b, more, err := lines.ReadLine()
@@ -189,7 +190,7 @@ func (p *program) listen(r io.Reader, logger *slog.Logger) {
 		if rest = more; !first || len(strings.TrimSpace(string(b))) == 0 {
 			continue // the rest of a long line says little
 		}
-		line := clean(string(b)).String()
+		line := protocol.Clean(string(b)).String()
 		p.mu.Lock()
 		if p.said = append(p.said, line); len(p.said) > maxSaid {
 			p.said = slices.Delete(p.said, 0, 1)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 // requests are the frames that the console may send.
@@ -51,16 +52,16 @@ func Serve(d backend.Driver) int {
 func ServeOn(ctx context.Context, in io.Reader, out io.WriteCloser, d backend.Driver) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{ctx: ctx, link: newLink(in, out), calls: make(map[uint32]*work), terms: make(map[uint32]*served)}
+	s := &server{ctx: ctx, link: protocol.NewLink(in, out), calls: make(map[uint32]*work), terms: make(map[uint32]*served)}
 	err := s.serve(d)
-	if left(err) {
+	if protocol.Left(err) {
 		err = nil
 	}
 	ended := err
 	if ended == nil {
 		ended = io.EOF
 	}
-	s.link.fail(ended)
+	s.link.Fail(ended)
 	cancel()
 	s.mu.Lock()
 	s.ended = true
@@ -73,14 +74,14 @@ func ServeOn(ctx context.Context, in io.Reader, out io.WriteCloser, d backend.Dr
 		err = errors.Join(err, s.backend.Close())
 	}
 	s.all.Wait()
-	<-s.link.written
+	<-s.link.Written
 	return err
 }
 
 // A server is a plugin's end.
 type server struct {
 	ctx     context.Context
-	link    *link
+	link    *protocol.Link
 	backend backend.Backend
 	all     sync.WaitGroup
 
@@ -97,20 +98,20 @@ type work struct {
 }
 
 func (s *server) serve(d backend.Driver) error {
-	if err := s.link.version(); err != nil {
+	if err := s.link.Version(); err != nil {
 		return err
 	}
-	f, err := s.link.read(map[string]bool{"hello": true})
+	f, err := s.link.Read(map[string]bool{"hello": true})
 	if err != nil {
 		return err
 	}
 	if err := s.hello(f, d); err != nil {
-		s.link.send("error", 0, bodyOfError(err))
+		s.link.Send("error", 0, protocol.OfError(err))
 		return err
 	}
 	s.all.Go(s.assure)
 	for {
-		f, err := s.link.read(requests)
+		f, err := s.link.Read(requests)
 		if err == nil {
 			err = s.one(f)
 		}
@@ -121,8 +122,8 @@ func (s *server) serve(d backend.Driver) error {
 }
 
 // hello opens the backend, and says what it can do.
-func (s *server) hello(f frame, d backend.Driver) error {
-	b, err := parse[helloBody](f)
+func (s *server) hello(f protocol.Frame, d backend.Driver) error {
+	b, err := protocol.Parse[protocol.Hello](f)
 	if err != nil {
 		return err
 	}
@@ -136,31 +137,31 @@ func (s *server) hello(f frame, d backend.Driver) error {
 	if s.backend, err = d.Open(ctx, u, env); err != nil {
 		return err
 	}
-	a := helloAnswer{Doc: d.Doc, Capabilities: []string{canEOF, canSignal}}
+	a := protocol.HelloAnswer{Doc: d.Doc, Capabilities: []string{protocol.CanEOF, protocol.CanSignal}}
 	if _, ok := backend.As[backend.Evaluator](s.backend); ok {
-		a.Capabilities = append(a.Capabilities, canEvaluate)
+		a.Capabilities = append(a.Capabilities, protocol.CanEvaluate)
 	}
 	if _, ok := backend.As[backend.Approver](s.backend); ok {
-		a.Capabilities = append(a.Capabilities, canApprove)
+		a.Capabilities = append(a.Capabilities, protocol.CanApprove)
 	}
 	if _, ok := backend.As[backend.Asker](s.backend); ok {
-		a.Capabilities = append(a.Capabilities, canAsk)
+		a.Capabilities = append(a.Capabilities, protocol.CanAsk)
 	}
 	if _, ok := backend.As[backend.Watcher](s.backend); ok {
-		a.Capabilities = append(a.Capabilities, canWatch)
+		a.Capabilities = append(a.Capabilities, protocol.CanWatch)
 	}
-	s.link.send("hello", 0, a)
+	s.link.Send("hello", 0, a)
 	return nil
 }
 
 // one takes a frame. It never waits for the backend.
-func (s *server) one(f frame) error {
+func (s *server) one(f protocol.Frame) error {
 	s.mu.Lock()
-	working, term := s.calls[f.id], s.terms[f.id]
+	working, term := s.calls[f.ID], s.terms[f.ID]
 	s.mu.Unlock()
-	switch f.word {
+	switch f.Word {
 	case "ping":
-		s.link.send("pong", f.id, empty{})
+		s.link.Send("pong", f.ID, protocol.Empty{})
 	case "cancel":
 		if working != nil {
 			working.cancel()
@@ -178,7 +179,7 @@ func (s *server) one(f frame) error {
 		}
 	default:
 		if working != nil || term != nil {
-			return fmt.Errorf("execplugin: the console uses the ID %d twice", f.id)
+			return fmt.Errorf("execplugin: the console uses the ID %d twice", f.ID)
 		}
 		return s.begin(f)
 	}
@@ -186,49 +187,49 @@ func (s *server) one(f frame) error {
 }
 
 // begin works on a request, in a goroutine of its own.
-func (s *server) begin(f frame) error {
+func (s *server) begin(f protocol.Frame) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	w := &work{cancel, make(chan struct{}, 1)}
 	s.mu.Lock()
 	full := len(s.calls) >= maxCalls
 	if !full {
-		s.calls[f.id] = w
+		s.calls[f.ID] = w
 	}
 	s.mu.Unlock()
 	if full {
 		cancel()
-		s.link.send("error", f.id, bodyOfError(fmt.Errorf("%w: %d requests are worked on already", backend.ErrUnavailable, maxCalls)))
+		s.link.Send("error", f.ID, protocol.OfError(fmt.Errorf("%w: %d requests are worked on already", backend.ErrUnavailable, maxCalls)))
 		return nil
 	}
 	s.all.Go(func() {
 		defer cancel()
 		word, body, err := s.work(ctx, f, w)
 		s.mu.Lock()
-		delete(s.calls, f.id)
+		delete(s.calls, f.ID)
 		s.mu.Unlock()
 		switch {
 		case err != nil:
-			s.link.send("error", f.id, bodyOfError(err))
+			s.link.Send("error", f.ID, protocol.OfError(err))
 		case word != "":
-			s.link.send(word, f.id, body)
+			s.link.Send(word, f.ID, body)
 		}
 	})
 	return nil
 }
 
 // work answers a request. A word that is empty was answered already.
-func (s *server) work(ctx context.Context, f frame, w *work) (word string, body any, err error) {
-	switch f.word {
+func (s *server) work(ctx context.Context, f protocol.Frame, w *work) (word string, body any, err error) {
+	switch f.Word {
 	case "targets":
-		return s.targets(ctx, f.id, w)
+		return s.targets(ctx, f.ID, w)
 	case "open":
 		return "", nil, s.open(ctx, f)
 	case "pending":
-		return s.pending(ctx, f.id, w)
+		return s.pending(ctx, f.ID, w)
 	case "evaluate":
 		return s.evaluate(ctx, f)
 	case "ask":
-		b, err := parse[requestBody](f)
+		b, err := protocol.Parse[protocol.Request](f)
 		if err != nil {
 			return "", nil, err
 		}
@@ -236,10 +237,10 @@ func (s *server) work(ctx context.Context, f frame, w *work) (word string, body 
 		if err != nil {
 			return "", nil, err
 		}
-		id, err := c.Ask(ctx, b.request())
-		return "asked", approvalIDBody{string(id)}, err
+		id, err := c.Ask(ctx, b.OpenRequest())
+		return "asked", protocol.ApprovalID{Approval: string(id)}, err
 	case "await":
-		b, err := parse[approvalIDBody](f)
+		b, err := protocol.Parse[protocol.ApprovalID](f)
 		if err != nil {
 			return "", nil, err
 		}
@@ -247,9 +248,9 @@ func (s *server) work(ctx context.Context, f frame, w *work) (word string, body 
 		if err != nil {
 			return "", nil, err
 		}
-		return "done", empty{}, c.Await(ctx, backend.ApprovalID(b.Approval))
+		return "done", protocol.Empty{}, c.Await(ctx, backend.ApprovalID(b.Approval))
 	case "decide":
-		b, err := parse[decideBody](f)
+		b, err := protocol.Parse[protocol.Decide](f)
 		if err != nil {
 			return "", nil, err
 		}
@@ -257,13 +258,13 @@ func (s *server) work(ctx context.Context, f frame, w *work) (word string, body 
 		if err != nil {
 			return "", nil, err
 		}
-		return "done", empty{}, c.Decide(ctx, backend.ApprovalID(b.Approval), backend.Decision{Approve: b.Approve, Reason: b.Reason})
+		return "done", protocol.Empty{}, c.Decide(ctx, backend.ApprovalID(b.Approval), backend.Decision{Approve: b.Approve, Reason: b.Reason})
 	}
 	c, err := capability[backend.Watcher](s.backend) // "watch"
 	if err != nil {
 		return "", nil, err
 	}
-	err = c.Watch(ctx, func(c backend.Change) { s.link.send("changed", f.id, changedBody(c)) })
+	err = c.Watch(ctx, func(c backend.Change) { s.link.Send("changed", f.ID, protocol.Changed(c)) })
 	if err == nil {
 		err = errors.New("execplugin: the watch has ended")
 	}
@@ -289,8 +290,8 @@ type page struct {
 // add writes one item, and says how long it is.
 func add(to *[]json.RawMessage, item any) (int, error) {
 	b, err := json.Marshal(item)
-	if err != nil || len(b) > maxItem {
-		return 0, fmt.Errorf("execplugin: one item of the list has %d bytes; %d are allowed", len(b), maxItem)
+	if err != nil || len(b) > protocol.MaxItem {
+		return 0, fmt.Errorf("execplugin: one item of the list has %d bytes; %d are allowed", len(b), protocol.MaxItem)
 	}
 	*to = append(*to, b)
 	return len(b), nil
@@ -299,7 +300,7 @@ func add(to *[]json.RawMessage, item any) (int, error) {
 // turn sends a full page, and waits until the next one is asked for.
 func (s *server) turn(ctx context.Context, id uint32, w *work, p page) error {
 	p.More = true
-	s.link.send("page", id, p)
+	s.link.Send("page", id, p)
 	select {
 	case <-w.next:
 		return nil
@@ -315,13 +316,13 @@ func (s *server) targets(ctx context.Context, id uint32, w *work) (string, any, 
 		if err != nil {
 			return "", nil, err
 		}
-		if bytes >= fullPage {
+		if bytes >= protocol.FullPage {
 			if err := s.turn(ctx, id, w, p); err != nil {
 				return "", nil, err
 			}
 			p, bytes = page{}, 0
 		}
-		body, err := bodyOfTarget(t)
+		body, err := protocol.OfTarget(t)
 		if err != nil {
 			return "", nil, err
 		}
@@ -345,13 +346,13 @@ func (s *server) pending(ctx context.Context, id uint32, w *work) (string, any, 
 		if err != nil {
 			return "", nil, err
 		}
-		if bytes >= fullPage {
+		if bytes >= protocol.FullPage {
 			if err := s.turn(ctx, id, w, p); err != nil {
 				return "", nil, err
 			}
 			p, bytes = page{}, 0
 		}
-		n, err := add(&p.Approvals, bodyOfApproval(a))
+		n, err := add(&p.Approvals, protocol.OfApproval(a))
 		if err != nil {
 			return "", nil, err
 		}
@@ -360,8 +361,8 @@ func (s *server) pending(ctx context.Context, id uint32, w *work) (string, any, 
 	return "page", p, nil
 }
 
-func (s *server) evaluate(ctx context.Context, f frame) (string, any, error) {
-	b, err := parse[evaluateBody](f)
+func (s *server) evaluate(ctx context.Context, f protocol.Frame) (string, any, error) {
+	b, err := protocol.Parse[protocol.Evaluate](f)
 	if err != nil {
 		return "", nil, err
 	}
@@ -370,9 +371,9 @@ func (s *server) evaluate(ctx context.Context, f frame) (string, any, error) {
 		return "", nil, err
 	}
 	// One by one: a batch does not tell an unknown target from a denied one.
-	out := verdictsBody{make([]verdictBody, len(b.Requests))}
+	out := protocol.Verdicts{Verdicts: make([]protocol.Verdict, len(b.Requests))}
 	for i, r := range b.Requests {
-		v, err := c.Evaluate(ctx, r.request())
+		v, err := c.Evaluate(ctx, r.OpenRequest())
 		switch {
 		case errors.Is(err, backend.ErrNotFound):
 			v = backend.Verdict{Reason: "no such target"}
@@ -381,10 +382,10 @@ func (s *server) evaluate(ctx context.Context, f frame) (string, any, error) {
 			return "", nil, err
 		}
 		unknown := out.Verdicts[i].Unknown
-		out.Verdicts[i] = *bodyOfVerdict(v)
+		out.Verdicts[i] = *protocol.OfVerdict(v)
 		out.Verdicts[i].Unknown = unknown
 	}
-	if size(out) > maxBody {
+	if protocol.Length(out) > protocol.MaxBody {
 		return "", nil, errors.New("execplugin: the verdicts are longer than a frame")
 	}
 	return "verdicts", out, nil
@@ -398,7 +399,7 @@ func (s *server) assure() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.link.done:
+		case <-s.link.Done:
 			return
 		case <-tick.C:
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 // A served is a plugin's end of a terminal.
@@ -23,9 +24,9 @@ type served struct {
 	eof     bool       // after in
 	out     int        // bytes that the console takes of each
 	err     int
-	size    sizeBody // to be told to the program; zero: nothing is
-	signals []string // to be sent
-	busy    bool     // it is being told, or sent
+	size    protocol.Size // to be told to the program; zero: nothing is
+	signals []string      // to be sent
+	busy    bool          // it is being told, or sent
 	closed  bool
 }
 
@@ -33,8 +34,8 @@ type served struct {
 const maxSignals = 16
 
 // open opens a terminal and answers with it. Its streams follow.
-func (s *server) open(ctx context.Context, f frame) error {
-	b, err := parse[requestBody](f)
+func (s *server) open(ctx context.Context, f protocol.Frame) error {
+	b, err := protocol.Parse[protocol.Request](f)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (s *server) open(ctx context.Context, f frame) error {
 	if full {
 		return fmt.Errorf("execplugin: %w: %d terminals are open already", backend.ErrUnavailable, maxTerms)
 	}
-	term, err := s.backend.Open(ctx, b.request())
+	term, err := s.backend.Open(ctx, b.OpenRequest())
 	if err != nil {
 		return err
 	}
@@ -52,9 +53,9 @@ func (s *server) open(ctx context.Context, f frame) error {
 		_ = term.Close() // nobody waits for it
 		return err
 	}
-	t := &served{s: s, id: f.id, term: term, told: term.Assurance(), out: window, err: window}
+	t := &served{s: s, id: f.ID, term: term, told: term.Assurance(), out: protocol.Window, err: protocol.Window}
 	t.turned = sync.NewCond(&t.mu)
-	opened := openedBody{Assurance: bodyOfAssurance(t.told)}
+	opened := protocol.Opened{Assurance: protocol.OfAssurance(t.told)}
 	var stderr io.Reader
 	if e, ok := backend.TerminalAs[backend.StderrTerminal](term); ok {
 		stderr = e.Stderr()
@@ -63,13 +64,13 @@ func (s *server) open(ctx context.Context, f frame) error {
 	s.mu.Lock()
 	ended := s.ended
 	if !ended {
-		s.terms[f.id] = t
+		s.terms[f.ID] = t
 	}
 	s.mu.Unlock()
 	if ended {
 		return errors.Join(backend.ErrClosed, term.Close())
 	}
-	s.link.send("opened", f.id, opened)
+	s.link.Send("opened", f.ID, opened)
 
 	var outputs sync.WaitGroup
 	outputs.Go(func() { t.pump("out", term, &t.out) })
@@ -81,14 +82,14 @@ func (s *server) open(ctx context.Context, f frame) error {
 	s.all.Go(func() {
 		outputs.Wait()
 		exit, err := term.Wait()
-		body := exitBody{Code: exit.Code, Signal: exit.Signal, Reason: exit.Reason}
+		body := protocol.Exit{Code: exit.Code, Signal: exit.Signal, Reason: exit.Reason}
 		if err != nil {
-			body.Error = brief(err.Error())
+			body.Error = protocol.Brief(err.Error())
 		}
 		s.mu.Lock()
-		delete(s.terms, f.id)
+		delete(s.terms, f.ID)
 		s.mu.Unlock()
-		s.link.send("exit", f.id, body)
+		s.link.Send("exit", f.ID, body)
 		t.close()
 	})
 	return nil
@@ -96,7 +97,7 @@ func (s *server) open(ctx context.Context, f frame) error {
 
 // pump sends an output to its end, as far as the console takes it.
 func (t *served) pump(word string, r io.Reader, credit *int) {
-	buf := make([]byte, maxData)
+	buf := make([]byte, protocol.MaxData)
 	for {
 		n, err := r.Read(buf)
 		for b := buf[:n]; len(b) > 0; {
@@ -111,7 +112,7 @@ func (t *served) pump(word string, r io.Reader, credit *int) {
 			if closed {
 				break
 			}
-			if t.s.link.sendData(word, t.id, part) != nil {
+			if t.s.link.SendData(word, t.id, part) != nil {
 				break
 			}
 			b = b[len(part):]
@@ -139,7 +140,7 @@ func (t *served) feed() {
 			if _, err := t.term.Write(b); err != nil {
 				return // the program takes no more; how it ended is said elsewhere
 			}
-			t.s.link.send("more", t.id, moreBody{In: len(b)})
+			t.s.link.Send("more", t.id, protocol.More{In: len(b)})
 		} else if eof {
 			if h, ok := backend.TerminalAs[backend.HalfCloser](t.term); ok {
 				_ = h.CloseWrite() // as in Write
@@ -150,7 +151,7 @@ func (t *served) feed() {
 }
 
 // steers says whether there is something for steer to do. The caller holds mu.
-func (t *served) steers() bool { return t.size != (sizeBody{}) || len(t.signals) > 0 }
+func (t *served) steers() bool { return t.size != (protocol.Size{}) || len(t.signals) > 0 }
 
 // steer does what the console asks for besides input, in its order.
 func (t *served) steer() {
@@ -162,13 +163,13 @@ func (t *served) steer() {
 			t.turned.Wait()
 		}
 		size, signals, closed := t.size, t.signals, t.closed
-		t.size, t.signals, t.busy = sizeBody{}, nil, true
+		t.size, t.signals, t.busy = protocol.Size{}, nil, true
 		t.mu.Unlock()
 		if closed {
 			_ = t.term.Close() // its end is said by exit
 			return
 		}
-		if size != (sizeBody{}) {
+		if size != (protocol.Size{}) {
 			_ = t.term.Resize(size.Cols, size.Rows) // the console has checked it
 		}
 		if sig, ok := backend.TerminalAs[backend.Signaler](t.term); ok {
@@ -180,35 +181,35 @@ func (t *served) steer() {
 }
 
 // take takes what the console says of the terminal.
-func (t *served) take(f frame) error {
+func (t *served) take(f protocol.Frame) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.turned.Broadcast()
-	switch f.word {
+	switch f.Word {
 	case "in":
-		if t.eof || len(t.in)+len(f.body) > window {
+		if t.eof || len(t.in)+len(f.Body) > protocol.Window {
 			return errors.New("execplugin: the console sends input that it may not send")
 		}
-		t.in = append(t.in, f.body...)
+		t.in = append(t.in, f.Body...)
 	case "eof":
 		t.eof = true
 	case "more":
-		b, err := parse[moreBody](f)
+		b, err := protocol.Parse[protocol.More](f)
 		if err != nil {
 			return err
 		}
-		if b.Out < 0 || b.Err < 0 || b.Out > window-t.out || b.Err > window-t.err {
+		if b.Out < 0 || b.Err < 0 || b.Out > protocol.Window-t.out || b.Err > protocol.Window-t.err {
 			return errors.New("execplugin: the console takes more output than it was sent")
 		}
 		t.out, t.err = t.out+b.Out, t.err+b.Err
 	case "resize":
-		b, err := parse[sizeBody](f)
+		b, err := protocol.Parse[protocol.Size](f)
 		if err != nil {
 			return err
 		}
 		t.size = b
 	case "signal":
-		b, err := parse[signalBody](f)
+		b, err := protocol.Parse[protocol.Signal](f)
 		if err != nil {
 			return err
 		}
@@ -235,9 +236,9 @@ func (t *served) assure() {
 		return
 	}
 	t.told = now
-	body := bodyOfAssurance(now)
+	body := protocol.OfAssurance(now)
 	if body == nil {
-		body = new(assuranceBody)
+		body = new(protocol.Assurance)
 	}
-	t.s.link.send("assurance", t.id, body)
+	t.s.link.Send("assurance", t.id, body)
 }

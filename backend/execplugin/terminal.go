@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 )
 
 // signals are those that a plugin which declares "signal" passes on, RFC 4254, 6.10.
@@ -32,24 +33,24 @@ type terminal struct {
 	exitErr   error
 }
 
-func newTerminal(c *client, id uint32, tty bool, b openedBody) *terminal {
+func newTerminal(c *client, id uint32, tty bool, b protocol.Opened) *terminal {
 	t := &terminal{
-		c: c, id: id, tty: tty, hasStderr: b.Stderr && !tty, exited: make(chan struct{}), credit: window,
-		assurance: b.Assurance.assurance(),
+		c: c, id: id, tty: tty, hasStderr: b.Stderr && !tty, exited: make(chan struct{}), credit: protocol.Window,
+		assurance: b.Assurance.Assurance(),
 	}
 	t.more = sync.NewCond(&t.mu)
-	t.out.init(func(n int) { c.link.send("more", id, moreBody{Out: n}) })
-	t.err.init(func(n int) { c.link.send("more", id, moreBody{Err: n}) })
+	t.out.init(func(n int) { c.link.Send("more", id, protocol.More{Out: n}) })
+	t.err.init(func(n int) { c.link.Send("more", id, protocol.More{Err: n}) })
 	return t
 }
 
 // able gives the terminal with the capabilities that the plugin has declared.
 func (t *terminal) able() (b backend.Terminal) {
 	b = t
-	if t.c.has(canEOF) {
+	if t.c.has(protocol.CanEOF) {
 		b = halfCloser{b, t}
 	}
-	if t.c.has(canSignal) {
+	if t.c.has(protocol.CanSignal) {
 		b = signaler{b, t}
 	}
 	return b
@@ -79,7 +80,7 @@ func (h halfCloser) CloseWrite() error {
 	if !h.t.inputOver {
 		h.t.inputOver = true
 		h.t.more.Broadcast()
-		h.t.c.link.send("eof", h.t.id, empty{})
+		h.t.c.link.Send("eof", h.t.id, protocol.Empty{})
 	}
 	return nil
 }
@@ -89,42 +90,42 @@ func (s signaler) Signal(name string) error {
 	if !slices.Contains(signals, name) {
 		return fmt.Errorf("execplugin: signal %+.20q: %w", name, errors.ErrUnsupported)
 	}
-	s.t.c.link.send("signal", s.t.id, signalBody{name})
+	s.t.c.link.Send("signal", s.t.id, protocol.Signal{Name: name})
 	return nil
 }
 
 // take takes what the plugin says of the terminal. An error is against the protocol.
-func (t *terminal) take(f frame) error {
-	switch f.word {
+func (t *terminal) take(f protocol.Frame) error {
+	switch f.Word {
 	case "out":
-		return t.out.put(f.body)
+		return t.out.put(f.Body)
 	case "err":
 		if !t.hasStderr {
 			return errors.New("execplugin: it sends standard error of a terminal that has none")
 		}
-		return t.err.put(f.body)
+		return t.err.put(f.Body)
 	case "more":
-		b, err := parse[moreBody](f)
+		b, err := protocol.Parse[protocol.More](f)
 		if err != nil {
 			return err
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if b.In < 0 || b.In > window-t.credit {
+		if b.In < 0 || b.In > protocol.Window-t.credit {
 			return fmt.Errorf("execplugin: it takes back %d bytes of input that it was not given", b.In)
 		}
 		t.credit += b.In
 		t.more.Broadcast()
 	case "assurance":
-		b, err := parse[assuranceBody](f)
+		b, err := protocol.Parse[protocol.Assurance](f)
 		if err != nil {
 			return err
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.assurance = b.assurance()
+		t.assurance = b.Assurance()
 	case "exit":
-		b, err := parse[exitBody](f)
+		b, err := protocol.Parse[protocol.Exit](f)
 		if err != nil {
 			return err
 		}
@@ -135,12 +136,12 @@ func (t *terminal) take(f frame) error {
 }
 
 // end ends the terminal: with how its program ended, or with why that is not known.
-func (t *terminal) end(b exitBody, err error) {
-	exit := backend.Exit{Code: b.Code, Signal: brief(b.Signal), Reason: brief(b.Reason)}
+func (t *terminal) end(b protocol.Exit, err error) {
+	exit := backend.Exit{Code: b.Code, Signal: protocol.Brief(b.Signal), Reason: protocol.Brief(b.Reason)}
 	switch {
 	case err != nil:
 	case b.Error != "":
-		err = fmt.Errorf("execplugin: the plugin says: %s", clean(b.Error))
+		err = fmt.Errorf("execplugin: the plugin says: %s", protocol.Clean(b.Error))
 	case b.Code < 0 || b.Code > 255:
 		err = fmt.Errorf("execplugin: the plugin gives an exit code of %d; 0 to 255 are possible", b.Code)
 	}
@@ -167,10 +168,10 @@ func (t *terminal) Write(p []byte) (n int, err error) {
 			t.mu.Unlock()
 			return n, fmt.Errorf("execplugin: %w", backend.ErrClosed)
 		}
-		part := p[:min(len(p), t.credit, maxData)]
+		part := p[:min(len(p), t.credit, protocol.MaxData)]
 		t.credit -= len(part)
 		t.mu.Unlock()
-		if err := t.c.link.sendData("in", t.id, part); err != nil {
+		if err := t.c.link.SendData("in", t.id, part); err != nil {
 			return n, err
 		}
 		n += len(part)
@@ -193,7 +194,7 @@ func (t *terminal) Resize(cols, rows uint16) error {
 		return fmt.Errorf("execplugin: a terminal can't be %d by %d cells", cols, rows)
 	}
 	if t.tty {
-		t.c.link.send("resize", t.id, sizeBody{cols, rows})
+		t.c.link.Send("resize", t.id, protocol.Size{Cols: cols, Rows: rows})
 	}
 	return nil
 }
@@ -224,7 +225,7 @@ func (t *terminal) Close() error {
 	if !first {
 		return nil
 	}
-	t.c.link.send("close", t.id, empty{})
+	t.c.link.Send("close", t.id, protocol.Empty{})
 	err := fmt.Errorf("execplugin: %w", backend.ErrClosed)
 	t.out.drop(err)
 	t.err.drop(err)
@@ -245,7 +246,7 @@ type stream struct {
 }
 
 func (s *stream) init(credit func(int)) {
-	s.credit, s.open = credit, window
+	s.credit, s.open = credit, protocol.Window
 	s.come = sync.NewCond(&s.mu)
 }
 
@@ -300,7 +301,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.buf = nil
 	}
 	// Half of the window at a time: one word for many reads.
-	if s.taken += n; s.taken >= window/2 && s.over == nil {
+	if s.taken += n; s.taken >= protocol.Window/2 && s.over == nil {
 		s.open += s.taken
 		s.credit(s.taken)
 		s.taken = 0

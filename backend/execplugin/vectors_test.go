@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/execplugin/protocol"
 	"github.com/tucdesk/tucdesk/backend/mem"
 )
 
@@ -56,7 +57,7 @@ func TestVectors(t *testing.T) {
 			r := bufio.NewReader(bytes.NewReader(latin1(t, v.Bytes)))
 			var again []byte
 			for i := 0; ; i++ {
-				f, err := readFrame(r)
+				f, err := protocol.ReadFrame(r)
 				if err != nil {
 					if refused := err != io.EOF; refused != v.Error || i != len(v.Frames) {
 						t.Errorf("after %d frames: %v", i, err)
@@ -68,10 +69,10 @@ func TestVectors(t *testing.T) {
 				}
 				word, rest, _ := strings.Cut(v.Frames[i], " ")
 				id, body, _ := strings.Cut(rest, " ")
-				if f.word != word || strconv.FormatUint(uint64(f.id), 10) != id || !bytes.Equal(f.body, latin1(t, body)) {
+				if f.Word != word || strconv.FormatUint(uint64(f.ID), 10) != id || !bytes.Equal(f.Body, latin1(t, body)) {
 					t.Errorf("frame %d is %+v", i, f)
 				}
-				again = appendFrame(again, f)
+				again = protocol.AppendFrame(again, f)
 			}
 			if !v.Error && !bytes.Equal(again, latin1(t, v.Bytes)) {
 				t.Errorf("written again: %q", again)
@@ -90,11 +91,11 @@ func FuzzFrame(f *testing.F) {
 		r := bufio.NewReader(in)
 		var again []byte
 		for {
-			f, err := readFrame(r)
+			f, err := protocol.ReadFrame(r)
 			if err != nil {
 				break
 			}
-			again = appendFrame(again, f)
+			again = protocol.AppendFrame(again, f)
 		}
 		if !bytes.HasPrefix(b, again) {
 			t.Errorf("%q is written as %q", b, again)
@@ -143,7 +144,7 @@ func FuzzConsole(f *testing.F) {
 	}
 	f.Add([]byte("targets 1 2\n{}open 2 48\n{\"target\":\"a\",\"kind\":\"exec\",\"argv\":[\"cat\",\"x\"]}in 2 2\nhieof 2 2\n{}resize 2 2\n{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in := slices.Concat([]byte(versionLine), appendFrame(nil, frame{"hello", 0, []byte(`{"url":"mem:alice"}`)}), b)
+		in := slices.Concat([]byte(protocol.VersionLine), protocol.AppendFrame(nil, protocol.Frame{Word: "hello", Body: []byte(`{"url":"mem:alice"}`)}), b)
 		_ = ServeOn(t.Context(), bytes.NewReader(in), discard{}, world(t)) // any error is right
 	})
 }
@@ -192,12 +193,12 @@ func TestExchange(t *testing.T) {
 	settle := func() {
 		t.Helper()
 		for len(got) < len(want) {
-			f, err := readFrame(r)
+			f, err := protocol.ReadFrame(r)
 			if err != nil {
 				t.Fatalf("%v, where %q is due", err, want)
 			}
-			if !strings.HasPrefix(f.word, "grease-") {
-				got = append(got, fmt.Sprintf("%s %d %d %s", f.word, f.id, len(f.body), f.body))
+			if !strings.HasPrefix(f.Word, "grease-") {
+				got = append(got, fmt.Sprintf("%s %d %d %s", f.Word, f.ID, len(f.Body), f.Body))
 			}
 		}
 		slices.Sort(want)
@@ -214,11 +215,11 @@ func TestExchange(t *testing.T) {
 		}
 		side, line := line[:2], strings.ReplaceAll(line[2:], `\n`, "\n")
 		switch {
-		case line+"\n" == versionLine && side == "> ":
-			_, err = io.WriteString(p, versionLine)
-		case line+"\n" == versionLine:
+		case line+"\n" == protocol.VersionLine && side == "> ":
+			_, err = io.WriteString(p, protocol.VersionLine)
+		case line+"\n" == protocol.VersionLine:
 			first, rerr := r.ReadString('\n')
-			if err = rerr; first != versionLine {
+			if err = rerr; first != protocol.VersionLine {
 				t.Fatalf("the first line is %q", first)
 			}
 		case side == "< ":

@@ -1,4 +1,4 @@
-package execplugin
+package protocol
 
 import (
 	"bufio"
@@ -11,67 +11,67 @@ import (
 
 // Limits and lines of the protocol, SPEC.md "Frames" and "Limits".
 const (
-	versionLine = "tucdesk-backend 1\n"
+	VersionLine = "tucdesk-backend 1\n"
 	maxHeader   = 64      // bytes of a header, with its newline
 	maxWord     = 32      // bytes of its word
-	maxBody     = 1 << 20 // bytes after a header
-	maxData     = 1 << 15 // of these in a frame of input or output; a reader takes up to maxBody
-	window      = 1 << 18 // bytes that a stream may have under way
+	MaxBody     = 1 << 20 // bytes after a header
+	MaxData     = 1 << 15 // of these in a frame of input or output; a reader takes up to MaxBody
+	Window      = 1 << 18 // bytes that a stream may have under way
 )
 
-// A frame is a header and what follows it.
-type frame struct {
-	word string
-	id   uint32
-	body []byte
+// A Frame is a header and what follows it.
+type Frame struct {
+	Word string
+	ID   uint32
+	Body []byte
 }
 
 // errFrame is what is wrong with a header.
 var errFrame = errors.New("execplugin: not a frame: a header is WORD ID LENGTH and a newline, see SPEC.md")
 
-// appendFrame is the inverse of readFrame.
-func appendFrame(to []byte, f frame) []byte {
-	to = append(to, f.word...)
+// AppendFrame is the inverse of ReadFrame.
+func AppendFrame(to []byte, f Frame) []byte {
+	to = append(to, f.Word...)
 	to = append(to, ' ')
-	to = strconv.AppendUint(to, uint64(f.id), 10)
+	to = strconv.AppendUint(to, uint64(f.ID), 10)
 	to = append(to, ' ')
-	to = strconv.AppendUint(to, uint64(len(f.body)), 10)
+	to = strconv.AppendUint(to, uint64(len(f.Body)), 10)
 	to = append(to, '\n')
-	return append(to, f.body...)
+	return append(to, f.Body...)
 }
 
-// readFrame reads one frame. io.EOF is an end between two of them.
-func readFrame(r *bufio.Reader) (frame, error) {
+// ReadFrame reads one frame. io.EOF is an end between two of them.
+func ReadFrame(r *bufio.Reader) (Frame, error) {
 	var header [maxHeader]byte
 	n := 0
 	for {
 		c, err := r.ReadByte()
 		switch {
 		case errors.Is(err, io.EOF) && n > 0:
-			return frame{}, fmt.Errorf("execplugin: the end came within a header: %w", io.ErrUnexpectedEOF)
+			return Frame{}, fmt.Errorf("execplugin: the end came within a header: %w", io.ErrUnexpectedEOF)
 		case err != nil:
-			return frame{}, err
+			return Frame{}, err
 		case c == '\n':
 			return readBody(r, header[:n])
 		case n == maxHeader-1:
-			return frame{}, errFrame
+			return Frame{}, errFrame
 		}
 		header[n] = c
 		n++
 	}
 }
 
-func readBody(r *bufio.Reader, header []byte) (frame, error) {
+func readBody(r *bufio.Reader, header []byte) (Frame, error) {
 	word, rest := field(header)
 	id, length := field(rest)
 	i, err1 := number(id, 1<<32-1)
-	n, err2 := number(length, maxBody)
+	n, err2 := number(length, MaxBody)
 	if err := errors.Join(err1, err2); err != nil || !validWord(word) {
-		return frame{}, errFrame
+		return Frame{}, errFrame
 	}
-	f := frame{word: string(word), id: uint32(i), body: make([]byte, n)}
-	if _, err := io.ReadFull(r, f.body); err != nil {
-		return frame{}, fmt.Errorf("execplugin: the end came within a body: %w", io.ErrUnexpectedEOF)
+	f := Frame{Word: string(word), ID: uint32(i), Body: make([]byte, n)}
+	if _, err := io.ReadFull(r, f.Body); err != nil {
+		return Frame{}, fmt.Errorf("execplugin: the end came within a body: %w", io.ErrUnexpectedEOF)
 	}
 	return f, nil
 }
@@ -118,11 +118,12 @@ func number(b []byte, most uint64) (uint64, error) {
 
 // grease is a frame that means nothing. Both sides send some, so that nobody writes a
 // reader which breaks on the words of a later version.
-func grease() frame {
-	return frame{word: greaseWord(), body: make([]byte, rand.IntN(32))}
+func grease() Frame {
+	return Frame{Word: GreaseWord(), Body: make([]byte, rand.IntN(32))}
 }
 
-func greaseWord() string {
+// GreaseWord is a word, or a member of an object, that means nothing.
+func GreaseWord() string {
 	b := []byte("grease-....")
 	for i := len(b) - 4; i < len(b); i++ {
 		b[i] = 'a' + byte(rand.IntN(26))

@@ -1,4 +1,4 @@
-package execplugin
+package protocol
 
 import (
 	"context"
@@ -15,38 +15,38 @@ import (
 
 // Capabilities, SPEC.md "Hello". A word that is not known means nothing.
 const (
-	canEvaluate = "evaluate"
-	canApprove  = "approve"
-	canAsk      = "ask"
-	canWatch    = "watch"
-	canSignal   = "signal"
-	canEOF      = "eof"
+	CanEvaluate = "evaluate"
+	CanApprove  = "approve"
+	CanAsk      = "ask"
+	CanWatch    = "watch"
+	CanSignal   = "signal"
+	CanEOF      = "eof"
 )
 
-// These are the bodies of frames. What a reader does not know, it skips.
+// These are the bodies of frames, SPEC.md "Requests" and "Terminals". What a reader does not know, it skips.
 type (
-	helloBody struct { // of the console
+	Hello struct { // of the console
 		URL string `json:"url"`
 		Dir string `json:"dir,omitempty"`
 	}
-	helloAnswer struct {
+	HelloAnswer struct {
 		Doc          string   `json:"doc,omitempty"`
 		Capabilities []string `json:"capabilities"`
 	}
-	empty      struct{}
-	targetBody struct {
+	Empty  struct{}
+	Target struct {
 		ID     string            `json:"id"`
 		Name   string            `json:"name,omitempty"`
 		Tags   map[string]string `json:"tags,omitempty"`
 		State  string            `json:"state,omitempty"`
 		Detail map[string]string `json:"detail,omitempty"`
 	}
-	pageBody struct {
-		Targets   []targetBody   `json:"targets,omitempty"`
-		Approvals []approvalBody `json:"approvals,omitempty"`
-		More      bool           `json:"more,omitempty"`
+	Page struct {
+		Targets   []Target   `json:"targets,omitempty"`
+		Approvals []Approval `json:"approvals,omitempty"`
+		More      bool       `json:"more,omitempty"`
 	}
-	requestBody struct {
+	Request struct {
 		Target    string   `json:"target"`
 		Kind      string   `json:"kind"`
 		Argv      []string `json:"argv,omitempty"`
@@ -59,11 +59,11 @@ type (
 		Confirmed bool     `json:"confirmed,omitempty"`
 		Approval  string   `json:"approval,omitempty"`
 	}
-	openedBody struct {
-		Stderr    bool           `json:"stderr,omitempty"`
-		Assurance *assuranceBody `json:"assurance,omitempty"`
+	Opened struct {
+		Stderr    bool       `json:"stderr,omitempty"`
+		Assurance *Assurance `json:"assurance,omitempty"`
 	}
-	assuranceBody struct {
+	Assurance struct {
 		E2EE      bool   `json:"e2ee,omitempty"`
 		Peer      string `json:"peer,omitempty"`
 		Path      string `json:"path,omitempty"`
@@ -72,28 +72,28 @@ type (
 		Recording string `json:"recording,omitempty"`
 		Policy    bool   `json:"policy,omitempty"`
 	}
-	moreBody struct {
+	More struct {
 		In  int `json:"in,omitempty"`
 		Out int `json:"out,omitempty"`
 		Err int `json:"err,omitempty"`
 	}
-	sizeBody struct {
+	Size struct {
 		Cols uint16 `json:"cols"`
 		Rows uint16 `json:"rows"`
 	}
-	signalBody struct {
+	Signal struct {
 		Name string `json:"name"`
 	}
-	exitBody struct {
+	Exit struct {
 		Code   int    `json:"code"`
 		Signal string `json:"signal,omitempty"`
 		Reason string `json:"reason,omitempty"`
 		Error  string `json:"error,omitempty"`
 	}
-	evaluateBody struct {
-		Requests []requestBody `json:"requests"`
+	Evaluate struct {
+		Requests []Request `json:"requests"`
 	}
-	verdictBody struct {
+	Verdict struct {
 		Effect    string `json:"effect"`
 		Rule      string `json:"rule,omitempty"`
 		Line      int    `json:"line,omitempty"`
@@ -101,18 +101,18 @@ type (
 		Approvers string `json:"approvers,omitempty"`
 		Unknown   bool   `json:"unknown,omitempty"` // no such target
 	}
-	verdictsBody struct {
-		Verdicts []verdictBody `json:"verdicts"`
+	Verdicts struct {
+		Verdicts []Verdict `json:"verdicts"`
 	}
-	approvalIDBody struct {
+	ApprovalID struct {
 		Approval string `json:"approval"`
 	}
-	decideBody struct {
+	Decide struct {
 		Approval string `json:"approval"`
 		Approve  bool   `json:"approve"`
 		Reason   string `json:"reason,omitempty"`
 	}
-	approvalBody struct {
+	Approval struct {
 		ID        string    `json:"id"`
 		Target    string    `json:"target"`
 		Operator  string    `json:"operator"`
@@ -136,31 +136,31 @@ type (
 		Turn      string    `json:"turn,omitempty"`
 		Approvers []string  `json:"approvers,omitempty"`
 	}
-	changedBody struct {
+	Changed struct {
 		Targets   bool `json:"targets,omitempty"`
 		Approvals bool `json:"approvals,omitempty"`
 	}
-	errorBody struct {
-		Kind    string       `json:"kind"`
-		Text    string       `json:"text"`
-		Verdict *verdictBody `json:"verdict,omitempty"`
+	Error struct {
+		Kind    string   `json:"kind"`
+		Text    string   `json:"text"`
+		Verdict *Verdict `json:"verdict,omitempty"`
 	}
 )
 
 // Limits of what a plugin says, SPEC.md "Limits". Bytes.
 const (
-	maxID      = 1024
-	maxText    = 1024
+	MaxID      = 1024
+	MaxText    = 1024
 	maxEntries = 64      // of a target's tags, and of its details
 	maxRequest = 1 << 18 // of a request, as it is written
-	maxItem    = 1 << 18 // of a target or an approval, as it is written
-	fullPage   = 1 << 18 // from here on a page, or a batch of requests, takes no more
+	MaxItem    = 1 << 18 // of a target or an approval, as it is written
+	FullPage   = 1 << 18 // from here on a page, or a batch of requests, takes no more
 )
 
-// parse reads a body.
-func parse[B any](f frame) (b B, err error) {
-	if err := json.Unmarshal(f.body, &b); err != nil {
-		return b, fmt.Errorf("execplugin: the body of %q: %w", f.word, err)
+// Parse reads a body.
+func Parse[B any](f Frame) (b B, err error) {
+	if err := json.Unmarshal(f.Body, &b); err != nil {
+		return b, fmt.Errorf("execplugin: the body of %q: %w", f.Word, err)
 	}
 	return b, nil
 }
@@ -184,8 +184,9 @@ var kinds = []struct {
 	{"unsupported", errors.ErrUnsupported},
 }
 
-func bodyOfError(err error) errorBody {
-	b := errorBody{Kind: "failed", Text: brief(err.Error())}
+// OfError says an error of a backend.
+func OfError(err error) Error {
+	b := Error{Kind: "failed", Text: Brief(err.Error())}
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
 			b.Kind = k.kind
@@ -193,20 +194,20 @@ func bodyOfError(err error) errorBody {
 		}
 	}
 	if v, ok := backend.VerdictOf(err); ok {
-		b.Verdict = bodyOfVerdict(v)
+		b.Verdict = OfVerdict(v)
 	}
 	return b
 }
 
-// err is what the console's side returns. The text is a plugin's, so it is cleaned here
+// Err is what the console's side returns. The text is a plugin's, so it is cleaned here
 // where it becomes part of ours.
-func (b errorBody) err() error {
+func (b Error) Err() error {
 	for _, k := range kinds {
 		if k.kind != b.Kind {
 			continue
 		}
 		if b.Verdict != nil {
-			v := b.Verdict.verdict()
+			v := b.Verdict.Verdict()
 			switch k.err {
 			case backend.ErrDenied:
 				v.Effect = backend.Deny
@@ -215,36 +216,38 @@ func (b errorBody) err() error {
 			case backend.ErrConfirm:
 				v.Effect = backend.Confirm
 			default:
-				return fmt.Errorf("%w: the plugin says: %s", k.err, clean(b.Text))
+				return fmt.Errorf("%w: the plugin says: %s", k.err, Clean(b.Text))
 			}
 			return fmt.Errorf("execplugin: %w", v.Err())
 		}
-		return fmt.Errorf("%w: the plugin says: %s", k.err, clean(b.Text))
+		return fmt.Errorf("%w: the plugin says: %s", k.err, Clean(b.Text))
 	}
-	return fmt.Errorf("execplugin: the plugin says: %s", clean(b.Text))
+	return fmt.Errorf("execplugin: the plugin says: %s", Clean(b.Text))
 }
 
-// brief cuts a text at maxText bytes, between two runes.
-func brief(s string) string {
-	if len(s) <= maxText {
+// Brief cuts a text at MaxText bytes, between two runes.
+func Brief(s string) string {
+	if len(s) <= MaxText {
 		return s
 	}
-	cut := maxText
+	cut := MaxText
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
 	return s[:cut] + "…"
 }
 
-func clean(s string) sanitize.Text { return sanitize.Clean(brief(s)) }
+// Clean is a text of the other side, cut and cleaned.
+func Clean(s string) sanitize.Text { return sanitize.Clean(Brief(s)) }
 
-func bodyOfVerdict(v backend.Verdict) *verdictBody {
-	return &verdictBody{Effect: v.Effect.String(), Rule: v.Rule, Line: v.Line, Reason: v.Reason, Approvers: v.Approvers}
+// OfVerdict says a verdict.
+func OfVerdict(v backend.Verdict) *Verdict {
+	return &Verdict{Effect: v.Effect.String(), Rule: v.Rule, Line: v.Line, Reason: v.Reason, Approvers: v.Approvers}
 }
 
-// verdict reads an effect that is not known as a denial.
-func (b verdictBody) verdict() backend.Verdict {
-	v := backend.Verdict{Rule: brief(b.Rule), Line: max(b.Line, 0), Reason: brief(b.Reason), Approvers: brief(b.Approvers)}
+// Verdict reads an effect that is not known as a denial.
+func (b Verdict) Verdict() backend.Verdict {
+	v := backend.Verdict{Rule: Brief(b.Rule), Line: max(b.Line, 0), Reason: Brief(b.Reason), Approvers: Brief(b.Approvers)}
 	for _, e := range []backend.Effect{backend.Hold, backend.Confirm, backend.Allow} {
 		if b.Effect == e.String() && !b.Unknown {
 			v.Effect = e
@@ -256,31 +259,32 @@ func (b verdictBody) verdict() backend.Verdict {
 	return v
 }
 
-func bodyOfTarget(t backend.Target) (targetBody, error) {
+// OfTarget says a target.
+func OfTarget(t backend.Target) (Target, error) {
 	id := string(t.ID)
-	if id == "" || len(id) > maxID || !utf8.ValidString(id) {
-		return targetBody{}, fmt.Errorf("execplugin: a target's ID has %d bytes, or is not UTF-8; 1 to %d are allowed", len(id), maxID)
+	if id == "" || len(id) > MaxID || !utf8.ValidString(id) {
+		return Target{}, fmt.Errorf("execplugin: a target's ID has %d bytes, or is not UTF-8; 1 to %d are allowed", len(id), MaxID)
 	}
-	return targetBody{ID: id, Name: t.Name, Tags: t.Tags, State: t.State.String(), Detail: t.Detail}, nil
+	return Target{ID: id, Name: t.Name, Tags: t.Tags, State: t.State.String(), Detail: t.Detail}, nil
 }
 
-// target checks what a plugin lists. path is the plugin's, and shown.
-func (b targetBody) target(path string) (backend.Target, error) {
+// Target checks what a plugin lists. path is the plugin's, and shown.
+func (b Target) Target(path string) (backend.Target, error) {
 	switch {
-	case b.ID == "" || len(b.ID) > maxID:
-		return backend.Target{}, fmt.Errorf("execplugin: a target has an id of %d bytes; 1 to %d are allowed", len(b.ID), maxID)
+	case b.ID == "" || len(b.ID) > MaxID:
+		return backend.Target{}, fmt.Errorf("execplugin: a target has an id of %d bytes; 1 to %d are allowed", len(b.ID), MaxID)
 	case len(b.Tags) > maxEntries || len(b.Detail) > maxEntries:
-		return backend.Target{}, fmt.Errorf("execplugin: target %s has more than %d tags or details", clean(b.ID), maxEntries)
+		return backend.Target{}, fmt.Errorf("execplugin: target %s has more than %d tags or details", Clean(b.ID), maxEntries)
 	}
-	t := backend.Target{ID: backend.TargetID(b.ID), Name: brief(b.Name), Tags: make(map[string]string, len(b.Tags)), Detail: make(map[string]string, len(b.Detail)+1)}
+	t := backend.Target{ID: backend.TargetID(b.ID), Name: Brief(b.Name), Tags: make(map[string]string, len(b.Tags)), Detail: make(map[string]string, len(b.Detail)+1)}
 	if b.Name == "" {
 		t.Name = b.ID
 	}
 	for k, v := range b.Tags {
-		t.Tags[brief(k)] = brief(v)
+		t.Tags[Brief(k)] = Brief(v)
 	}
 	for k, v := range b.Detail {
-		t.Detail[brief(k)] = brief(v)
+		t.Detail[Brief(k)] = Brief(v)
 	}
 	t.Detail["plugin"] = path
 	switch b.State {
@@ -292,81 +296,84 @@ func (b targetBody) target(path string) (backend.Target, error) {
 	return t, nil
 }
 
-// bodyOfRequest refuses what version 1 has no words for.
-func bodyOfRequest(r backend.OpenRequest) (requestBody, error) {
-	if id := string(r.Target); id == "" || len(id) > maxID || !utf8.ValidString(id) {
-		return requestBody{}, fmt.Errorf("execplugin: %w: no target can have this ID: it is empty, longer than %d bytes or not UTF-8", backend.ErrNotFound, maxID)
+// OfRequest refuses what version 1 has no words for.
+func OfRequest(r backend.OpenRequest) (Request, error) {
+	if id := string(r.Target); id == "" || len(id) > MaxID || !utf8.ValidString(id) {
+		return Request{}, fmt.Errorf("execplugin: %w: no target can have this ID: it is empty, longer than %d bytes or not UTF-8", backend.ErrNotFound, MaxID)
 	}
 	if err := r.Extra(); err != nil {
-		return requestBody{}, fmt.Errorf("execplugin: %w", err)
+		return Request{}, fmt.Errorf("execplugin: %w", err)
 	}
 	if r.Kind != backend.KindShell && r.Kind != backend.KindExec {
-		return requestBody{}, fmt.Errorf("execplugin: a plugin opens shells and commands, and no %.20q: %w", string(r.Kind), errors.ErrUnsupported)
+		return Request{}, fmt.Errorf("execplugin: a plugin opens shells and commands, and no %.20q: %w", string(r.Kind), errors.ErrUnsupported)
 	}
 	if (r.Kind == backend.KindShell) != (len(r.Argv) == 0) {
-		return requestBody{}, fmt.Errorf("execplugin: a %s request can't have %d arguments", r.Kind, len(r.Argv))
+		return Request{}, fmt.Errorf("execplugin: a %s request can't have %d arguments", r.Kind, len(r.Argv))
 	}
 	for _, s := range append([]string{r.As, r.Term, r.Reason, string(r.Approval)}, r.Argv...) {
 		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-			return requestBody{}, errors.New("execplugin: a plugin takes words of UTF-8 without NUL, and one of the request's is none")
+			return Request{}, errors.New("execplugin: a plugin takes words of UTF-8 without NUL, and one of the request's is none")
 		}
 	}
-	b := requestBody{
+	b := Request{
 		Target: string(r.Target), Kind: string(r.Kind), Argv: r.Argv, As: r.As, TTY: r.TTY || r.Kind == backend.KindShell,
 		Cols: r.Cols, Rows: r.Rows, Term: r.Term, Reason: r.Reason, Confirmed: r.Confirmed, Approval: string(r.Approval),
 	}
-	if size(b) > maxRequest {
-		return requestBody{}, fmt.Errorf("execplugin: the request is longer than the %d KiB that a plugin takes", maxRequest>>10)
+	if Length(b) > maxRequest {
+		return Request{}, fmt.Errorf("execplugin: the request is longer than the %d KiB that a plugin takes", maxRequest>>10)
 	}
 	return b, nil
 }
 
-// size is how many bytes a message takes.
-func size(v any) int {
+// Length is how many bytes a message takes.
+func Length(v any) int {
 	b, _ := json.Marshal(v) // of structs of ours, which can be written
 	return len(b)
 }
 
-func (b requestBody) request() backend.OpenRequest {
+// OpenRequest is what is asked for.
+func (b Request) OpenRequest() backend.OpenRequest {
 	return backend.OpenRequest{
 		Target: backend.TargetID(b.Target), Kind: backend.Kind(b.Kind), Argv: b.Argv, As: b.As, TTY: b.TTY,
 		Cols: b.Cols, Rows: b.Rows, Term: b.Term, Reason: b.Reason, Confirmed: b.Confirmed, Approval: backend.ApprovalID(b.Approval),
 	}
 }
 
-func bodyOfAssurance(a backend.Assurance) *assuranceBody {
+// OfAssurance says what is known to protect a terminal; nil: nothing is.
+func OfAssurance(a backend.Assurance) *Assurance {
 	if a == (backend.Assurance{}) {
 		return nil
 	}
-	return &assuranceBody{a.E2EE, a.Peer, a.Path, a.RTT.Microseconds(), a.Gate, a.Recording, a.Policy}
+	return &Assurance{a.E2EE, a.Peer, a.Path, a.RTT.Microseconds(), a.Gate, a.Recording, a.Policy}
 }
 
-func (b *assuranceBody) assurance() backend.Assurance {
+// Assurance is what is said; nil says nothing.
+func (b *Assurance) Assurance() backend.Assurance {
 	if b == nil {
 		return backend.Assurance{}
 	}
 	rtt := max(0, min(b.RTT, time.Hour.Microseconds()))
 	return backend.Assurance{
-		E2EE: b.E2EE, Peer: brief(b.Peer), Path: brief(b.Path), RTT: time.Duration(rtt) * time.Microsecond,
-		Gate: brief(b.Gate), Recording: brief(b.Recording), Policy: b.Policy,
+		E2EE: b.E2EE, Peer: Brief(b.Peer), Path: Brief(b.Path), RTT: time.Duration(rtt) * time.Microsecond,
+		Gate: Brief(b.Gate), Recording: Brief(b.Recording), Policy: b.Policy,
 	}
 }
 
-// bodyOfApproval lets nobody decide what version 1 can't show as a whole.
-func bodyOfApproval(a backend.Approval) approvalBody {
+// OfApproval lets nobody decide what version 1 can't show as a whole.
+func OfApproval(a backend.Approval) Approval {
 	if len(a.Content) > 0 || a.Unread != "" || a.Plan != "" {
 		a.CanDecide, a.WhyNot = false, "what it covers can't be shown through a plugin; decide it where the request came from"
 	}
-	return approvalBody{
+	return Approval{
 		string(a.ID), a.Target, a.Operator, a.Kind, a.Argv, a.Env, a.Stdin, a.Cwd, a.As, a.Tier, a.Risk, a.Reason, string(a.State),
 		a.Asked, a.AskUntil, a.Mine, a.CanDecide, a.WhyNot, a.Approved, a.Quorum, a.Turn, a.Approvers,
 	}
 }
 
-// approval leaves texts whole: who approves must see all of them.
-func (b approvalBody) approval() (backend.Approval, error) {
-	if b.ID == "" || len(b.ID) > maxID {
-		return backend.Approval{}, fmt.Errorf("execplugin: an approval has an id of %d bytes; 1 to %d are allowed", len(b.ID), maxID)
+// Approval leaves texts whole: who approves must see all of them.
+func (b Approval) Approval() (backend.Approval, error) {
+	if b.ID == "" || len(b.ID) > MaxID {
+		return backend.Approval{}, fmt.Errorf("execplugin: an approval has an id of %d bytes; 1 to %d are allowed", len(b.ID), MaxID)
 	}
 	return backend.Approval{
 		ID: backend.ApprovalID(b.ID), Target: b.Target, Operator: b.Operator, Kind: b.Kind, Argv: b.Argv, Env: b.Env, Stdin: b.Stdin,

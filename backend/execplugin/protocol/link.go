@@ -1,4 +1,4 @@
-package execplugin
+package protocol
 
 import (
 	"bufio"
@@ -25,8 +25,8 @@ var (
 	errGone       = errors.New("execplugin: the other side is gone")
 )
 
-// left says whether an error is that the other side has left by itself.
-func left(err error) bool {
+// Left says whether an error is that the other side has left by itself.
+func Left(err error) bool {
 	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, fs.ErrClosed, errGone} {
 		if errors.Is(err, e) {
 			return true
@@ -35,8 +35,8 @@ func left(err error) bool {
 	return false
 }
 
-// A link is one end of a connection: frames in, and a queue of frames out.
-type link struct {
+// A Link is one end of a connection: frames in, and a queue of frames out.
+type Link struct {
 	r *bufio.Reader
 	w io.WriteCloser
 
@@ -46,20 +46,21 @@ type link struct {
 	err   error // why it has ended
 
 	wake    chan struct{} // the queue is not empty, or err is set
-	done    chan struct{} // closed when err is set
-	written chan struct{} // closed when nothing is written any more
+	Done    chan struct{} // closed when err is set
+	Written chan struct{} // closed when nothing is written any more
 }
 
-func newLink(r io.Reader, w io.WriteCloser) *link {
-	l := &link{r: bufio.NewReaderSize(r, 64<<10), w: w, wake: make(chan struct{}, 1), done: make(chan struct{}), written: make(chan struct{})}
+// NewLink begins to write to w, with the first line; Fail ends that. It reads nothing by itself.
+func NewLink(r io.Reader, w io.WriteCloser) *Link {
+	l := &Link{r: bufio.NewReaderSize(r, 64<<10), w: w, wake: make(chan struct{}, 1), Done: make(chan struct{}), Written: make(chan struct{})}
 	l.room = sync.NewCond(&l.mu)
-	l.queue = append(l.queue, versionLine...)
+	l.queue = append(l.queue, VersionLine...)
 	go l.write()
 	l.stir()
 	return l
 }
 
-func (l *link) stir() {
+func (l *Link) stir() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -67,8 +68,8 @@ func (l *link) stir() {
 }
 
 // write sends the queue until the link ends. It closes w.
-func (l *link) write() {
-	defer close(l.written)
+func (l *Link) write() {
+	defer close(l.Written)
 	var spare []byte
 	for {
 		l.mu.Lock()
@@ -81,7 +82,7 @@ func (l *link) write() {
 		l.mu.Unlock()
 		if len(b) > 0 {
 			if _, err := l.w.Write(b); err != nil {
-				l.fail(fmt.Errorf("%w: %w", errGone, err))
+				l.Fail(fmt.Errorf("%w: %w", errGone, err))
 				ended = true
 			}
 			if cap(b) <= 1<<20 {
@@ -99,51 +100,58 @@ func (l *link) write() {
 	}
 }
 
-// fail ends the link. The first error stays; what is in the queue is still tried.
-func (l *link) fail(err error) {
+// Fail ends the link. The first error stays; what is in the queue is still tried.
+func (l *Link) Fail(err error) {
 	l.mu.Lock()
 	if l.err == nil {
 		l.err = err
-		close(l.done)
+		close(l.Done)
 	}
 	l.room.Broadcast()
 	l.mu.Unlock()
 	l.stir()
 }
 
-// why is the error of a link that has ended.
-func (l *link) why() error {
+// Settle says better why a link that has ended did so.
+func (l *Link) Settle(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// Why is the error of a link that has ended.
+func (l *Link) Why() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// send queues a frame. It never waits: a queue that is too long ends the link.
-func (l *link) send(word string, id uint32, body any) {
+// Send queues a frame. It never waits: a queue that is too long ends the link.
+func (l *Link) Send(word string, id uint32, body any) {
 	b, err := json.Marshal(body)
 	if err != nil {
-		l.fail(fmt.Errorf("execplugin: internal error: %w", err)) // the messages are structs of ours
+		l.Fail(fmt.Errorf("execplugin: internal error: %w", err)) // the messages are structs of ours
 		return
 	}
 	l.mu.Lock()
-	l.put(frame{word, id, b})
+	l.put(Frame{word, id, b})
 	full := len(l.queue) > maxQueue
 	l.mu.Unlock()
 	if full {
-		l.fail(errNotReading)
+		l.Fail(errNotReading)
 	}
 	l.stir()
 }
 
-// sendData queues bytes of a stream, once there is room.
-func (l *link) sendData(word string, id uint32, b []byte) error {
+// SendData queues bytes of a stream, once there is room.
+func (l *Link) SendData(word string, id uint32, b []byte) error {
 	l.mu.Lock()
 	for l.err == nil && len(l.queue) > roomyQueue {
 		l.room.Wait()
 	}
 	err := l.err
 	if err == nil {
-		l.put(frame{word, id, b})
+		l.put(Frame{word, id, b})
 	}
 	l.mu.Unlock()
 	l.stir()
@@ -151,36 +159,36 @@ func (l *link) sendData(word string, id uint32, b []byte) error {
 }
 
 // put adds to the queue of a link that has not ended. The caller holds mu.
-func (l *link) put(f frame) {
+func (l *Link) put(f Frame) {
 	if l.err != nil {
 		return
 	}
-	l.queue = appendFrame(l.queue, f)
+	l.queue = AppendFrame(l.queue, f)
 	if rand.IntN(greaseEvery) == 0 {
-		l.queue = appendFrame(l.queue, grease())
+		l.queue = AppendFrame(l.queue, grease())
 	}
 }
 
-// version reads the first line.
-func (l *link) version() error {
-	line := make([]byte, len(versionLine))
+// Version reads the first line.
+func (l *Link) Version() error {
+	line := make([]byte, len(VersionLine))
 	n, err := io.ReadFull(l.r, line)
 	switch {
 	case err != nil && n == 0:
 		return err
-	case string(line[:n]) != versionLine[:n]:
-		return fmt.Errorf("execplugin: the first line is %q, not %q: this is no backend, or one of another version", line[:n], versionLine)
+	case string(line[:n]) != VersionLine[:n]:
+		return fmt.Errorf("execplugin: the first line is %q, not %q: this is no backend, or one of another version", line[:n], VersionLine)
 	case err != nil:
 		return fmt.Errorf("execplugin: the end came within the first line: %w", io.ErrUnexpectedEOF)
 	}
 	return nil
 }
 
-// read reads a frame whose words are known; others are skipped.
-func (l *link) read(known map[string]bool) (frame, error) {
+// Read reads a frame whose words are known; others are skipped.
+func (l *Link) Read(known map[string]bool) (Frame, error) {
 	for {
-		f, err := readFrame(l.r)
-		if err != nil || known[f.word] {
+		f, err := ReadFrame(l.r)
+		if err != nil || known[f.Word] {
 			return f, err
 		}
 	}
