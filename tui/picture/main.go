@@ -1,6 +1,6 @@
 // Picture makes the README's pictures from the real console: it starts a demo,
 // opens consoles in terminals of its own, types, and draws what they show as
-// SVG.
+// PNG, cell by cell: letters of the Go Mono font, and lines, blocks and marks as shapes.
 //
 //	go run ./tui/picture
 //
@@ -20,6 +20,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/tucdesk/tucdesk/internal/vt"
+	"github.com/tucdesk/tucdesk/tui/settings"
 	"github.com/tucdesk/tucdesk/tui/up"
 )
 
@@ -50,7 +51,7 @@ func run() error {
 	ready := make(chan up.Ready, 1)
 	ended := make(chan error, 1)
 	go func() {
-		d := &up.Demo{Dir: filepath.Join(dir, "demo")}
+		d := &up.Demo{Dir: filepath.Join(dir, "demo"), Furnish: func(home string) error { return settings.Shelf{Home: home}.SkipTour() }}
 		ended <- d.Run(ctx, func(r up.Ready) { ready <- r })
 	}()
 	var r up.Ready
@@ -81,7 +82,7 @@ func scenes(program string, r up.Ready) error {
 			return err
 		}
 	}
-	if err := alice.draw("list.svg", "tucdesk: verdicts before you connect"); err != nil {
+	if err := alice.draw("list.png", "tucdesk: verdicts before you connect"); err != nil {
 		return err
 	}
 	for _, step := range []struct{ keys, see string }{
@@ -107,7 +108,7 @@ func scenes(program string, r up.Ready) error {
 			return err
 		}
 	}
-	return bob.draw("approval.svg", "tucdesk: what an approver signs")
+	return bob.draw("approval.png", "tucdesk: what an approver signs")
 }
 
 // A console is a console in a terminal of our own.
@@ -172,7 +173,11 @@ func (c *console) text() string {
 func (c *console) draw(name, title string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return os.WriteFile(filepath.Join("tui", "picture", name), svg(c.emu, title), 0o644)
+	b, err := picture(c.emu, title)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join("tui", "picture", name), b, 0o644)
 }
 
 func (c *console) close() {
