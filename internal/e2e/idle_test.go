@@ -156,18 +156,23 @@ func (d *demo) restarted(t testing.TB, part, config string, settings string) {
 }
 
 // residents is the memory in RAM of a process and of all that runs the same
-// program below it, in bytes.
+// program below it, in bytes. A page that several share counts once for all of them
+// together (PSS): most of a session half's pages are the program's.
 func residents(t testing.TB, pid int) (bytes float64) {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
+	m := regexp.MustCompile(`(?m)^Pss: +([0-9]+) kB$`).FindSubmatch(b)
+	if m == nil {
+		t.Fatalf("no Pss of process %d in %q", pid, b)
+	}
+	kb, err := strconv.Atoi(string(m[1]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes = float64(pages * os.Getpagesize())
+	bytes = float64(kb) * 1024
 	self, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, f := range tasks {

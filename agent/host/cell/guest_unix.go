@@ -426,11 +426,12 @@ func (h *Half) connect(ctx context.Context, m connectCall) error {
 }
 
 // processOf gives what kills the process at the other end of a connection, and what
-// waits for it: it is no child of this one.
+// waits for it: it is no child of this one. A half that is this very process, as in tests,
+// is not killed.
 func processOf(pid int, k *link.Conn) (kill, wait func()) {
 	kill = func() { k.End(link.ErrProtocol) }
 	wait = func() {}
-	if pid <= 1 {
+	if pid <= 1 || pid == os.Getpid() {
 		return kill, wait
 	}
 	// It is at the other end now, so the number is its own.
