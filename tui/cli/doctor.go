@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/crash"
 	"github.com/tucdesk/tucdesk/tui/doctor"
 )
 
@@ -23,6 +25,9 @@ func (a *app) doctorCommand() *cobra.Command {
 			} else {
 				defer b.Close()
 				found = doctor.Examine(cmd.Context(), b)
+			}
+			if home, err := profile.DefaultDir(); err == nil {
+				found = append(found, doctor.Crashes(crash.List(home))...)
 			}
 			if asJSON {
 				if err := writeJSON(a.stdout, found); err != nil {

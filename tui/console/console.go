@@ -99,6 +99,38 @@ func (o *Options) check() error {
 	return keymap.CheckPrefix(o.Prefix)
 }
 
+// A BrokeError is a panic in the console. It holds nothing that was typed or shown but in
+// Panic.Value. Terminals are left to the end of the process.
+type BrokeError struct {
+	Panic      *program.PanicError
+	Did        []string // names of what was done and of what came last, the newest at the end
+	Cols, Rows int
+	Tabs       int
+}
+
+// Error implements error.
+func (e *BrokeError) Error() string { return "console: " + e.Panic.Error() }
+
+// Unwrap implements errors.
+func (e *BrokeError) Unwrap() error { return e.Panic }
+
+// did is the newest of what the console has done, by names in the program: of actions and
+// of messages' types. What they hold is not in it.
+type did struct{ names []string }
+
+// maxDid is how many names are kept.
+const maxDid = 40
+
+func (d *did) add(name string) {
+	if name == "" || len(d.names) > 0 && d.names[len(d.names)-1] == name {
+		return
+	}
+	if len(d.names) == maxDid {
+		d.names = slices.Delete(d.names, 0, 1)
+	}
+	d.names = append(d.names, name)
+}
+
 // Run shows the console until its user quits or ctx is done. It closes the
 // terminals that it opened, but not b.
 func Run(ctx context.Context, b backend.Backend, o Options) error {
@@ -117,6 +149,10 @@ func Run(ctx context.Context, b backend.Backend, o Options) error {
 	m.wake = p.Wake
 	err = p.Run(ctx)
 	cancel()
+	var broke *program.PanicError
+	if errors.As(err, &broke) {
+		return &BrokeError{Panic: broke, Did: m.did.names, Cols: m.cols, Rows: m.rows, Tabs: len(m.tabs)}
+	}
 	m.closeTabs()
 	if err != nil && !errors.Is(err, program.ErrStopped) {
 		return fmt.Errorf("console: %w", err)

@@ -127,6 +127,7 @@ func (m *model) filterKey(k tea.KeyPressMsg) tea.Cmd {
 
 // agentDo does an action of the list of targets. A key that is none may be a digit.
 func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
+	m.did.add(act.String())
 	a := &m.agents
 	t, ok := a.Current()
 	switch act {
@@ -193,6 +194,7 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 }
 
 func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
+	m.did.add(act.String())
 	q := &m.queue
 	switch act {
 	case keymap.ActShow:
@@ -238,6 +240,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 
 // tabDo does an action of the terminal on the screen.
 func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
+	m.did.add(act.String())
 	switch act {
 	case keymap.ActScroll:
 		if t.state == tabRunning {

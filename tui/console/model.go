@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -103,6 +104,7 @@ type model struct {
 	notices []backend.Notice
 
 	dirty bool
+	did   did
 }
 
 func newModel(ctx context.Context, b backend.Backend, o Options) *model {
@@ -175,6 +177,7 @@ func (m *model) Update(msg tea.Msg) tea.Cmd {
 		return nil
 	}
 	m.dirty = true
+	m.did.add(fmt.Sprintf("%T", msg))
 	return tea.Batch(m.handle(msg), m.askVerdicts(), m.poll())
 }
 

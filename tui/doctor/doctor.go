@@ -71,6 +71,14 @@ func Home(err error) []Finding {
 	return []Finding{{"home", Fail, err.Error(), next}}
 }
 
+// Crashes says that reports of a console which broke are there; files, the oldest first.
+func Crashes(files []string) []Finding {
+	if len(files) == 0 {
+		return nil
+	}
+	return []Finding{{"crash reports", Warn, fmt.Sprintf("the console has broken; %d report(s), the newest is %s", len(files), files[len(files)-1]), "read it, send it to the project, and remove it"}}
+}
+
 // patient is what the checks share.
 type patient struct {
 	b    *control.Backend

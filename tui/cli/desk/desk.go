@@ -6,11 +6,15 @@ package desk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/tui/console"
+	"github.com/tucdesk/tucdesk/tui/crash"
 	"github.com/tucdesk/tucdesk/tui/settings"
 )
 
@@ -39,5 +43,14 @@ func (d Desk) Run(ctx context.Context, b backend.Backend, o console.Options) err
 	}
 	s.Apply(&o)
 	o.Keeper, o.Many, o.OpenURL = shelf, many(b), browser(os.Getenv)
-	return console.Run(ctx, b, o)
+	err = console.Run(ctx, b, o)
+	var broke *console.BrokeError
+	if !errors.As(err, &broke) {
+		return err
+	}
+	file, werr := crash.Write(home, broke, time.Now())
+	if werr != nil {
+		return errors.Join(err, werr)
+	}
+	return fmt.Errorf("%w; the report is %s: it holds names and places in the program only; please read it, and send it to the project with what you did", err, file)
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"path"
+	"runtime"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -38,13 +40,37 @@ type WokenMsg struct{}
 
 // A PanicError is a panic of the model or of one of its commands.
 type PanicError struct {
-	Value any
-	Stack []byte
+	Value any      // may hold anything that was typed or shown
+	Stack []string // function, file and line of each call; no arguments, which may hold contents
 }
 
-// Error implements error. The stack names places in the code and no contents.
-func (e *PanicError) Error() string {
-	return fmt.Sprintf("the console broke: %v\n%s", e.Value, e.Stack)
+// Error implements error. It holds no contents.
+func (e *PanicError) Error() string { return "the console broke: " + e.Kind() }
+
+// Kind says what kind of panic it was. Texts of the runtime name types and numbers; of
+// others the type alone is said.
+func (e *PanicError) Kind() string {
+	if err, ok := e.Value.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a panic with a %T", e.Value)
+}
+
+// maxStack is how many calls of a stack are kept.
+const maxStack = 64
+
+// broke makes an error of what was recovered, with the stack of the panic. It is called
+// by the deferred function that has recovered it.
+func broke(v any) *PanicError {
+	e := &PanicError{Value: v}
+	pcs := make([]uintptr, maxStack)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		e.Stack = append(e.Stack, fmt.Sprintf("%s (%s:%d)", f.Function, path.Base(strings.ReplaceAll(f.File, `\`, "/")), f.Line))
+	}
+	return e
 }
 
 // ErrStopped says that a signal or the context ended the program.
@@ -159,7 +185,7 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 	}()
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{v, debug.Stack()}
+			err = broke(v)
 		}
 	}()
 	r.screen.enter(r.o.Title)
@@ -270,8 +296,15 @@ func (r *Runner) paint() {
 		r.echoes--
 	}
 	r.raw = false
+	drawn := false
+	defer func() {
+		if !drawn { // it panics, and the terminal is to be restored
+			r.out.idle <- struct{}{}
+		}
+	}()
 	r.screen.want(r.o.Model)
 	b := r.screen.paint(r.o.Model.Draw)
+	drawn = true
 	r.painted = time.Now()
 	r.out.send(b)
 }
@@ -323,7 +356,7 @@ func (r *Runner) start(ctx context.Context, cmd tea.Cmd) {
 		defer func() {
 			if v := recover(); v != nil {
 				select {
-				case r.broken <- &PanicError{v, debug.Stack()}:
+				case r.broken <- broke(v):
 				default: // one is enough
 				}
 			}

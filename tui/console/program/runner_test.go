@@ -28,6 +28,7 @@ type echo struct {
 	sizes  []string
 	prefix string
 	dirty  bool
+	bad    bool // Draw panics
 	woken  int
 
 	lends bool
@@ -86,6 +87,8 @@ func (e *echo) Update(msg tea.Msg) tea.Cmd {
 		switch msg.String() {
 		case "q":
 			return tea.Quit
+		case "d":
+			e.bad = true
 		case "p":
 			panic("in Update")
 		case "c":
@@ -102,6 +105,9 @@ func (e *echo) Draw(on uv.Screen) *tea.Cursor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dirty = false
+	if e.bad {
+		panic("in Draw")
+	}
 	for i, c := range e.typed {
 		on.SetCell(i, 0, &uv.Cell{Content: string(c), Width: 1})
 	}
@@ -275,6 +281,10 @@ func TestEnds(t *testing.T) {
 	}{
 		{"quit", func(w *world) { w.typing("q") }, func(err error) bool { return err == nil }},
 		{"panic in Update", func(w *world) { w.typing("p") }, func(err error) bool { return errors.As(err, &broke) && broke.Value == "in Update" }},
+		{"panic in Draw", func(w *world) { w.typing("d") }, func(err error) bool {
+			return errors.As(err, &broke) && broke.Value == "in Draw" && strings.Contains(strings.Join(broke.Stack, "\n"), "(*echo).Draw (runner_test.go:") &&
+				!strings.Contains(err.Error(), "in Draw")
+		}},
 		{"panic in a command", func(w *world) { w.typing("c") }, func(err error) bool { return errors.As(err, &broke) && broke.Value == "in a command" }},
 		{"context", func(w *world) { w.cancel() }, func(err error) bool { return errors.Is(err, ErrStopped) }},
 		{"signal", func(w *world) { w.runner.signals <- os.Interrupt }, func(err error) bool { return errors.Is(err, ErrStopped) }},
