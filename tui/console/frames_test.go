@@ -142,6 +142,8 @@ func TestFrames(t *testing.T) {
 			h.typing("date")
 			h.sleep(7e9)
 		}},
+		{"broadcast-alone", alice, func(h *harness) { h.keys("enter", DefaultPrefix, "b"); h.sleep(7e9) }},
+		{"zoom-raw", alice, func(h *harness) { h.keys("enter", DefaultPrefix, "Z") }},
 		{"links", alice, func(h *harness) {
 			h.printing("see https://status.example/today, or http://xn--80ak6aa92e.example/x")
 			h.keys("u", "enter")

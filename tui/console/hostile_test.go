@@ -84,7 +84,11 @@ func (t *hostileTerminal) Write(p []byte) (int, error) {
 		if c != '.' || t.next >= len(streams) {
 			continue
 		}
-		out := fmt.Sprintf("%s\x18\x1b\\\x1bc\x1b[3;5Hdone-%d-", streams[t.next].bytes, t.next)
+		what := streams[t.next].bytes
+		if streams[t.next].name == "a long line" {
+			what = strings.Repeat(what, 33) // 10 MB of one line
+		}
+		out := fmt.Sprintf("%s\x18\x1b\\\x1bc\x1b[3;5Hdone-%d-", what, t.next)
 		t.next++
 		go io.WriteString(t.w, out)
 	}

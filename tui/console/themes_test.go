@@ -55,6 +55,14 @@ func TestThemes(t *testing.T) {
 		{"request", seen("bob"), []string{"v", "down", "enter"}},
 		{"palette", seen("alice"), []string{"ctrl+p", "down"}},
 		{"audit", seen("dora"), []string{"t", "up", "up"}},
+		{"details", alice, []string{"down", "i"}},
+		{"tour", alice, []string{"T"}},
+		{"help", alice, []string{"?"}},
+		{"ask", alice, []string{"down", "enter"}},
+		{"denied", alice, []string{"down", "down", "down", "enter"}},
+		{"zoom-raw", alice, []string{"enter", DefaultPrefix, "Z"}},
+		{"broadcast", alice, []string{"enter", DefaultPrefix, "|", DefaultPrefix, "B"}},
+		{"audit-entry", seen("dora"), []string{"t", "up", "up", "enter"}},
 		{"player", seen("dora"), []string{"t", "g", "down", "p", "space", "m", "m"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {

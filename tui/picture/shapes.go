@@ -51,7 +51,7 @@ func (c canvas) shape(x, y int, r rune, ink color.RGBA) bool {
 		c.disc(x+midX, y+midY, 4, 3, ink)
 	case r == '·':
 		c.fill(image.Rect(x+midX-1, y+midY-1, x+midX+1, y+midY+1), ink)
-	case strings.ContainsRune("▸▾", r):
+	case strings.ContainsRune("▸▾▶", r):
 		for i := range 5 {
 			at := image.Rect(x+3+i, y+midY-4+i, x+4+i, y+midY+5-i)
 			if r == '▾' {
