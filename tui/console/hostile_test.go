@@ -86,7 +86,7 @@ func (t *hostileTerminal) Write(p []byte) (int, error) {
 		}
 		what := streams[t.next].bytes
 		if streams[t.next].name == "a long line" {
-			what = strings.Repeat(what, 33) // 10 MB of one line
+			what = strings.Repeat(what, longLine)
 		}
 		out := fmt.Sprintf("%s\x18\x1b\\\x1bc\x1b[3;5Hdone-%d-", what, t.next)
 		t.next++
