@@ -5,16 +5,20 @@ package host
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tucdesk/tucdesk/agent/host/cage"
 	"github.com/tucdesk/tucdesk/agent/host/cell"
 	"github.com/tucdesk/tucdesk/agent/host/cgroup"
 	"github.com/tucdesk/tucdesk/agent/host/halves"
+	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
@@ -138,6 +142,19 @@ func (c celled) Move(ctx context.Context, w way, peer netip.AddrPort) error {
 		return errWay
 	}
 	return c.Half.Move(ctx, to, peer)
+}
+
+// pair implements cells.
+func (a *apartment) pair() (one, other net.Conn, err error) {
+	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	if other, err = link.Unix(theirs); err != nil {
+		ours.Close()
+		return nil, nil, err
+	}
+	return ours, other, nil
 }
 
 func (a *apartment) start(d *ward) (half, error) {

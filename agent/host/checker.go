@@ -53,6 +53,7 @@ type admission struct {
 	at       time.Time      // when it was admitted
 	spent    atomic.Int64   // when its approvals were used, unix seconds; 0: not yet
 	back     bool           // to a session that runs
+	typists  []string       // of a program start: members who have joined its shell
 }
 
 // breakGlass reports whether warrants of a quorum stand in for the grant.

@@ -30,6 +30,7 @@ type task struct {
 	roster   *roster.Roster
 	verdict  policy.Verdict
 	approved []ledger.Item // what the ledger must take before it runs
+	shell    *ward         // of who watches: whose shell it is
 
 	id        uint64 // among those of its session
 	committed bool
@@ -76,6 +77,10 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 	case policy.Copy, policy.Forward, policy.Proxy:
 		if err := errand.Check(m); err != nil {
 			return t, because(codeRequest, err)
+		}
+	case policy.Observe, policy.Join:
+		if no := watchable(m); no != nil {
+			return t, no
 		}
 	case policy.Look:
 		if len(m.Argv) == 0 || m.TTY != nil {
@@ -136,8 +141,8 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 		return refuse(codePolicy, nil, "the policy has changed since this session was granted (version %d now); open a new session", r.PolicyVersion())
 	}
 	argv := t.command.Argv
-	if policy.Kind(p.Kind) == policy.Shell {
-		argv = nil
+	if k := policy.Kind(p.Kind); k == policy.Shell || watches(k) {
+		argv = nil // none, or the name of a shell
 	}
 	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now)
 	req.Cwd, req.BreakGlass = t.command.Cwd, a.breakGlass()
@@ -210,7 +215,7 @@ func (c *checker) checkApprovals(a *admission, t *task) (err error) {
 
 // consent is what people must have said yes to, but for the command.
 func (c *checker) consent(a *admission, r *roster.Roster, v policy.Verdict) consent.Request {
-	return consent.Request{Roster: r, Agent: c.kid, Operator: *a.operator, Proof: a.proof.Body(), Verdict: v, Now: c.now()}
+	return consent.Request{Roster: r, Agent: c.kid, Operator: *a.operator, Proof: a.proof.Body(), Verdict: v, Now: c.now(), Typists: a.typists}
 }
 
 // checkEnv refuses variables that could make an allowed program do something

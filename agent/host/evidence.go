@@ -117,7 +117,10 @@ func (e *evidence) intent(a *admission, t *task) error {
 		return err
 	}
 	entry.Action = actionStart
-	if t.level != "" {
+	switch {
+	case t.shell != nil:
+		entry.Outcome.Reason = cut(fmt.Sprintf("a shell of %s, session %s", t.shell.a.operator.Email, t.shell.a.id), 1024)
+	case t.level != "":
 		entry.Outcome.Reason = "gate: " + string(t.level)
 	}
 	return e.keep(false, entry)

@@ -81,6 +81,7 @@ func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live
 		case policy.Kind(its.Kind) != policy.Exec:
 			return refuse(codeProof, token.ErrMismatch, "a program start is asked for as an exec")
 		}
+		a.typists = d.joined()
 		t, no := d.s.checker.decide(ctx, a, channel.OpenMessage{
 			Kind: its.Kind, As: its.As, Argv: r.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Salt: answer.Salt,
 			TTY: &channel.TTY{Cols: 80, Rows: 24},

@@ -68,6 +68,9 @@ type half interface {
 	// goes over to, which is the half's.
 	Resume(ctx context.Context, rs1 []byte, evidence session.Evidence) (rs2 []byte, err error)
 	Move(ctx context.Context, w way, peer netip.AddrPort) error
+	// Watch lets somebody watch the session's shell, who is at the other end of conn,
+	// which is the half's.
+	Watch(ctx context.Context, o live.Onlooker, conn net.Conn) error
 	// Cut ends the session for a reason that the operator may read. It does not wait.
 	Cut(why error)
 	// Kill ends it at once, also when it does not listen.
@@ -326,6 +329,8 @@ type cells interface {
 	open() error
 	// leave lets them go on by themselves.
 	leave()
+	// pair makes a connection between two of them.
+	pair() (one, other net.Conn, err error)
 }
 
 // spawn starts the half of a session.
@@ -394,7 +399,7 @@ func (s *sessions) recheck(r *roster.Roster) {
 	defer s.mu.Unlock()
 	for _, d := range s.live {
 		_, err := r.Device(d.holder().operator.Kid, now)
-		if err = errors.Join(self, err); err != nil {
+		if err = errors.Join(self, err, d.stillWatches(r, now)); err != nil {
 			s.metrics.refusals.WithLabelValues(codeRevoked).Inc()
 			d.half.Cut(err)
 		} else if lent, ok := d.half.(interface{ Withdraw() }); ok {

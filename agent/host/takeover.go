@@ -22,6 +22,7 @@ type memory struct {
 	Seq       uint64        `cbor:"seq"`      // of the roster
 	Admitted  int64         `cbor:"admitted"` // Unix seconds
 	Half      envelope.Hash `cbor:"half"`     // SHA-256 of its secret
+	Typists   []string      `cbor:"typists,omitempty"`
 }
 
 const memoryVersion = 1
@@ -38,7 +39,7 @@ func (d *ward) remember() error {
 	}
 	b, err := envelope.Marshal(memory{
 		V: memoryVersion, Proof: a.bundle.Proof, Grant: a.bundle.Grant, Approvals: approvals, Warrants: a.bundle.Warrants,
-		Seq: a.roster.Head().Seq, Admitted: a.at.Unix(), Half: d.hash,
+		Seq: a.roster.Head().Seq, Admitted: a.at.Unix(), Half: d.hash, Typists: d.joined(),
 	})
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func (s *sessions) takeOver() error {
 		}
 		d := newWard(s, a)
 		d.hash, d.began, d.ran = hash, true, true
+		d.typists, a.typists = a.typists, nil
 		d.expire = time.NewTimer(0)
 		var sink recorder.Sink
 		switch k, err := s.spool.Resume(a.id); {
@@ -124,7 +126,7 @@ func (c *checker) readmit(id token.ID, b []byte) (*admission, [32]byte, error) {
 	if err != nil {
 		return nil, m.Half, err
 	}
-	a.back = isReturn(proof)
+	a.back, a.typists = isReturn(proof), m.Typists
 	if a.roster, err = c.team.At(m.Seq); err != nil {
 		return nil, m.Half, err
 	}

@@ -49,6 +49,8 @@ type ward struct {
 	returns []*admission              // who are on the way back
 
 	hash [32]byte // what a half of its own is known by
+
+	typists []string // members who have joined its shell; under mu
 }
 
 var _ live.Keeper = (*ward)(nil)
@@ -129,6 +131,9 @@ func (d *ward) refused(t *task, no *refusal) error {
 func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, error) {
 	t, no := d.s.checker.decide(ctx, d.a, m)
 	if no == nil {
+		no = d.findShell(t)
+	}
+	if no == nil {
 		no = d.keep(t)
 	}
 	if no != nil {
@@ -146,6 +151,9 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	record := v.Obligations.Record
 	if !errand.Recorded(p.Kind) {
 		record = recorder.Off
+	}
+	if t.shell != nil {
+		record = recorder.Off // its owner's session is what is recorded
 	}
 	level := cmp.Or(t.level, gate.None) // an exec is one argument list, which was judged: what it starts is not
 	return live.Task{

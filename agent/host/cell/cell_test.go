@@ -230,7 +230,7 @@ func joined(t testing.TB, k *keeper) (*inmate, *Half, func()) {
 	i := newInmate(discard, func(*os.File) {})
 	i.setup.Agent = k.Public()
 	i.attach(ic)
-	h.enter(kc, func() {})
+	h.enter(kc, func() {}, version)
 	var both sync.WaitGroup
 	both.Go(func() { kc.Serve(&guest{h: h}) })
 	both.Go(func() { ic.Serve(i); i.detach() })
@@ -276,6 +276,18 @@ func TestKeeper(t *testing.T) {
 	if err := i.Away(t.Context(), true); err != nil {
 		t.Error(err)
 	}
+	shell, err := i.Guide(t.Context(), task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := make([]byte, 4)
+	if _, err := shell.Write([]byte("keys")); err != nil {
+		t.Error(err)
+	}
+	if _, err := shell.Read(echo); err != nil || string(echo) != "keys" {
+		t.Errorf("the shell says %q, %v", echo, err)
+	}
+	shell.Close()
 	sink, err := i.Create()
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +302,7 @@ func TestKeeper(t *testing.T) {
 		t.Errorf("closed %d times, %v", k.sink.closed(), err)
 	}
 	i.End(process.Exit{}, "over", envelope.Hash{})
-	want := []string{"decide ls -l", "start", "commit", "outcome", "refuse host no such user", "judge \xff\x00odd", "permit", "report refused", "attach 9 shell", "away true", "create", "end over"}
+	want := []string{"decide ls -l", "start", "commit", "outcome", "refuse host no such user", "judge \xff\x00odd", "permit", "report refused", "attach 9 shell", "away true", "guide 7", "create", "end over"}
 	if got := k.seen(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked\n%q, want\n%q", got, want)
 	}
@@ -298,6 +310,7 @@ func TestKeeper(t *testing.T) {
 	for name, err := range map[string]error{
 		"start": i.Start(t.Context(), session.Evidence{Time: time.Unix(5, 0)}), "commit": i.Commit(t.Context(), task), "decide": second(i.Decide(t.Context(), channel.OpenMessage{Kind: "exec"})),
 		"attach": second(i.Attach(t.Context(), envelope.Hash{}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"})),
+		"guide":  second(i.Guide(t.Context(), task)),
 	} {
 		var no *live.Refusal
 		if !errors.As(err, &no) || no.Answer.Rule != "rule" || no.Answer.Allowed() {
@@ -313,6 +326,7 @@ func TestKeeper(t *testing.T) {
 	for name, err := range map[string]error{
 		"start": i.Start(t.Context(), session.Evidence{}), "commit": i.Commit(t.Context(), task), "decide": second(i.Decide(t.Context(), channel.OpenMessage{Kind: "exec"})),
 		"attach": second(i.Attach(t.Context(), envelope.Hash{}, session.Evidence{Time: time.Unix(5, 0)}, channel.OpenMessage{Kind: "shell"})),
+		"guide":  second(i.Guide(t.Context(), task)),
 		"permit": i.Permit(canceled(t), task, odd, live.Ruling{}, gating.Answer{}), "create": second(i.Create()),
 	} {
 		if err == nil {
@@ -367,7 +381,7 @@ func TestInsists(t *testing.T) {
 	h := newHalf(next, &Config{Logger: discard})
 	h.sink = next.sink
 	kc, ic := link.New(ours, options(true)), link.New(conn, options(false))
-	h.enter(kc, func() {})
+	h.enter(kc, func() {}, version)
 	go kc.Serve(&guest{h: h})
 	go ic.Serve(i)
 	t.Cleanup(func() { kc.End(link.ErrAway) })
@@ -509,3 +523,25 @@ func FuzzKeeper(f *testing.F) {
 
 var _ net.PacketConn = (*way)(nil)
 var _ Way = (*halves.Way)(nil)
+
+func (k *keeper) Guide(_ context.Context, t live.Task) (net.Conn, error) {
+	if err := k.ask(fmt.Sprint("guide ", t.ID)); err != nil {
+		return nil, err
+	}
+	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, err
+	}
+	shell, err := link.Unix(theirs)
+	if err != nil {
+		return nil, err
+	}
+	go func() { // a shell that says all it hears
+		defer shell.Close()
+		b := make([]byte, 64)
+		for n, err := shell.Read(b); err == nil; n, err = shell.Read(b) {
+			shell.Write(b[:n])
+		}
+	}()
+	return ours, nil
+}

@@ -135,7 +135,7 @@ func (g *guest) hello(r link.Request) (link.Reply, error) {
 		return link.Reply{}, errOver
 	}
 	kill, wait := processOf(g.pid, g.k)
-	if !h.enter(g.k, kill) {
+	if !h.enter(g.k, kill, m.Version) {
 		return link.Reply{}, link.ErrBusy
 	}
 	g.mu.Lock()
@@ -189,6 +189,8 @@ func (g *guest) Call(ctx context.Context, r link.Request) (link.Reply, error) {
 			}
 			return verdict{a}, nil
 		})
+	case opGuide:
+		return h.guide(ctx, r)
 	case opAway:
 		return link.With(r, func(m awayCall) (any, error) {
 			return nil, kept(h.keeper.Away(ctx, m.Away))

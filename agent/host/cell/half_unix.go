@@ -83,11 +83,12 @@ type Half struct {
 	adopt    *time.Timer
 	cut      error // why it must end, said while it was not there
 	lent     bool  // it has asked for rules
+	version  uint64
 }
 
 // Start starts a process for a session. gone is called once, when nothing of it is left.
 func (c *Config) Start(keeper live.Keeper, f live.Facts, gone func()) (*Half, error) {
-	h := &Half{c: c, keeper: keeper, facts: f, gone: sync.OnceFunc(gone), secret: make([]byte, secretSize), attempts: map[uint64]direct.Attempt{}}
+	h := &Half{c: c, keeper: keeper, facts: f, gone: sync.OnceFunc(gone), secret: make([]byte, secretSize), attempts: map[uint64]direct.Attempt{}, version: version}
 	if _, err := rand.Read(h.secret); err != nil {
 		return nil, fmt.Errorf("cell: no randomness: %w", err)
 	}
@@ -135,14 +136,14 @@ func (c *Config) Adopted(keeper live.Keeper, f live.Facts, hash [32]byte, sink r
 	return h
 }
 
-// enter lets a half in that came to the door; false if it is not wanted.
-func (h *Half) enter(k *link.Conn, kill func()) bool {
+// enter lets a half of a version in that came to the door; false if it is not wanted.
+func (h *Half) enter(k *link.Conn, kill func(), version uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.k != nil || h.over || h.left {
 		return false
 	}
-	h.k, h.kill = k, kill
+	h.k, h.kill, h.version = k, kill, version
 	if h.adopt != nil {
 		h.adopt.Stop()
 	}

@@ -372,6 +372,8 @@ func (h *inmate) again(r link.Request) (link.Reply, error) {
 		}
 		hs2, err := h.session.Attach(m.handshake(), w)
 		return link.Reply{Body: respondAnswer{hs2}}, err
+	case r.Op == opWatch && len(r.Files) == 1:
+		return link.Reply{}, h.watched(r)
 	}
 	link.CloseFiles(r.Files)
 	return link.Reply{}, link.ErrProtocol

@@ -22,11 +22,11 @@ import (
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
-// version is that of SPEC.md. A keeper takes halves of the one before, too: they ask
-// about each start.
+// version is that of SPEC.md. A keeper takes halves of the one before, too: their shells
+// can't be watched.
 const (
-	version    = 2
-	oldVersion = 1
+	version    = 3
+	oldVersion = 2
 )
 
 const (
@@ -71,6 +71,7 @@ const (
 	opRules   link.Op = 19
 	opAttach  link.Op = 20
 	opAway    link.Op = 21
+	opGuide   link.Op = 22
 )
 
 // What the session half tells.
@@ -85,6 +86,7 @@ const (
 	opResume  link.Op = 65
 	opMove    link.Op = 66
 	opReturn  link.Op = 67
+	opWatch   link.Op = 68
 )
 
 // What the keeper tells.
@@ -284,6 +286,13 @@ type attachCall struct {
 
 type awayCall struct {
 	Away bool `cbor:"away"`
+}
+
+// watchCall lets somebody watch the session's shell; with it comes this side's end of what
+// passes between the two.
+type watchCall struct {
+	Who   string `cbor:"who"`
+	Types bool   `cbor:"types"`
 }
 
 // resumeCall is the first message of a resume.

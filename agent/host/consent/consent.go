@@ -28,7 +28,7 @@ import (
 )
 
 // A Request is what is about to run, as the agent knows it by itself. Every field but
-// Used is required.
+// Used and Typists is required.
 type Request struct {
 	Roster   *roster.Roster
 	Agent    key.Kid
@@ -38,6 +38,9 @@ type Request struct {
 	Verdict  policy.Verdict // a hold: who must say yes
 	Now      time.Time
 	Used     time.Time // when a session that opens its channel again has used them; zero: Now
+	// Typists are members who may have typed what is asked for, beside the operator:
+	// their yes does not count, as the operator's own does not.
+	Typists []string
 }
 
 // Approvals checks the approvals of a held request; granted are those that the grant
@@ -133,7 +136,7 @@ func (q Request) devices(gone *error) token.Keys {
 func (q Request) want() approval.Want {
 	may := map[key.Kid]bool{}
 	for _, d := range q.Roster.Approvers(q.Verdict, q.Operator.MemberID, q.Now) {
-		may[d.Kid] = true
+		may[d.Kid] = !slices.Contains(q.Typists, d.MemberID)
 	}
 	used := q.Used
 	if used.IsZero() {

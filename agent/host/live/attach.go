@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gallery"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/host/seat"
@@ -48,11 +49,13 @@ type conn struct {
 	way    Way               // guarded by Session.mu, like what follows
 	direct bool              // it has had its channel about paths
 	talks  bool              // and that about program starts
+	hears  bool              // and that about who watches
 }
 
 // A desk is the terminal of the session: a program that outlives connections.
 type desk struct {
 	seat   *seat.Seat
+	above  *gallery.Gallery // of its watchers
 	p      *running
 	track  *recorder.Track
 	gone   func() // called when the operator has closed the terminal
@@ -60,12 +63,14 @@ type desk struct {
 	ch     *channel.Channel // of who sits there; nil: nobody. Guarded by Session.mu
 }
 
-// newDesk makes a program's terminal one that can be come back to, if it is one.
+// newDesk makes a program's terminal one that can be come back to and watched, if it is
+// one.
 func (s *Session) newDesk(ch *channel.Channel, p *running, t *work, gone func()) *desk {
-	if t.m.TTY == nil || s.Grace <= 0 {
+	if t.m.TTY == nil {
 		return nil
 	}
 	d := &desk{seat: seat.New(ch, channel.MaxPast, t.m.TTY.Cols, t.m.TTY.Rows), p: p, track: t.track, gone: gone, answer: t.Answer, ch: ch}
+	d.above = gallery.New(d.seat, p.Stdin, func(c gallery.Change) { s.seen(d, c) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.desk != nil {
@@ -100,7 +105,7 @@ func (s *Session) remains(ch *channel.Channel, p *running, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.desk
-	if d == nil || d.p != p {
+	if d == nil || d.p != p || s.Grace <= 0 {
 		return false
 	}
 	if d.ch == ch && errors.Is(err, channel.ErrLeft) {
@@ -114,7 +119,7 @@ func (s *Session) remains(ch *channel.Channel, p *running, err error) bool {
 // has been allowed. It owns the way, also when it fails.
 func (s *Session) Attach(h Handshake, w Way) (hs2 []byte, err error) {
 	s.mu.Lock()
-	ok := s.desk != nil && s.ctx.Err() == nil
+	ok := s.desk != nil && s.Grace > 0 && s.ctx.Err() == nil
 	s.mu.Unlock()
 	if !ok {
 		w.Close()
@@ -205,7 +210,7 @@ func (s *Session) join(c *conn) bool {
 func (s *Session) parted(c *conn, err error) {
 	s.mu.Lock()
 	current := s.conn == c
-	waits := current && s.desk != nil && errors.Is(err, channel.ErrLeft)
+	waits := current && s.desk != nil && s.Grace > 0 && errors.Is(err, channel.ErrLeft)
 	if waits && s.ctx.Err() == nil {
 		s.desk.ch = nil
 		s.vacant = time.AfterFunc(s.Grace, func() { s.cancel(errGrace) })
@@ -297,6 +302,9 @@ func (s *Session) attend() {
 		}
 		s.mu.Lock()
 		mux, d, idle, told := s.conn.mux, s.desk, s.runs == 0, s.told
+		if s.Grace <= 0 {
+			d = nil // nobody comes back to it
+		}
 		sits := d != nil && d.ch != nil
 		s.mu.Unlock()
 		heard, lost := mux.Lost()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/gallery"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
@@ -112,6 +113,7 @@ type Keeper interface {
 	Rules
 	Witness
 	Doorkeeper
+	Guide
 }
 
 // Facts are what a session is about.
@@ -162,6 +164,8 @@ type Session struct {
 	last   process.Exit
 	runs   int // programs
 	talk   talk
+
+	audience gallery.Audience
 }
 
 // halfOpen is a handshake that waits for its third message.

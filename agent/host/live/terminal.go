@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -24,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/internal/watching"
 )
 
 const (
@@ -58,12 +60,20 @@ func (s *Session) serve(c *conn, ch *channel.Channel) {
 		s.converse(c, ch)
 		return
 	}
+	if ch.Request().Kind == watching.Kind {
+		s.tellOwner(c, ch)
+		return
+	}
 	if c.back != nil {
 		s.comeBack(c, ch)
 		return
 	}
-	if ch.Request().Kind == Look {
+	switch ch.Request().Kind {
+	case Look:
 		s.look(ch)
+		return
+	case Observe, Join:
+		s.watch(ch)
 		return
 	}
 	t, user, err := s.admit(ch.Request())
@@ -334,6 +344,7 @@ func (s *Session) execute(ch *channel.Channel, t *work, u process.User) (exit pr
 	}
 	if d != nil {
 		ch = s.clear(d)
+		d.above.Close(cmp.Or(reason, "the shell has ended"))
 	}
 	return exit, reason, ch
 }
