@@ -12,8 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tucdesk/tucdesk/agent/host/cage"
 	"github.com/tucdesk/tucdesk/agent/host/cell"
 	"github.com/tucdesk/tucdesk/agent/host/cgroup"
@@ -52,7 +50,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 	}
 	n := halves.New(halves.Config{
 		Team: c.TeamID, APIURL: c.APIURL, RendezvousURL: c.RendezvousURL, Pins: c.Pins, Demo: c.Demo, Poll: c.Poll, Stores: c.UploadHosts,
-		Inside: in, Metrics: h.metrics.uplink, Online: ready, Fail: end, Logger: c.Logger, Start: h.start,
+		Inside: in, Metrics: h.metrics.Uplink, Online: ready, Fail: end, Logger: c.Logger, Start: h.start,
 	})
 	in.outside = elsewhere{n}
 	if !c.Apart {
@@ -145,17 +143,7 @@ func (c celled) Move(ctx context.Context, w way, peer netip.AddrPort) error {
 }
 
 // pair implements cells.
-func (a *apartment) pair() (one, other net.Conn, err error) {
-	ours, theirs, err := link.Pair(unix.SOCK_STREAM)
-	if err != nil {
-		return nil, nil, err
-	}
-	if other, err = link.Unix(theirs); err != nil {
-		ours.Close()
-		return nil, nil, err
-	}
-	return ours, other, nil
-}
+func (a *apartment) pair() (one, other net.Conn, err error) { return link.Between() }
 
 func (a *apartment) start(d *ward) (half, error) {
 	h, err := a.c.Start(d, d.facts(), d.vanished)

@@ -111,7 +111,7 @@ func (d *ward) Attach(ctx context.Context, bundle envelope.Hash, said session.Ev
 		}
 	}
 	if no != nil {
-		d.s.metrics.refusals.WithLabelValues(no.code).Inc()
+		d.s.metrics.Refusals.WithLabelValues(no.code).Inc()
 		d.s.logger.Warn("coming back refused", "session", d.a.id, "operator", a.operator.Email, "code", no.code)
 		d.s.evidence.refused(a, t, no)
 		return channel.Answer{}, &live.Refusal{Answer: no.answer()}

@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/onlook"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -79,8 +80,8 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 			return t, because(codeRequest, err)
 		}
 	case policy.Observe, policy.Join:
-		if no := watchable(m); no != nil {
-			return t, no
+		if err := onlook.Check(m); err != nil {
+			return t, because(codeRequest, err)
 		}
 	case policy.Look:
 		if len(m.Argv) == 0 || m.TTY != nil {
@@ -141,7 +142,7 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 		return refuse(codePolicy, nil, "the policy has changed since this session was granted (version %d now); open a new session", r.PolicyVersion())
 	}
 	argv := t.command.Argv
-	if k := policy.Kind(p.Kind); k == policy.Shell || watches(k) {
+	if k := policy.Kind(p.Kind); k == policy.Shell || onlook.Looks(k) {
 		argv = nil // none, or the name of a shell
 	}
 	req := r.Request(device, agent, policy.Kind(p.Kind), p.As, argv, now)

@@ -81,7 +81,7 @@ func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live
 		case policy.Kind(its.Kind) != policy.Exec:
 			return refuse(codeProof, token.ErrMismatch, "a program start is asked for as an exec")
 		}
-		a.typists = d.joined()
+		a.typists = d.typists.All()
 		t, no := d.s.checker.decide(ctx, a, channel.OpenMessage{
 			Kind: its.Kind, As: its.As, Argv: r.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Salt: answer.Salt,
 			TTY: &channel.TTY{Cols: 80, Rows: 24},
@@ -103,7 +103,7 @@ func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live
 	if no == nil {
 		return nil
 	}
-	d.s.metrics.refusals.WithLabelValues(no.code).Inc()
+	d.s.metrics.Refusals.WithLabelValues(no.code).Inc()
 	d.s.logger.Warn("a program start is not permitted", "session", d.a.id, "operator", d.a.operator.Email, "code", no.code)
 	return errors.New(no.answer().Reason)
 }
@@ -118,7 +118,7 @@ func (d *ward) Report(asked live.Task, s live.Start, r live.Ruling, o gating.Sta
 
 // gated says that a program start inside a session did not come to be, or that nothing
 // could stop it.
-func (e *evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.State, reason string) {
+func (e evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.State, reason string) {
 	no := &refusal{code: "gate-" + string(o), effect: policy.Deny, rule: r.Rule, line: r.Line, reason: reason}
 	for _, effect := range []policy.Effect{policy.Hold, policy.Confirm, policy.Allow} {
 		if r.Effect == effect.String() {

@@ -15,9 +15,12 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tucdesk/tucdesk/agent/host/compare"
+	"github.com/tucdesk/tucdesk/agent/host/dues"
+	"github.com/tucdesk/tucdesk/agent/host/metrics"
 	"github.com/tucdesk/tucdesk/agent/host/presence"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/team"
+	"github.com/tucdesk/tucdesk/agent/host/testimony"
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
@@ -83,7 +86,7 @@ const (
 // A Host is one agent. Run it once.
 type Host struct {
 	c       Config
-	metrics *metrics
+	metrics *metrics.Metrics
 	// Doors of tests to what the agent stands on. nil: the real network and disk.
 	api  uplink.API
 	dial func(context.Context, wire.Presence, wire.AgentHandler) error
@@ -136,7 +139,7 @@ func New(c Config) (*Host, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	m, err := newMetrics(c.Registry, c.Name)
+	m, err := metrics.New(c.Registry, c.Name)
 	if err != nil {
 		return nil, fmt.Errorf("host: %w", err)
 	}
@@ -231,10 +234,9 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		remembered: led.Running,
 		offers:     rate.NewLimiter(offersPerSecond, offersAtOnce),
 		opening:    map[token.ID]bool{}, half: map[token.ID]*ward{}, live: map[token.ID]*ward{},
-		evidence: &evidence{
-			identity: identity, outbox: led.Outbox, now: c.Now, logger: logger,
-			refusals: rate.NewLimiter(1, 60), fail: fail,
-		},
+		evidence: evidence{&testimony.Book{
+			Identity: identity, Outbox: led.Outbox, Now: c.Now, Logger: logger, Refusals: rate.NewLimiter(1, 60), Fail: fail,
+		}},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	s.gate, s.levels = h.startGate()
@@ -260,7 +262,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &inside{sessions: s, team: t, outbox: led.Outbox, Signer: &presence.Signer{
+	in := &inside{sessions: s, Team: t, Dues: &dues.Dues{Outbox: led.Outbox, Spool: s.spool, Logger: logger, Fail: fail}, Signer: &presence.Signer{
 		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now, Gate: s.levels.String(),
 	}}
 	n, err := h.network(in, ready, end)
@@ -274,7 +276,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 	s.compare = &compare.Comparer{
 		Self: identity.Kid(), Seen: seen, Now: c.Now, Logger: logger, Roster: t.Newest,
 		Refresh: s.outside.Refresh, Consistency: s.outside.Consistency,
-		Record: func(e audit.Entry) { _ = s.evidence.keep(false, e) }, // logged there
+		Record: func(e audit.Entry) { _ = s.evidence.Keep(false, e) }, // logged there
 	}
 	if err := s.takeOver(); err != nil {
 		return nil, nil, err
@@ -303,7 +305,7 @@ func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (n
 		}
 	}
 	n := uplink.New(uplink.Config{
-		Team: c.TeamID, API: h.api, Inside: in, Logger: c.Logger, Metrics: h.metrics.uplink, Poll: c.Poll,
+		Team: c.TeamID, API: h.api, Inside: in, Logger: c.Logger, Metrics: h.metrics.Uplink, Poll: c.Poll,
 		Paths:  path.Options{Loopback: c.Demo},
 		TLS:    wire.PinnedTLS(c.Pins),
 		Stores: c.UploadHosts,
@@ -321,81 +323,8 @@ func (h *Host) network(in *inside, ready func(), end context.CancelCauseFunc) (n
 type inside struct {
 	*presence.Signer
 	*sessions
-	team   *team.Team
-	outbox *ledger.Outbox
-}
-
-// Head implements uplink.Inside.
-func (h *inside) Head() (wire.Head, bool) {
-	r := h.team.Newest()
-	if r == nil {
-		return wire.Head{}, false
-	}
-	return wire.Head(r.Head()), true
-}
-
-// Genesis implements uplink.Inside.
-func (h *inside) Genesis(b []byte) error { return h.team.Found(b) }
-
-// Learn implements uplink.Inside.
-func (h *inside) Learn(statements [][]byte) error { return h.team.Learn(statements) }
-
-// Confirm implements uplink.Inside.
-func (h *inside) Confirm(head wire.Head) error { return h.team.Confirm(roster.Head(head)) }
-
-// Owed implements uplink.Inside.
-func (h *inside) Owed(n int) (owed []uplink.Entry) {
-	for _, e := range h.outbox.Pending(n) {
-		owed = append(owed, uplink.Entry{Seq: e.Seq, Bytes: e.Bytes})
-	}
-	return owed
-}
-
-// More implements uplink.Inside.
-func (h *inside) More() <-chan struct{} { return h.outbox.More() }
-
-// Handed implements uplink.Inside.
-func (h *inside) Handed(seq uint64) error {
-	err := h.outbox.Ack(seq)
-	if err != nil {
-		h.fail(err)
-	}
-	return err
-}
-
-// Recorded implements uplink.Inside. What can't be read any more is left where it
-// is, and told of.
-func (h *inside) Recorded() (uplink.Segment, bool) {
-	for {
-		p, ok := h.spool.Next()
-		if !ok {
-			return uplink.Segment{}, false
-		}
-		manifest, err := h.spool.Manifest(p)
-		var b []byte
-		if err == nil {
-			b, err = h.spool.Segment(p)
-		}
-		if err == nil {
-			return uplink.Segment{Session: p.SessionID, N: p.N, Manifest: manifest, Bytes: b}, true
-		}
-		h.logger.Error("a recording's segment can't be read", "session", p.SessionID, "n", p.N, "error", err)
-		h.spool.SetAside(p, err)
-	}
-}
-
-// MoreRecorded implements uplink.Inside.
-func (h *inside) MoreRecorded() <-chan struct{} { return h.spool.More() }
-
-// Uploaded implements uplink.Inside.
-func (h *inside) Uploaded(s uplink.Segment) error {
-	return h.spool.Done(recording.Pending{SessionID: s.Session, N: s.N})
-}
-
-// Refused implements uplink.Inside.
-func (h *inside) Refused(s uplink.Segment, why error) {
-	h.logger.Error("apid does not take a session's recording; it stays in the spool", "session", s.Session, "n", s.N, "error", why)
-	h.spool.SetAside(recording.Pending{SessionID: s.Session, N: s.N}, why)
+	*dues.Dues
+	*team.Team
 }
 
 // network is the network half as the session half sees it.

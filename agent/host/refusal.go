@@ -2,8 +2,6 @@ package host
 
 import (
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/policy"
@@ -75,18 +73,4 @@ func byPolicy(v policy.Verdict, version uint64) *refusal {
 // unmet refuses what policy obliges to and this agent can't give.
 func unmet(code string, v policy.Verdict, format string, args ...any) *refusal {
 	return &refusal{code: code, rule: v.Rule, line: v.Line, reason: fmt.Sprintf(format, args...)}
-}
-
-// cut shortens a text to n bytes of whole runes, and says so.
-func cut(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= n {
-		return s
-	}
-	const mark = " (cut)"
-	s = s[:n-len(mark)]
-	for !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s + mark
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/metrics"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -81,14 +82,14 @@ type half interface {
 type sessions struct {
 	identity   key.Identity
 	checker    *checker
-	evidence   *evidence
+	evidence   evidence
 	compare    *compare.Comparer // with what operators know
 	spool      *recording.Spool
 	cells      cells // nil: session halves are in this process
 	remembered *ledger.Running
 	outside    outside
 	logger     *slog.Logger
-	metrics    *metrics
+	metrics    *metrics.Metrics
 	offers     *rate.Limiter
 	max        int         // live sessions
 	self       bool        // a demo's agent that is not root runs programs as itself
@@ -111,7 +112,7 @@ type sessions struct {
 // Offer answers an operator's offer (trust.md 2.4, steps 1 to 5, then the second
 // handshake message). Towards strangers its error is silence.
 func (s *sessions) Offer(ctx context.Context, o wire.SignalOffer) (wire.SignalAnswer, error) {
-	s.metrics.offers.Inc()
+	s.metrics.Offers.Inc()
 	if !s.offers.Allow() {
 		return wire.SignalAnswer{}, s.refused(&admission{id: o.SessionID}, refuse(codeBusy, nil, "too many offers at once"))
 	}
@@ -165,7 +166,7 @@ func (s *sessions) release(id token.ID) {
 // gives the error that rendezvousd passes on: a word to a known operator,
 // silence to anyone else.
 func (s *sessions) refused(a *admission, no *refusal) error {
-	s.metrics.refusals.WithLabelValues(no.code).Inc()
+	s.metrics.Refusals.WithLabelValues(no.code).Inc()
 	if a.operator == nil {
 		s.logger.Info("offer dropped", "session", a.id, "code", no.code, "reason", no.reason)
 		return no
@@ -301,7 +302,7 @@ func (s *sessions) enter(d *ward) bool {
 	d.expire.Stop()
 	delete(s.half, d.a.id)
 	s.live[d.a.id] = d
-	s.metrics.sessions.Set(float64(len(s.live)))
+	s.metrics.Sessions.Set(float64(len(s.live)))
 	return true
 }
 
@@ -316,7 +317,7 @@ func (s *sessions) gone(d *ward) {
 	if s.live[d.a.id] == d {
 		delete(s.live, d.a.id)
 	}
-	s.metrics.sessions.Set(float64(len(s.live)))
+	s.metrics.Sessions.Set(float64(len(s.live)))
 }
 
 // cells run session halves in processes of their own.
@@ -400,7 +401,7 @@ func (s *sessions) recheck(r *roster.Roster) {
 	for _, d := range s.live {
 		_, err := r.Device(d.holder().operator.Kid, now)
 		if err = errors.Join(self, err, d.stillWatches(r, now)); err != nil {
-			s.metrics.refusals.WithLabelValues(codeRevoked).Inc()
+			s.metrics.Refusals.WithLabelValues(codeRevoked).Inc()
 			d.half.Cut(err)
 		} else if lent, ok := d.half.(interface{ Withdraw() }); ok {
 			lent.Withdraw()

@@ -39,7 +39,7 @@ func (d *ward) remember() error {
 	}
 	b, err := envelope.Marshal(memory{
 		V: memoryVersion, Proof: a.bundle.Proof, Grant: a.bundle.Grant, Approvals: approvals, Warrants: a.bundle.Warrants,
-		Seq: a.roster.Head().Seq, Admitted: a.at.Unix(), Half: d.hash, Typists: d.joined(),
+		Seq: a.roster.Head().Seq, Admitted: a.at.Unix(), Half: d.hash, Typists: d.typists.All(),
 	})
 	if err != nil {
 		return err
@@ -76,7 +76,10 @@ func (s *sessions) takeOver() error {
 		}
 		d := newWard(s, a)
 		d.hash, d.began, d.ran = hash, true, true
-		d.typists, a.typists = a.typists, nil
+		for _, member := range a.typists {
+			d.typists.Add(member)
+		}
+		a.typists = nil
 		d.expire = time.NewTimer(0)
 		var sink recorder.Sink
 		switch k, err := s.spool.Resume(a.id); {
@@ -88,7 +91,7 @@ func (s *sessions) takeOver() error {
 		d.half = s.cells.adopt(d, hash, sink)
 		s.mu.Lock()
 		s.live[a.id] = d
-		s.metrics.sessions.Set(float64(len(s.live)))
+		s.metrics.Sessions.Set(float64(len(s.live)))
 		s.mu.Unlock()
 	}
 	if s.cells == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/agent/host/onlook"
 	"github.com/tucdesk/tucdesk/agent/host/process"
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -50,7 +51,7 @@ type ward struct {
 
 	hash [32]byte // what a half of its own is known by
 
-	typists []string // members who have joined its shell; under mu
+	typists onlook.Typists // of its shell
 }
 
 var _ live.Keeper = (*ward)(nil)
@@ -121,7 +122,7 @@ func (d *ward) refused(t *task, no *refusal) error {
 		_ = d.s.refused(d.a, no)
 		return &live.Refusal{Answer: no.answer()}
 	}
-	d.s.metrics.refusals.WithLabelValues(no.code).Inc()
+	d.s.metrics.Refusals.WithLabelValues(no.code).Inc()
 	d.s.logger.Warn("channel refused", "session", d.a.id, "operator", d.a.operator.Email, "code", no.code, "rule", no.rule, "line", no.line)
 	d.s.evidence.refused(d.a, t, no)
 	return &live.Refusal{Answer: no.answer()}

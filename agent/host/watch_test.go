@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tucdesk/tucdesk/agent/host/onlook"
 	"github.com/tucdesk/tucdesk/internal/approval"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -234,16 +235,16 @@ func TestNobodyWatches(t *testing.T) {
 	}
 	refused("a member without the kind", w.watcher("observe", id, w.alice), "policy")
 	refused("an observer who joins", w.watcher("join", id, w.bob), "policy")
-	refused("a stranger to the shell's existence", w.watcher("observe", session.ID(token.NewID()), w.bob), noShell)
+	refused("a stranger to the shell's existence", w.watcher("observe", session.ID(token.NewID()), w.bob), onlook.ErrNoShell.Error())
 	watching := session.ID(token.NewID()) // bob's own session is no shell
 	asSession := w.watcher("observe", id, w.bob)
 	asSession.asker = &watching
 	seen := w.watches(asSession)
 	seen.until("ready")
-	refused("a session that is no shell", w.watcher("observe", watching, w.bob), noShell)
+	refused("a session that is no shell", w.watcher("observe", watching, w.bob), onlook.ErrNoShell.Error())
 	bad := w.watcher("observe", id, w.bob)
 	bad.argv = []string{"../" + bad.argv[0]}
-	refused("a name that is none", bad, noShell)
+	refused("a name that is none", bad, onlook.ErrNoShell.Error())
 	bad = w.watcher("observe", id, w.bob)
 	bad.open = func(m *channel.OpenMessage) { m.Kind = "join" }
 	refused("a grant to observe on a channel to join", bad, "not for another kind")
@@ -253,10 +254,10 @@ func TestNobodyWatches(t *testing.T) {
 	refused("another shell than proof and grant are about", bad, "not the command")
 	bad = w.watcher("observe", id, w.bob)
 	bad.argv = nil
-	refused("no shell named", bad, "names one session")
+	refused("no shell named", bad, onlook.ErrRequest.Error())
 	bad = w.watcher("observe", id, w.bob)
 	bad.tty = &channel.TTY{Cols: 1, Rows: 1}
-	refused("an observer with keys", bad, "who observes has none")
+	refused("an observer with keys", bad, onlook.ErrRequest.Error())
 	bad = w.watcher("observe", id, w.bob)
 	bad.proof = func(p *token.Proof) {
 		p.RosterHead = token.Head{Seq: p.RosterHead.Seq - 1, Hash: p.RosterHead.Hash}
@@ -326,7 +327,7 @@ func TestJoinGated(t *testing.T) {
 	s.mu.Lock()
 	d := s.live[token.ID(id)]
 	s.mu.Unlock()
-	if got := d.joined(); !slices.Equal(got, []string{"dave"}) {
+	if got := d.typists.All(); !slices.Equal(got, []string{"dave"}) {
 		t.Errorf("the keeper knows that %q have typed", got)
 	}
 	w.watchPolicy("gate: none", "gate: line", "sessions: [join]", "sessions: [exec]")

@@ -421,7 +421,7 @@ func TestDoor(t *testing.T) {
 	}
 	knock := func(m helloCall) (*link.Conn, error) {
 		t.Helper()
-		conn, err := dialDoor(c.Door)
+		conn, err := link.DialLocal(c.Door)
 		if err != nil {
 			t.Fatal(err)
 		}

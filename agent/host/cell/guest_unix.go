@@ -40,7 +40,7 @@ type Door struct {
 
 // Open opens the door, a socket for this user alone. half gives the half of a session.
 func (c *Config) Open(half func(token.ID) *Half) (*Door, error) {
-	l, err := listenDoor(c.Door)
+	l, err := link.ListenLocal(c.Door)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (d *Door) serve() {
 func (d *Door) welcome(conn *net.UnixConn) {
 	in := sync.OnceFunc(func() { <-d.guest })
 	defer in()
-	uid, pid, err := peerOf(conn)
+	uid, pid, err := link.Peer(conn)
 	if err != nil || uid != os.Geteuid() {
 		d.c.Logger.Warn("somebody else came to the door of sessions", "uid", uid, "error", err)
 		conn.Close()

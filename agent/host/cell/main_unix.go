@@ -175,11 +175,11 @@ func (h *inmate) find() (ended <-chan error, err error) {
 
 // knock tries once.
 func (h *inmate) knock() (<-chan error, error) {
-	conn, err := dialDoor(h.setup.Door)
+	conn, err := link.DialLocal(h.setup.Door)
 	if err != nil {
 		return nil, err
 	}
-	if uid, _, err := peerOf(conn); err != nil || uid != os.Geteuid() {
+	if uid, _, err := link.Peer(conn); err != nil || uid != os.Geteuid() {
 		conn.Close()
 		return nil, errors.Join(errors.New("cell: somebody else is at the agent's door"), err)
 	}

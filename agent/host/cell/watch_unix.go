@@ -4,7 +4,6 @@ package cell
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 
@@ -15,7 +14,7 @@ import (
 // Watch has the half let somebody watch its shell, who is at the other end of conn, a
 // unix socket. It owns conn.
 func (h *Half) Watch(ctx context.Context, o live.Onlooker, conn net.Conn) error {
-	file, err := fileOf(conn)
+	file, err := link.Hand(conn)
 	if err != nil {
 		return err
 	}
@@ -44,21 +43,11 @@ func (h *Half) guide(ctx context.Context, r link.Request) (link.Reply, error) {
 	if err != nil || !v.Answer.Allowed() {
 		return link.Reply{Body: v}, err
 	}
-	file, err := fileOf(conn)
+	file, err := link.Hand(conn)
 	if err != nil {
 		return link.Reply{}, err
 	}
 	return link.Reply{Body: v, Files: []*os.File{file}}, nil
-}
-
-// fileOf gives a socket's descriptor to be handed over, and closes the socket.
-func fileOf(conn net.Conn) (*os.File, error) {
-	defer conn.Close()
-	u, ok := conn.(*net.UnixConn)
-	if !ok {
-		return nil, fmt.Errorf("cell: a %T can't be handed to another process", conn)
-	}
-	return link.Copy(u)
 }
 
 // Guide implements live.Guide.

@@ -119,3 +119,26 @@ func Copy(f interface {
 	}
 	return os.NewFile(uintptr(fd), "copy"), nil
 }
+
+// Hand gives the descriptor of a unix socket, to be handed over, and closes the socket.
+func Hand(c net.Conn) (*os.File, error) {
+	defer c.Close()
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, fmt.Errorf("link: a %T can't be handed to another process", c)
+	}
+	return Copy(u)
+}
+
+// Between makes a stream between two other processes, to be handed over to both.
+func Between() (one, other net.Conn, err error) {
+	ours, theirs, err := Pair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	if other, err = Unix(theirs); err != nil {
+		ours.Close()
+		return nil, nil, err
+	}
+	return ours, other, nil
+}

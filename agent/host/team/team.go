@@ -19,6 +19,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/rosterfile"
+	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
 var (
@@ -84,8 +85,8 @@ func (t *Team) open() error {
 
 func (t *Team) folder() string { return filepath.Join(t.c.Dir, "roster") }
 
-// Found takes the genesis, whose hash must be the pinned one.
-func (t *Team) Found(genesis []byte) error {
+// Genesis takes the genesis, whose hash must be the pinned one.
+func (t *Team) Genesis(genesis []byte) error {
 	r, err := roster.Open(genesis)
 	if err != nil {
 		return err
@@ -226,8 +227,8 @@ func (t *Team) persist(h roster.Head, confirmed time.Time) error {
 
 // Confirm notes that apid knows no newer roster than ours. It reaches the disk
 // a few times in each maxStale.
-func (t *Team) Confirm(head roster.Head) error {
-	r := t.Newest()
+func (t *Team) Confirm(said wire.Head) error {
+	r, head := t.Newest(), roster.Head(said)
 	if r == nil || r.Head() != head || t.behind(r) != nil {
 		return nil
 	}
@@ -241,4 +242,13 @@ func (t *Team) Confirm(head roster.Head) error {
 		return nil
 	}
 	return t.persist(head, now)
+}
+
+// Head gives the newest roster's, as servers are told it; false without a roster.
+func (t *Team) Head() (wire.Head, bool) {
+	r := t.Newest()
+	if r == nil {
+		return wire.Head{}, false
+	}
+	return wire.Head(r.Head()), true
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package cell
+package link
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func short(name string) (string, *os.File, error) {
 		return name, nil, nil
 	}
 	if runtime.GOOS != "linux" {
-		return "", nil, fmt.Errorf("cell: %s is too long for a socket's name; use a folder with a shorter one", name)
+		return "", nil, fmt.Errorf("link: %s is too long for a socket's name; use a folder with a shorter one", name)
 	}
 	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {
@@ -30,18 +30,18 @@ func short(name string) (string, *os.File, error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(name)), dir, nil
 }
 
-// dialDoor comes to the door from a process that was started in the door's folder.
-func dialDoor(name string) (*net.UnixConn, error) {
+// DialLocal comes to a local socket from a process that was started in its folder.
+func DialLocal(name string) (*net.UnixConn, error) {
 	if len(name) > maxPath {
 		name = filepath.Base(name)
 	}
 	return net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
 }
 
-// listenDoor makes the socket anew: whoever had it is gone, since the ledger is locked.
-func listenDoor(name string) (*net.UnixListener, error) {
+// ListenLocal makes a local socket for this user alone, anew: whoever had it must be gone.
+func ListenLocal(name string) (*net.UnixListener, error) {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cell: %w", err)
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	address, dir, err := short(name)
 	if err != nil {
@@ -52,12 +52,12 @@ func listenDoor(name string) (*net.UnixListener, error) {
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("cell: %w", err)
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // the name that it knows may be one of a moment
 	if err := os.Chmod(name, 0o600); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("cell: %w", err)
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	return l, nil
 }

@@ -1,4 +1,5 @@
-package host
+// Package metrics is what an agent counts. It must not import agent/host.
+package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -6,36 +7,36 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/uplink"
 )
 
-// metrics count; none carries a name of a person, a session or a command.
-type metrics struct {
-	offers   prometheus.Counter
-	refusals *prometheus.CounterVec // by code
-	sessions prometheus.Gauge
-	uplink   uplink.Metrics
+// Metrics count; none carries a name of a person, a session or a command.
+type Metrics struct {
+	Offers   prometheus.Counter
+	Refusals *prometheus.CounterVec // by code
+	Sessions prometheus.Gauge
+	Uplink   uplink.Metrics
 }
 
-// newMetrics registers with r; nil registers nowhere. Several agents of one
+// New registers with r; nil registers nowhere. Several agents of one
 // process are told apart by name.
-func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
+func New(r prometheus.Registerer, name string) (*Metrics, error) {
 	gauge := func(n, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tucdesk", Subsystem: "agent", Name: n, Help: help})
 	}
 	online := gauge("online", "1 while registered with a rendezvous.")
 	owed := gauge("owed_entries", "Audit entries that are being handed in.")
 	seq := gauge("roster_seq", "Number of the newest roster statement.")
-	m := &metrics{
-		offers: prometheus.NewCounter(prometheus.CounterOpts{
+	m := &Metrics{
+		Offers: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "tucdesk", Subsystem: "agent", Name: "offers_total", Help: "Offers of sessions that came in."}),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "tucdesk", Subsystem: "agent", Name: "refusals_total", Help: "Offers, channels and running sessions that were refused or cut."}, []string{"code"}),
-		sessions: gauge("sessions", "Sessions that run."),
-		uplink:   uplink.Metrics{Online: online.Set, Owed: owed.Set, Head: seq.Set},
+		Sessions: gauge("sessions", "Sessions that run."),
+		Uplink:   uplink.Metrics{Online: online.Set, Owed: owed.Set, Head: seq.Set},
 	}
 	if r == nil {
 		return m, nil
 	}
 	r = prometheus.WrapRegistererWith(prometheus.Labels{"agent": name}, r)
-	for _, c := range []prometheus.Collector{m.offers, m.refusals, m.sessions, online, owed, seq} {
+	for _, c := range []prometheus.Collector{m.Offers, m.Refusals, m.Sessions, online, owed, seq} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -1,16 +1,15 @@
 //go:build darwin || freebsd || dragonfly
 
-package cell
+package link
 
 import (
 	"net"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// peerOf says who is at the other end of a local socket; the process is not known here.
-func peerOf(c *net.UnixConn) (uid, pid int, err error) {
+// Peer says who is at the other end of a local socket; the process is not known here.
+func Peer(c *net.UnixConn) (uid, pid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, 0, err
@@ -25,8 +24,3 @@ func peerOf(c *net.UnixConn) (uid, pid int, err error) {
 	}
 	return int(cred.Uid), 0, nil
 }
-
-func harden() error { return nil }
-
-// redirect makes a file the standard error.
-func redirect(f *os.File) { unix.Dup2(int(f.Fd()), 2) }
