@@ -111,6 +111,13 @@ type (
 	// A ReturnedTerminal went on before it was opened. Past gives what it had shown,
 	// and is nil for one that is new. What Read gives follows it.
 	ReturnedTerminal interface{ Past() *Past }
+	// A WatchedTerminal can be looked at by others. Watchers gives who does, at the
+	// beginning and at each change; it is for one reader and ends with the terminal. nil:
+	// nobody can. Dismiss ends one of them.
+	WatchedTerminal interface {
+		Watchers() <-chan []Onlooker
+		Dismiss(n uint64)
+	}
 	// A Repeater opens the same again within the same session, where policy lets that be:
 	// a forward's next connection. What it opens ends with the terminal that it is of.
 	Repeater interface {
@@ -191,6 +198,13 @@ type (
 		// verdict on the request. What is known comes with an error that says why it may
 		// not be all. An unknown target is an error that wraps ErrNotFound.
 		Inform(ctx context.Context, req OpenRequest) (Info, error)
+	}
+
+	// An Overseer knows which shells of others run that the member may look at.
+	Overseer interface {
+		// Watchable gives them, the newest first. The target has the last word when one
+		// is opened.
+		Watchable(ctx context.Context) ([]Session, error)
 	}
 
 	// An Unwrapper is a decorator of a Backend.

@@ -54,7 +54,15 @@ const (
 	KindCopy    Kind = "copy"
 	KindForward Kind = "forward"
 	KindProxy   Kind = "proxy"
+
+	// These look at a shell of another session, which OpenRequest.Session names. Who
+	// joins types, too. See Overseer.
+	KindObserve Kind = "observe"
+	KindJoin    Kind = "join"
 )
+
+// Watches reports whether what is opened looks at another session's shell.
+func (k Kind) Watches() bool { return k == KindObserve || k == KindJoin }
 
 // An OpenRequest asks for a terminal, for a verdict, or for an approval.
 type OpenRequest struct {
@@ -77,7 +85,7 @@ type OpenRequest struct {
 	Unbound bool
 
 	// Session is not empty where the terminal of a session that runs is meant, which
-	// Sessions has listed, instead of a new one.
+	// Sessions or Watchable has listed, instead of a new one.
 	Session SessionID
 
 	Reason string // why, in the member's words; for Ask and the audit log
@@ -100,9 +108,10 @@ func (r OpenRequest) Extra() error {
 // A SessionID names a session within one backend.
 type SessionID string
 
-// A Session is a terminal of the member's that runs, whoever is in front of it.
+// A Session is a terminal that runs, whoever is in front of it.
 type Session struct {
 	ID     SessionID
+	Owner  string // the member whose it is
 	Target TargetID
 	Kind   Kind
 	As     string // as it was asked for; empty: the target's login user
@@ -113,8 +122,17 @@ type Session struct {
 	// Away is since when nobody is at it; zero: somebody is. Until is about when it
 	// then ends if nobody comes.
 	Away, Until time.Time
-	// Returns reports whether Open may be asked for it.
-	Returns bool
+	// Returns reports whether Open may be asked for it. Observe and Join report whether
+	// Open may be asked to look at it, as far as policy says.
+	Returns, Observe, Join bool
+}
+
+// An Onlooker is somebody who looks at a terminal.
+type Onlooker struct {
+	N     uint64 // within its terminal
+	Who   string // to be cleaned before it is drawn
+	Types bool   // has joined: types, too
+	Since time.Time
 }
 
 // A Past is what a terminal has shown before it was opened.

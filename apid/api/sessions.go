@@ -271,7 +271,7 @@ func (s *Server) getActor(ctx context.Context, r *door.Request) (actor wire.Acto
 // getSessions gives the latest sessions: one's own, or all of them to auditors.
 func (s *Server) getSessions(ctx context.Context, r *door.Request) (page wire.SessionsPage, err error) {
 	err = s.store.View(ctx, r.Caller.Team, func(tx store.Tx) error {
-		page, err = sessions.List(tx, r.Caller)
+		page, err = sessions.List(tx, r.Caller, s.now())
 		return err
 	})
 	return page, err

@@ -137,6 +137,7 @@ var (
 	_ backend.Watcher        = (*Backend)(nil)
 	_ backend.Noticer        = (*Backend)(nil)
 	_ backend.Sessioner      = (*Backend)(nil)
+	_ backend.Overseer       = (*Backend)(nil)
 )
 
 // New makes a backend of an opened home. It does not touch the network.
@@ -352,6 +353,16 @@ func (b *Backend) agentStates(ctx context.Context) map[key.Kid]wire.AgentState {
 
 // Sessions implements backend.Sessioner.
 func (b *Backend) Sessions(ctx context.Context) ([]backend.Session, error) {
+	return b.running(ctx, sessions.Running)
+}
+
+// Watchable implements backend.Overseer.
+func (b *Backend) Watchable(ctx context.Context) ([]backend.Session, error) {
+	return b.running(ctx, sessions.Watchable)
+}
+
+// running asks apid for its list of sessions, and gives what is wanted of it.
+func (b *Backend) running(ctx context.Context, of func(wire.SessionsPage, *roster.Roster, roster.Device, time.Time) []backend.Session) ([]backend.Session, error) {
 	r, _ := b.Sync(ctx) // what is known stands
 	me, err := b.me(r)
 	if err != nil {
@@ -363,7 +374,7 @@ func (b *Backend) Sessions(ctx context.Context) ([]backend.Session, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	return sessions.Running(page, r, me, b.now()), nil
+	return of(page, r, me, b.now()), nil
 }
 
 // Evaluate judges a request with the signed policy, on this device.

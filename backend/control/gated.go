@@ -48,7 +48,7 @@ type waitingStart struct {
 // followStarts opens the channel, if there is something to follow. A session works
 // without: then nothing that waits can start.
 func (b *Backend) followStarts(p *plan, mux *channel.Mux, gate string) *starts {
-	if !slices.Contains(judged, gate) {
+	if !slices.Contains(judged, gate) || p.req.Kind.Watches() {
 		return nil
 	}
 	s := &starts{b: b, plan: p, out: make(chan backend.Start, maxStarts), waiting: map[uint64]*waitingStart{}}

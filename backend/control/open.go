@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/onlooker"
 	"github.com/tucdesk/tucdesk/backend/control/review"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/channel"
@@ -75,7 +76,7 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 		return nil, nil, err
 	}
 	p := &plan{req: req, roster: r, me: me, agent: a, verdict: v}
-	if req.Session != "" && v.Effect != policy.Deny {
+	if req.Session != "" && !req.Kind.Watches() && v.Effect != policy.Deny {
 		// Whom it was held for, or who confirmed it, is not asked again.
 		p.act, p.req.Confirmed = token.ActResume, true
 		if p.session, err = token.ParseID(string(req.Session)); err != nil {
@@ -232,11 +233,17 @@ func (b *Backend) start(ctx context.Context, l *link, extra bool) (backend.Termi
 		t.past = &backend.Past{Output: past, Lost: a.Lost, Cols: a.Cols, Rows: a.Rows}
 	}
 	t.starts = b.followStarts(p, l.mux, answer.Gate)
+	if p.req.Kind == backend.KindShell && !extra {
+		t.Audience = onlooker.Follow(l.mux)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, backend.ErrClosed
 	}
 	b.terminals[t] = struct{}{}
+	if p.req.Kind.Watches() {
+		return onlooker.New(t, p.req), nil
+	}
 	return t, nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tucdesk/tucdesk/backend"
+	"github.com/tucdesk/tucdesk/backend/control/onlooker"
 	"github.com/tucdesk/tucdesk/internal/channel"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -18,12 +19,13 @@ import (
 // into two pipes; a reader that does not read stops that goroutine, and so the
 // flow control reaches the program.
 type terminal struct {
-	b      *Backend
-	link   *link
-	ch     *channel.Channel
-	tty    bool
-	assure backend.Assurance
-	extra  bool // one more of a session that is another terminal's
+	*onlooker.Audience // nil: nobody can watch it
+	b                  *Backend
+	link               *link
+	ch                 *channel.Channel
+	tty                bool
+	assure             backend.Assurance
+	extra              bool // one more of a session that is another terminal's
 
 	starts *starts       // nil: programs that start inside are not judged
 	past   *backend.Past // nil: it is new
@@ -38,14 +40,15 @@ type terminal struct {
 }
 
 var (
-	_ backend.Terminal       = (*terminal)(nil)
-	_ backend.StderrTerminal = (*terminal)(nil)
-	_ backend.HalfCloser     = (*terminal)(nil)
-	_ backend.Signaler       = (*terminal)(nil)
-	_ backend.GatedTerminal  = (*terminal)(nil)
-	_ backend.LinkTerminal   = (*terminal)(nil)
-	_ backend.Detacher       = (*terminal)(nil)
-	_ backend.Repeater       = (*terminal)(nil)
+	_ backend.Terminal        = (*terminal)(nil)
+	_ backend.StderrTerminal  = (*terminal)(nil)
+	_ backend.HalfCloser      = (*terminal)(nil)
+	_ backend.Signaler        = (*terminal)(nil)
+	_ backend.GatedTerminal   = (*terminal)(nil)
+	_ backend.LinkTerminal    = (*terminal)(nil)
+	_ backend.Detacher        = (*terminal)(nil)
+	_ backend.Repeater        = (*terminal)(nil)
+	_ backend.WatchedTerminal = (*terminal)(nil)
 )
 
 func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer, extra bool) *terminal {

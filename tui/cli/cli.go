@@ -118,7 +118,8 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.approvals().Command(), a.breakGlass().Command(),
+		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.sessions().Observe(), a.sessions().Join(),
+		a.approvals().Command(), a.breakGlass().Command(),
 		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backends().Command(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
@@ -135,7 +136,7 @@ func (a *app) membership() *membership.CLI {
 
 // sessions gives what makes the commands about terminals that run.
 func (a *app) sessions() *sessions.CLI {
-	return &sessions.CLI{Out: a.stdout, Err: a.stderr, Open: a.control, Run: func(ctx context.Context, req backend.OpenRequest, way string) error {
+	return &sessions.CLI{Out: a.stdout, Err: a.stderr, Open: a.control, Person: a.isTerminal, Run: func(ctx context.Context, req backend.OpenRequest, way string) error {
 		return a.runTerminal(ctx, req, requestFlags{path: way}, input{}, 0)
 	}}
 }

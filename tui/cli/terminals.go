@@ -203,6 +203,12 @@ func (a *app) show(ctx context.Context, t backend.Terminal, req backend.OpenRequ
 		defer fleet.End(ctx, t)()
 	}
 	fed := *a
+	if req.Kind.Watches() {
+		return sessions.Look(a.stdout, a.stderr, a.stdin, t, req, func(keys io.Reader) (backend.Exit, error) {
+			fed.stdin = keys
+			return fed.carry(t, req.TTY, !req.TTY)
+		})
+	}
 	if in.bound != nil {
 		fed.stdin = bytes.NewReader(in.bound)
 	}
@@ -217,7 +223,7 @@ func (a *app) show(ctx context.Context, t backend.Terminal, req backend.OpenRequ
 		if err := sessions.Repaint(screen, t, req.Cols, req.Rows); err != nil {
 			return err
 		}
-		fed.stdin, fed.stdout = door, screen
+		fed.stdin, fed.stdout, door.Dismiss = door, screen, sessions.TellWatchers(a.notices.Say, t)
 	}
 	told := sessions.TellLink(a.notices.Say, t, req.Target)
 	exit, err := fed.carry(t, req.TTY, in.none)

@@ -4,7 +4,8 @@
 //
 // Invariants:
 //   - a row follows only what its own agent has signed, and never leaves its end;
-//   - whoever is not an auditor sees the sessions of their own devices, and no others.
+//   - whoever is not an auditor sees the sessions of their own devices, the running shells
+//     of others that policy lets them observe or join, and no others.
 //
 // It must not import another service, tui or backend.
 package sessions
@@ -13,11 +14,13 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/internal/audit"
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/store"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -103,11 +106,11 @@ func Follow(tx store.Tx, agent key.Kid, e audit.Entry) (row store.Session, chang
 
 // List gives the latest sessions that a caller may see: those of the member's devices, or
 // all of them to auditors.
-func List(tx store.Tx, c door.Caller) (wire.SessionsPage, error) {
+func List(tx store.Tx, c door.Caller, now time.Time) (wire.SessionsPage, error) {
 	page := wire.SessionsPage{Sessions: []wire.Session{}}
 	filters := []store.Filter{{}}
 	if !c.Audits() {
-		filters = nil
+		filters = []store.Filter{{State: Started}}
 		for _, d := range c.Roster.Devices() {
 			if d.MemberID == c.Device.MemberID {
 				filters = append(filters, store.Filter{Operator: d.Kid})
@@ -123,10 +126,17 @@ func List(tx store.Tx, c door.Caller) (wire.SessionsPage, error) {
 		rows = append(rows, some...)
 	}
 	slices.SortFunc(rows, func(a, b store.Session) int { return cmp.Compare(b.Number, a.Number) })
-	for _, row := range rows[:min(len(rows), wire.MaxSessions)] {
+	rows = slices.CompactFunc(rows, func(a, b store.Session) bool { return a.ID == b.ID })
+	for _, row := range rows {
 		b, err := Read(row)
 		if err != nil {
 			return page, err
+		}
+		if !c.Audits() && !sees(c, row, b, now) {
+			continue
+		}
+		if len(page.Sessions) == wire.MaxSessions {
+			break
 		}
 		page.Sessions = append(page.Sessions, wire.Session{
 			ID: row.ID, Operator: row.Operator, Target: row.Agent, Kind: b.Kind, As: b.As,
@@ -134,6 +144,23 @@ func List(tx store.Tx, c door.Caller) (wire.SessionsPage, error) {
 		})
 	}
 	return page, nil
+}
+
+// sees reports whether a member who is no auditor may know of a session: it is their own,
+// or a running shell that policy lets them look at. The machine judges again.
+func sees(c door.Caller, row store.Session, b Body, now time.Time) bool {
+	d, ok := c.Roster.EverDevice(row.Operator)
+	if ok && d.MemberID == c.Device.MemberID {
+		return true
+	}
+	agent, err := c.Roster.Agent(row.Agent, now)
+	if err != nil || row.State != Started || policy.Kind(b.Kind) != policy.Shell {
+		return false
+	}
+	may := func(k policy.Kind) bool {
+		return policy.Evaluate(c.Roster.Request(c.Device, agent, k, b.As, nil, now), c.Roster.Snapshot()).Effect != policy.Deny
+	}
+	return may(policy.Observe) || may(policy.Join)
 }
 
 // Returns gives the row of the session to whose terminal a proof wants to come back. It is

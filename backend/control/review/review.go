@@ -86,8 +86,8 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 		return nil, err
 	}
 	argv := a.Command.Argv
-	if len(argv) == 0 {
-		argv = nil
+	if len(argv) == 0 || backend.Kind(a.Kind).Watches() {
+		argv = nil // none, or the name of a shell
 	}
 	req := r.Request(c.Operator, c.Agent, policy.Kind(a.Kind), a.As, argv, now)
 	req.Cwd = a.Command.Cwd
@@ -168,6 +168,7 @@ func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	}
 	out.Tier, out.Risk = c.Verdict.Tier, c.Verdict.Risk
 	switch {
+	case backend.Kind(c.Ask.Kind).Watches():
 	case !reach.Carries(c.Ask.Kind):
 		out.Unread = command.Unread(cmd.Argv, covered...)
 	case c.Ask.Kind != reach.KindCopy:
@@ -290,6 +291,11 @@ func Command(req backend.OpenRequest, held bool) token.Command {
 	}
 	c.Env = append([][2]string{}, req.Env...)
 	switch {
+	case req.Kind.Watches():
+		c.Argv, c.Stdin = []string{string(req.Session)}, token.StdinNone
+		if req.Kind == backend.KindJoin {
+			c.Stdin = token.StdinTTY
+		}
 	case req.Kind == backend.KindShell || req.TTY:
 		c.Stdin = token.StdinTTY
 		if req.Term != "" && !slices.ContainsFunc(c.Env, func(kv [2]string) bool { return kv[0] == "TERM" }) {

@@ -19,6 +19,9 @@ type Door struct {
 	inside bool // of a line
 	tilde  bool // was typed at a line's beginning, and waits
 
+	// Dismiss ends who watches, when the person types ~ w there; nil: nobody can watch.
+	Dismiss func()
+
 	leaving bool // what came before has been passed, and the terminal is to be left
 
 	mu   sync.Mutex
@@ -73,6 +76,10 @@ func (d *Door) pass(typed []byte) (out []byte, leave bool) {
 			d.tilde = false
 			if b == '&' {
 				return out, true
+			}
+			if b == 'w' && d.Dismiss != nil {
+				d.Dismiss()
+				continue
 			}
 			if b != '~' {
 				out = append(out, '~')

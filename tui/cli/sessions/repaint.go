@@ -3,10 +3,10 @@ package sessions
 import (
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/vt"
+	"github.com/tucdesk/tucdesk/internal/vt/redraw"
 )
 
 // maxScrollback bounds the lines above the screen that are drawn again.
@@ -50,77 +50,11 @@ func repaint(p *backend.Past, cols, rows int) (out []byte) {
 			out = append(out, "\r\n"...)
 		}
 		cells = e.Line(cells[:0], y)
-		out = line(out, cells)
+		out = redraw.Line(out, cells)
 	}
 	if up := last - cursor.Y; up > 0 {
 		out = fmt.Appendf(out, "\x1b[%dA", up)
 	}
 	out = fmt.Appendf(out, "\x1b[%dG", cursor.X+1)
-	return append(out, modesOf(modes, cursor)...)
-}
-
-// line appends the cells of a row.
-func line(out []byte, cells []vt.Cell) []byte {
-	var now vt.Style
-	for _, c := range cells {
-		if c.Width == 0 {
-			continue
-		}
-		style := c.Style
-		style.Link = 0
-		if style != now {
-			out = sgr(out, style)
-			now = style
-		}
-		out = append(out, c.Text...)
-	}
-	if now != (vt.Style{}) {
-		out = append(out, "\x1b[0m"...)
-	}
-	return out
-}
-
-// sgr appends what sets a style.
-func sgr(out []byte, s vt.Style) []byte {
-	out = append(out, "\x1b[0"...)
-	for i, attr := range []vt.Attrs{vt.Bold, vt.Faint, vt.Italic, 0, vt.Blink, 0, vt.Reverse, vt.Conceal, vt.Strike} {
-		if attr != 0 && s.Attrs&attr != 0 {
-			out = append(out, ';', byte('1'+i))
-		}
-	}
-	if s.Underline != vt.UnderlineNone {
-		out = append(out, ";4"...)
-	}
-	out = color(out, 38, s.Fg)
-	out = color(out, 48, s.Bg)
-	return append(out, 'm')
-}
-
-func color(out []byte, base int, c vt.Color) []byte {
-	if i, ok := c.Index(); ok {
-		return fmt.Appendf(out, ";%d;5;%d", base, i)
-	}
-	if r, g, b, ok := c.RGB(); ok {
-		return fmt.Appendf(out, ";%d;2;%d;%d;%d", base, r, g, b)
-	}
-	return out
-}
-
-// modesOf gives what sets the modes that whoever types must be in.
-func modesOf(m vt.Modes, c vt.Cursor) (out []byte) {
-	mouse := map[vt.Mouse]int{vt.MousePress: 9, vt.MouseButton: 1000, vt.MouseDrag: 1002, vt.MouseMotion: 1003}[m.Mouse]
-	for _, mode := range []struct {
-		n  int
-		on bool
-	}{
-		{1, m.CursorKeys}, {66, m.Keypad}, {2004, m.BracketedPaste}, {1004, m.FocusEvents}, {1006, m.MouseSGR}, {1007, m.AlternateScroll}, {mouse, mouse > 0},
-	} {
-		if mode.on {
-			out = append(append(append(out, "\x1b[?"...), strconv.Itoa(mode.n)...), 'h')
-		}
-	}
-	if !c.Visible {
-		out = append(out, "\x1b[?25l"...)
-	}
-	return out
+	return append(redraw.Modes(out, modes), redraw.Cursor(cursor)...)
 }

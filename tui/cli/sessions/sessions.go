@@ -35,7 +35,8 @@ type CLI struct {
 	Out, Err io.Writer
 	Open     func() (*control.Backend, error) // the team of this home
 	// Run opens a terminal and carries bytes until its end, by a way (see --path).
-	Run func(ctx context.Context, req backend.OpenRequest, way string) error
+	Run    func(ctx context.Context, req backend.OpenRequest, way string) error
+	Person func() bool // somebody is at this terminal
 }
 
 // row is a session as `ps` lists it. apid knows when it began and must end, and never
@@ -47,6 +48,9 @@ type row struct {
 	Note     string     `json:"note,omitempty"` // what protects it less than a shell
 	As       string     `json:"as,omitempty"`
 	State    string     `json:"state"`
+	Owner    string     `json:"owner,omitempty"` // the member whose it is
+	Observe  bool       `json:"observe"`         // policy lets you see it: `observe`
+	Join     bool       `json:"join"`            // and type in it: `join`
 	Device   key.Kid    `json:"device"`
 	Here     bool       `json:"here"`     // this device has begun it
 	Attached bool       `json:"attached"` // somebody is at it, as far as its machine knows
@@ -65,7 +69,8 @@ func (c *CLI) PS() *cobra.Command {
 		Short: "List your sessions that are live, on all of your devices",
 		Long: "List your sessions that are live, on all of your devices, as apid knows them from what machines have signed:\n" +
 			"also those whose client is gone or has left, which a machine keeps for the time that policy calls grace.\n" +
-			"`tucdesk attach` brings one back. apid does not know what runs in them. Auditors can list everybody's.",
+			"`tucdesk attach` brings one back. apid does not know what runs in them.\n" +
+			"--all adds the shells of others that policy lets you observe or join; for auditors, everybody's sessions.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := c.Open()
@@ -85,16 +90,16 @@ func (c *CLI) PS() *cobra.Command {
 				return nil
 			}
 			now := time.Now()
-			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "AS", "STATE", "SINCE", "AT MOST UNTIL", "NOTE")
+			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "AS", "OWNER", "STATE", "SINCE", "AT MOST UNTIL", "NOTE")
 			for _, r := range rows {
-				t.Row(sanitize.Clean(r.Session), sanitize.Clean(r.Target), sanitize.Clean(r.Kind), sanitize.Clean(r.As), sanitize.Clean(r.words(now)),
+				t.Row(sanitize.Clean(r.Session), sanitize.Clean(r.Target), sanitize.Clean(r.Kind), sanitize.Clean(r.As), sanitize.Clean(r.Owner), sanitize.Clean(r.words(now)),
 					sanitize.Clean(r.Started.Local().Format(time.DateTime)), sanitize.Clean(r.EndsBy.Local().Format(time.DateTime)), sanitize.Clean(r.Note))
 			}
 			return t.Flush()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&all, "all", false, "for auditors: of all members")
+	cmd.Flags().BoolVar(&all, "all", false, "also shells of others that you may watch; for auditors: everybody's sessions")
 	cmd.Flags().BoolVar(&ended, "ended", false, "also those that were granted and never began, or have ended")
 	return cmd
 }
@@ -108,7 +113,15 @@ func (r *row) words(now time.Time) string {
 	case r.Attached:
 		s = "attached"
 	}
-	if !r.Here {
+	switch {
+	case r.Join:
+		s += " (you may observe or join)"
+		if !r.Observe {
+			s = strings.Replace(s, "observe or ", "", 1)
+		}
+	case r.Observe:
+		s += " (you may observe)"
+	case !r.Here:
 		s += " (another device)"
 	}
 	return s
@@ -125,6 +138,10 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 	running := map[string]backend.Session{}
 	for _, s := range sessions.Running(page, r, me, time.Now()) {
 		running[string(s.ID)] = s
+	}
+	watchable := map[string]backend.Session{}
+	for _, s := range sessions.Watchable(page, r, me, time.Now()) {
+		watchable[string(s.ID)] = s
 	}
 	names := map[key.Kid]string{}
 	for _, m := range r.Agents() {
@@ -143,6 +160,10 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: errands.Ungated(s.Kind), As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
 			Attached: s.State == "started" && s.Away == 0, Started: time.Unix(s.Started, 0).UTC(), EndsBy: time.Unix(s.EndsBy, 0).UTC(),
 		}
+		if d, ok := r.EverDevice(s.Operator); ok {
+			one.Owner = d.Email
+		}
+		one.Observe, one.Join = watchable[one.Session].Observe, watchable[one.Session].Join
 		if known, ok := running[one.Session]; ok {
 			one.Returns = known.Returns
 			if !known.Away.IsZero() {
