@@ -37,7 +37,7 @@ func (e evidence) started(a *admission) error {
 	entry := e.entry(audit.SessionStart, a, a.roster)
 	entry.Proof = a.proof.Bytes()
 	if a.breakGlass() {
-		entry.Outcome.Reason = testimony.Reason("break-glass: without a grant of apid, by "+strings.Join(a.quorum, ", "))
+		entry.Outcome.Reason = testimony.Reason("break-glass: without a grant of apid, by " + strings.Join(a.quorum, ", "))
 	}
 	return e.Keep(false, entry)
 }
@@ -149,6 +149,6 @@ func (e evidence) refused(a *admission, t *task, no *refusal) {
 		entry.Policy.Rule = testimony.Cut(no.rule, 256)
 	}
 	entry.Policy.Effect = no.effect.String()
-	entry.Outcome.Reason = testimony.Reason(no.code+": "+no.reason)
+	entry.Outcome.Reason = testimony.Reason(no.code + ": " + no.reason)
 	_ = e.Keep(false, entry) // logged there; the refusal stands whatever happens
 }
