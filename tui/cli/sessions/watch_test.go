@@ -1,0 +1,55 @@
+package sessions
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tucdesk/tucdesk/backend"
+)
+
+func TestPick(t *testing.T) {
+	all := []backend.Session{{ID: "aa11", Observe: true}, {ID: "aa22", Observe: true, Join: true}, {ID: "bb33", Join: true}}
+	for _, c := range []struct {
+		kind   backend.Kind
+		prefix string
+		want   backend.SessionID
+		err    error
+	}{
+		{backend.KindObserve, "aa1", "aa11", nil},
+		{backend.KindJoin, "aa", "aa22", nil},
+		{backend.KindJoin, "aa1", "", backend.ErrDenied},
+		{backend.KindObserve, "bb", "", backend.ErrDenied},
+		{backend.KindObserve, "cc", "", backend.ErrNotFound},
+	} {
+		if s, err := pick(all, c.kind, c.prefix); s.ID != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s %s: %q %v", c.kind, c.prefix, s.ID, err)
+		}
+	}
+	if _, err := pick(all, backend.KindObserve, "aa"); err == nil || !strings.Contains(err.Error(), "2 shells") {
+		t.Errorf("two of them: %v", err)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	bob, carol := backend.Onlooker{N: 1, Who: "bob"}, backend.Onlooker{N: 2, Who: "carol", Types: true}
+	got := changes([]backend.Onlooker{bob}, []backend.Onlooker{carol})
+	if want := []string{"carol has joined this shell, and types; Enter ~ w ends that", "bob does not watch this shell any more"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := changes([]backend.Onlooker{bob}, []backend.Onlooker{bob}); len(got) > 0 {
+		t.Errorf("nothing has changed: %q", got)
+	}
+}
+
+// ~ w at the beginning of a line ends who watches, and is not typed.
+func TestDismiss(t *testing.T) {
+	n := 0
+	d := NewDoor(strings.NewReader("~wls\r~w~wa~w"), &leaver{})
+	d.Dismiss = func() { n++ }
+	if b, err := io.ReadAll(struct{ io.Reader }{d}); err != nil || string(b) != "ls\ra~w" || n != 3 {
+		t.Errorf("%q, %d times, %v", b, n, err)
+	}
+}
