@@ -44,6 +44,7 @@ type LogEntry struct {
 	Rule    string
 	Tier    string
 	Argv    []string // where this device may open it
+	Runbook string   // the step of a runbook that Argv is, in words; empty: none
 	Sealed  bool     // there is a command
 
 	Exit     int

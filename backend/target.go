@@ -83,6 +83,9 @@ type OpenRequest struct {
 	Files []string    // words of Argv that name files: if others must approve, they approve what is in these, too
 	// Unbound: who approves approves words alone, and not what is in the program's file.
 	Unbound bool
+	// Runbook is the step of a runbook that Argv, As and Cwd are, word for word; nil:
+	// none. What does not agree with the runbook that the team has signed is refused.
+	Runbook *RunbookStep
 
 	// Session is not empty where the terminal of a session that runs is meant, which
 	// Sessions or Watchable has listed, instead of a new one.
@@ -99,10 +102,18 @@ type OpenRequest struct {
 // Extra answers an error that wraps errors.ErrUnsupported where the request has
 // what not every backend can do.
 func (r OpenRequest) Extra() error {
-	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" || len(r.Files) > 0 || r.Session != "" {
-		return fmt.Errorf("a working directory, variables, a bound input, bound files or a session that runs: %w", errors.ErrUnsupported)
+	if r.Cwd != "" || len(r.Env) > 0 || r.Stdin != "" || len(r.Files) > 0 || r.Session != "" || r.Runbook != nil {
+		return fmt.Errorf("a working directory, variables, a bound input, bound files, a runbook's step or a session that runs: %w", errors.ErrUnsupported)
 	}
 	return nil
+}
+
+// A RunbookStep names one step of a signed runbook, and the values of its parameters.
+type RunbookStep struct {
+	Name    string
+	Version uint64
+	Step    int         // from 1
+	Args    [][2]string // name and value of every parameter, in the runbook's order
 }
 
 // A SessionID names a session within one backend.
@@ -210,6 +221,7 @@ type Approval struct {
 	Approvers []string       // people who may decide; empty: not known
 	Content   []Content      // files whose content is approved, too; none: words alone are
 	Unread    string         // a program whose content is not in Argv, so that who approves has not seen it
+	Runbook   string         // the runbook's step that it is, and its values, in words; empty: none
 	Plan      string         // names those that were asked for together; empty: it stands alone
 	PlanSize  int            // how many these are
 }

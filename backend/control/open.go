@@ -200,7 +200,7 @@ func (b *Backend) start(ctx context.Context, l *link, extra bool) (backend.Termi
 	p := l.plan
 	c := p.command
 	msg := channel.OpenMessage{
-		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt, Bound: c.Bound,
+		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt, Bound: c.Bound, Runbook: c.Runbook,
 	}
 	if p.look != nil {
 		msg.Bound = p.look

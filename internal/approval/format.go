@@ -78,7 +78,7 @@ func (a Ask) Check(signer key.Kid) error {
 	case a.Lasts < 0 || a.Lasts > int64(token.MaxSession/time.Second):
 		return malformed("ask: lasts must be at most %v", token.MaxSession)
 	case !a.Plan.IsZero() && (a.Plan.Hash.IsZero() || a.Plan.Size < 2 || a.Plan.Size > MaxPlan):
-		return malformed("ask: a plan has a hash and 2 to %d machines", MaxPlan)
+		return malformed("ask: a plan has a hash and 2 to %d requests", MaxPlan)
 	}
 	return checkRun(a.Kind, a.As, a.Command)
 }

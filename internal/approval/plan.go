@@ -2,6 +2,7 @@ package approval
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,7 @@ import (
 const MaxPlan = 256
 
 // A Plan says that an ask is one of several that were made together: one command
-// on many machines. The zero value is that of an ask that stands alone.
+// on many machines, or the steps of a runbook. The zero value is that of an ask that stands alone.
 //
 // Each agent still gets an approval of its own, for it and for one use, and
 // learns nothing of the others. The plan is for people: what they decide
@@ -24,7 +25,7 @@ type Plan struct {
 	Size uint64        `cbor:"size"` // how many
 }
 
-// A Part is one machine of a plan, and the one use of its approval.
+// A Part is one command on one machine of a plan, and the one use of its approval.
 type Part struct {
 	_     struct{} `cbor:",toarray"`
 	Agent key.Kid
@@ -37,18 +38,20 @@ func (a Ask) Part() Part { return Part{Agent: a.Agent, Nonce: a.Nonce} }
 // IsZero reports whether the ask stands alone.
 func (p Plan) IsZero() bool { return p == Plan{} }
 
-// PlanOf names a set of parts, in whatever order. Each machine and each nonce is
-// in it once.
+// PlanOf names a set of parts, in whatever order. Each nonce is in it once; a machine is
+// in it once for each command that it shall run.
 func PlanOf(parts []Part) (Plan, error) {
 	if len(parts) < 2 || len(parts) > MaxPlan {
-		return Plan{}, malformed("a plan has 2 to %d machines, not %d", MaxPlan, len(parts))
+		return Plan{}, malformed("a plan has 2 to %d requests, not %d", MaxPlan, len(parts))
 	}
 	parts = slices.Clone(parts)
-	slices.SortFunc(parts, func(a, b Part) int { return bytes.Compare(a.Agent[:], b.Agent[:]) })
+	slices.SortFunc(parts, func(a, b Part) int {
+		return cmp.Or(bytes.Compare(a.Agent[:], b.Agent[:]), bytes.Compare(a.Nonce[:], b.Nonce[:]))
+	})
 	nonces := map[token.ID]bool{}
-	for i, p := range parts {
-		if p.Agent.IsZero() || p.Nonce.IsZero() || nonces[p.Nonce] || i > 0 && parts[i-1].Agent == p.Agent {
-			return Plan{}, malformed("a plan names each machine and each nonce once")
+	for _, p := range parts {
+		if p.Agent.IsZero() || p.Nonce.IsZero() || nonces[p.Nonce] {
+			return Plan{}, malformed("a plan names machines, and each nonce once")
 		}
 		nonces[p.Nonce] = true
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -137,7 +138,9 @@ type OpenMessage struct {
 	TTY   *TTY          `cbor:"tty,omitempty"`   // nil: no terminal, streams apart
 	Stdin string        `cbor:"stdin,omitempty"` // what an approval binds standard input to; "" is nothing
 	Bound []token.Bound `cbor:"bound,omitempty"` // files that must have the content that was approved
-	Salt  [16]byte      `cbor:"salt"`            // of the commitment that proof and grant carry; hides the command from who guesses
+	// Runbook is the step of a signed runbook that the command is.
+	Runbook *runbook.Instance `cbor:"runbook,omitempty"`
+	Salt    [16]byte          `cbor:"salt"` // of the commitment that proof and grant carry; hides the command from who guesses
 }
 
 // check tells the asking side what is wrong with m, before it is sent.
@@ -154,6 +157,12 @@ func (m *OpenMessage) check() error {
 	}
 	for _, b := range m.Bound {
 		texts = append(texts, b.Path)
+	}
+	if m.Runbook != nil {
+		texts = append(texts, m.Runbook.Name)
+		for _, a := range m.Runbook.Args {
+			texts = append(texts, a[:]...)
+		}
 	}
 	for _, s := range texts {
 		if !utf8.ValidString(s) {

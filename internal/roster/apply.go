@@ -119,6 +119,8 @@ func (r *Roster) plan(s statement, signers []key.Kid) (func(), error) {
 		})
 	case KindPolicySet:
 		return planBody(s, func(b PolicySet) (func(), error) { return r.planPolicy(s, signers, b) })
+	case KindRunbookSet:
+		return planBody(s, func(b RunbookSet) (func(), error) { return r.planRunbook(s, signers, b) })
 	case KindServerKeys:
 		return planBody(s, func(b ServerKeys) (func(), error) { return r.planServers(s, signers, b) })
 	case KindRestart:

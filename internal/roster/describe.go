@@ -60,10 +60,15 @@ func (r *Roster) describeBody(s statement) ([]string, error) {
 	case KindPolicySet:
 		return describe(s, func(b PolicySet) []string {
 			lines := []string{fmt.Sprintf("set version %d of the policy", b.Version), "hash: " + b.Hash.String(), "document:"}
-			for line := range strings.Lines(string(b.Document)) {
-				lines = append(lines, "  "+strings.TrimSuffix(line, "\n"))
+			return append(lines, indented(b.Document)...)
+		})
+	case KindRunbookSet:
+		return describe(s, func(b RunbookSet) []string {
+			if len(b.Document) == 0 {
+				return []string{fmt.Sprintf("take the runbook %s away (as version %d)", b.Name, b.Version)}
 			}
-			return lines
+			lines := []string{fmt.Sprintf("set version %d of the runbook %s", b.Version, b.Name), "hash: " + b.Hash.String(), "document:"}
+			return append(lines, indented(b.Document)...)
 		})
 	case KindServerKeys:
 		return describe(s, func(b ServerKeys) []string {
@@ -113,6 +118,14 @@ func describe[T any](s statement, words func(T) []string) ([]string, error) {
 		return nil, err
 	}
 	return words(b), nil
+}
+
+// indented are the lines of a document, set off from what is around them.
+func indented(document []byte) (lines []string) {
+	for line := range strings.Lines(string(document)) {
+		lines = append(lines, "  "+strings.TrimSuffix(line, "\n"))
+	}
+	return lines
 }
 
 func deviceLines(what string, d DeviceBody) []string {

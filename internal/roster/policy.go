@@ -62,27 +62,33 @@ type PolicyVersion struct {
 }
 
 // Policies gives every policy that was ever in force, the first one first.
-func (r *Roster) Policies() []PolicyVersion {
-	var versions []PolicyVersion
+func (r *Roster) Policies() (versions []PolicyVersion) {
+	history(r, KindPolicySet, func(b PolicySet, seq uint64, at time.Time, signed []string) {
+		versions = append(versions, PolicyVersion{b, seq, at, signed})
+	})
+	return versions
+}
+
+// history tells of every statement of a kind, the first one first.
+func history[T any](r *Roster, kind Kind, tell func(body T, seq uint64, at time.Time, signed []string)) {
 	for _, raw := range r.statements {
 		u, err := envelope.Parse(raw)
 		if err != nil {
 			continue // not possible: Apply has read it
 		}
 		var s statement
-		v := PolicyVersion{}
-		if envelope.Unmarshal(u.InsecurePayload(), &s) != nil || s.Kind != KindPolicySet || envelope.Unmarshal(s.Body, &v.PolicySet) != nil {
+		var body T
+		if envelope.Unmarshal(u.InsecurePayload(), &s) != nil || s.Kind != kind || envelope.Unmarshal(s.Body, &body) != nil {
 			continue
 		}
-		v.Seq, v.At = s.Seq, time.Unix(s.Time, 0)
+		var signed []string
 		for _, k := range u.Signers() {
 			if d, ok := r.EverDevice(k); ok {
-				v.Signed = append(v.Signed, d.Email)
+				signed = append(signed, d.Email)
 			}
 		}
-		versions = append(versions, v)
+		tell(body, s.Seq, time.Unix(s.Time, 0), signed)
 	}
-	return versions
 }
 
 // WithPolicy gives what Evaluate judges with if the document were in force.

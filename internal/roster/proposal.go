@@ -172,6 +172,31 @@ func (p Proposal) Restarts() bool {
 	})
 }
 
+// A Revision is a document that a proposal would put in the place of another.
+type Revision struct {
+	What     string
+	Old, New []byte
+}
+
+// Revisions gives the documents that a proposal would change, before any check.
+func (r *Roster) Revisions(p Proposal) (list []Revision) {
+	for _, st := range p.Statements {
+		s, err := insecureStatement(st)
+		if err != nil {
+			continue
+		}
+		var policy PolicySet
+		var book RunbookSet
+		switch {
+		case s.Kind == KindPolicySet && envelope.Unmarshal(s.Body, &policy) == nil:
+			list = append(list, Revision{"policy", r.document, policy.Document})
+		case s.Kind == KindRunbookSet && envelope.Unmarshal(s.Body, &book) == nil:
+			list = append(list, Revision{"runbook " + book.Name, r.runbooks[book.Name].Document, book.Document})
+		}
+	}
+	return list
+}
+
 // Signers gives the key ids that claim to have signed a statement.
 func Signers(st []byte) ([]key.Kid, error) {
 	u, err := envelope.Parse(st)

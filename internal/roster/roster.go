@@ -81,6 +81,7 @@ type Roster struct {
 	document      []byte
 	policyHash    envelope.Hash
 	policyVersion uint64
+	runbooks      map[string]Runbook // by name; those taken away, too
 	snapshot      *policy.Snapshot
 }
 
@@ -121,7 +122,7 @@ func Open(genesis []byte) (*Roster, error) {
 		members: map[string]member{}, emails: map[string]string{},
 		devices: map[key.Kid]device{}, agents: map[key.Kid]AgentAdd{},
 		names: map[string]key.Kid{}, revoked: map[key.Kid]string{}, keys: map[key.Kid]key.Public{},
-		enrollers: map[key.Kid]delegation{},
+		enrollers: map[key.Kid]delegation{}, runbooks: map[string]Runbook{},
 	}
 	if len(g.Admins) == 0 || len(g.Admins) > envelope.MaxSignatures {
 		return nil, fmt.Errorf("%w: a genesis names 1 to %d admin devices", ErrRefused, envelope.MaxSignatures)
@@ -184,6 +185,7 @@ func (r *Roster) clone() *Roster {
 	n.revoked = maps.Clone(r.revoked)
 	n.enrollers = maps.Clone(r.enrollers)
 	n.keys = maps.Clone(r.keys)
+	n.runbooks = maps.Clone(r.runbooks)
 	n.logKeys = slices.Clip(r.logKeys)
 	n.restarts = slices.Clip(r.restarts)
 	return &n

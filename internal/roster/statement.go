@@ -111,6 +111,7 @@ const (
 	KindAdminSuspend Kind = "suspend-admin"     // Revoke
 	KindThreshold    Kind = "threshold"         // Threshold
 	KindPolicySet    Kind = "policy-set"        // PolicySet
+	KindRunbookSet   Kind = "runbook-set"       // RunbookSet
 	KindServerKeys   Kind = "server-keys"       // ServerKeys
 	KindRecipients   Kind = "recipients"        // Recipients
 	KindDelegate     Kind = "delegate-enroller" // Delegation
@@ -161,6 +162,18 @@ type PolicySet struct {
 	Hash     envelope.Hash `cbor:"hash"`    // SHA-256 of Document
 	Document []byte        `cbor:"document"`
 }
+
+// RunbookSet sets a runbook, or takes it away: then hash and document are empty. Like a
+// PolicySet it carries the document.
+type RunbookSet struct {
+	Name     string        `cbor:"name"`     // the document's
+	Version  uint64        `cbor:"version"`  // of this name; rises by one each time, also where it is taken away
+	Hash     envelope.Hash `cbor:"hash"`     // SHA-256 of Document
+	Document []byte        `cbor:"document"` // at most runbook.MaxDocument bytes
+}
+
+// MaxRunbooks bounds the names that a team's runbooks ever had.
+const MaxRunbooks = 256
 
 // A Purpose is what a server's key may sign. One key serves one purpose.
 type Purpose string

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -38,7 +39,10 @@ type Command struct {
 	Env   [][2]string `cbor:"env"`  // name and value, in order
 	Stdin string      `cbor:"stdin"`
 	Bound []Bound     `cbor:"bound,omitempty"`
-	Salt  ID          `cbor:"salt"` // hides the command from who guesses at its commitment
+	// Runbook is the step of a signed runbook that this is; nil: none. It is a claim,
+	// which whoever has the roster checks.
+	Runbook *runbook.Instance `cbor:"runbook,omitempty"`
+	Salt    ID                `cbor:"salt"` // hides the command from who guesses at its commitment
 }
 
 // A Bound is a file that a word of a command names, and whose content is a part of the
@@ -88,6 +92,14 @@ func (c Command) Check() error {
 	}
 	if err := c.checkBound(); err != nil {
 		return err
+	}
+	if c.Runbook != nil {
+		if err := c.Runbook.Check(); err != nil {
+			return malformed("command: %v", err)
+		}
+		if len(c.Argv) == 0 || len(c.Env) > 0 || c.Stdin != StdinNone {
+			return malformed("command: a runbook's step has words, no variables of its own and no standard input")
+		}
 	}
 	if n := len(c.encode()); n > MaxCommand {
 		return malformed("command: %d bytes, at most %d; put it into a script on the target", n, MaxCommand)

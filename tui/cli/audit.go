@@ -45,6 +45,7 @@ type jsonEntry struct {
 	Rule      string    `json:"rule,omitempty"`
 	Tier      string    `json:"tier,omitempty"`
 	Argv      []string  `json:"argv,omitempty"` // only where this device may open it
+	Runbook   string    `json:"runbook,omitempty"`
 	Sealed    bool      `json:"sealed,omitempty"`
 	Exit      int       `json:"exit"`
 	Signal    string    `json:"signal,omitempty"`
@@ -122,7 +123,7 @@ func (a *app) printEntry(e backend.LogEntry, asJSON bool) error {
 	}
 	out := jsonEntry{
 		Index: e.Index, Time: e.Time, Type: e.Type, Actor: e.Actor, Action: e.Action, TeamID: e.Team, Target: e.Target, SessionID: e.Session,
-		Effect: e.Effect, Rule: e.Rule, Tier: e.Tier, Argv: e.Argv, Sealed: e.Sealed, Exit: e.Exit, Signal: e.Signal, Reason: e.Reason,
+		Effect: e.Effect, Rule: e.Rule, Tier: e.Tier, Argv: e.Argv, Runbook: e.Runbook, Sealed: e.Sealed, Exit: e.Exit, Signal: e.Signal, Reason: e.Reason,
 	}
 	if asJSON {
 		return output.JSONLine(a.stdout, out)
@@ -143,6 +144,9 @@ func (a *app) printEntry(e backend.LogEntry, asJSON bool) error {
 	switch {
 	case out.Argv != nil:
 		line += " command: " + sanitize.Argv(out.Argv).String()
+		if out.Runbook != "" {
+			line += " runbook: " + sanitize.Clean(out.Runbook).String()
+		}
 	case out.Sealed:
 		line += " (command sealed to others)"
 	}

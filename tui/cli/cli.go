@@ -35,6 +35,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/cli/membership"
 	"github.com/tucdesk/tucdesk/tui/cli/notice"
 	"github.com/tucdesk/tucdesk/tui/cli/policies"
+	"github.com/tucdesk/tucdesk/tui/cli/runbooks"
 	"github.com/tucdesk/tucdesk/tui/cli/sessions"
 	"github.com/tucdesk/tucdesk/tui/cli/usage"
 	"github.com/tucdesk/tucdesk/tui/settings"
@@ -120,7 +121,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.agentsCommand(), a.connectCommand(), a.execCommand(), a.sessions().PS(), a.sessions().Attach(), a.sessions().Observe(), a.sessions().Join(),
 		a.approvals().Command(), a.breakGlass().Command(),
-		a.policies().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backends().Command(), a.doctorCommand(),
+		a.policies().Command(), a.runbooks().Command(), a.rosterCommand(), a.auditCommand(), a.recordingsCommand(), a.backends().Command(), a.doctorCommand(),
 		a.upCommand(), a.demoCommand(), a.partCommand(), a.versionCommand(), settings.Command(a.stdout, profile.DefaultDir),
 	)
 	root.AddCommand((&usage.CLI{Out: a.stdout, Err: a.stderr, Open: a.control}).Command())
@@ -159,6 +160,19 @@ func (a *app) breakGlass() *breakglass.CLI {
 // backends gives what makes the commands about where terminals come from.
 func (a *app) backends() *backends.CLI {
 	return &backends.CLI{Out: a.stdout, Err: a.stderr, Registry: a.registry, Exit: func(code int) error { return &exitError{code} }}
+}
+
+// person is who may answer questions.
+func (a *app) person() fleet.Person {
+	return fleet.Person{In: a.stdin, Err: a.stderr, There: a.isTerminal()}
+}
+
+// runbooks gives what makes the commands about runbooks.
+func (a *app) runbooks() *runbooks.CLI {
+	return &runbooks.CLI{
+		Out: a.stdout, Err: a.stderr, Person: a.person, Open: a.controlBy, Read: readFile, Sign: a.membership().Sign, Cosign: a.membership().Cosign,
+		Tag: a.completeTag, OpenIn: openIn, Exit: func(code int) error { return &exitError{code} },
+	}
 }
 
 // policies gives what makes the commands about the policy.

@@ -131,11 +131,8 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 	if len(left) > 0 {
 		fmt.Fprintf(a.stderr, "tucdesk: %d machine(s) are left out\n", len(left))
 	}
-	if err := a.confirmPlan(plan, req, f.yes); err != nil {
+	if err := plan.Confirm(a.person(), f.yes, fmt.Sprintf("one command on %d machines", len(plan))); err != nil {
 		return err
-	}
-	for i := range plan {
-		plan[i].Request.Confirmed = true
 	}
 	if err := plan.Approve(ctx, b, f.noWait, a.stderr); err != nil {
 		return err
@@ -160,28 +157,6 @@ func (a *app) runFleet(ctx context.Context, req backend.OpenRequest, f requestFl
 	fmt.Fprintf(a.stderr, "tucdesk: %s\n", fleet.Count(results))
 	if code := fleet.ExitCode(results); code != 0 {
 		return &exitError{code}
-	}
-	return nil
-}
-
-// confirmPlan asks the person at the terminal. A script says --yes.
-func (a *app) confirmPlan(plan fleet.Plan, req backend.OpenRequest, yes bool) error {
-	if yes {
-		return nil
-	}
-	v := backend.Verdict{Effect: backend.Confirm, Reason: fmt.Sprintf("one command on %d machines is confirmed first", len(plan))}
-	if at := plan.With(backend.Confirm); len(at) > 0 {
-		v = plan[at[0]].Verdict
-	}
-	if !a.isTerminal() {
-		v.Reason += "; confirm with --yes"
-		return v.Err()
-	}
-	fmt.Fprintf(a.stderr, "tucdesk: run this on %d machine(s)? type yes: ", len(plan))
-	var answer string
-	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != "yes" {
-		v.Reason += "; not confirmed"
-		return v.Err()
 	}
 	return nil
 }

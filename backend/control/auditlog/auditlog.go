@@ -116,6 +116,9 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 		var c token.Command
 		if envelope.Unmarshal(plain, &c) == nil && c.Commitment() == e.Command.Commitment {
 			out.Argv = c.Argv
+			if c.Runbook != nil {
+				out.Runbook = c.Runbook.String()
+			}
 		} else if rep, err := filecopy.ParseReport(plain); err == nil {
 			out.Reason += "; copied: " + rep.String()
 		}

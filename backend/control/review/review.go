@@ -30,6 +30,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/profile"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
@@ -50,7 +51,8 @@ type Review struct {
 	Turn      string          // why it may not say yes yet; empty if it may
 	Tally     quorum.Tally    // of the yeses whose signatures verify
 
-	emails map[string]string // of the members of Tally
+	emails  map[string]string // of the members of Tally
+	runbook string            // the step that it says it is, in words
 }
 
 // Refusal says why this device may not decide so; empty if it may.
@@ -94,6 +96,8 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	c.Verdict = policy.Evaluate(req, r.Snapshot())
 	c.Approvers = r.Approvers(c.Verdict, c.Operator.MemberID, now)
 	c.Mine = me.MemberID == c.Operator.MemberID
+	c.runbook = r.InstanceWords(a.Command.Runbook)
+	notStep := r.CheckInstance(a.Command.Runbook, runbook.Command{Argv: a.Command.Argv, As: a.As, Cwd: a.Command.Cwd}, c.Agent)
 	said := yes(r, ap, va.Hash(), now)
 	c.Tally = r.Snapshot().Tally(c.Verdict, c.Operator.MemberID, said)
 	c.emails = map[string]string{}
@@ -106,6 +110,8 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	switch {
 	case c.Mine:
 		c.Why = "nobody decides an own request"
+	case notStep != nil:
+		c.Why = "it is not the runbook's step that it says it is: " + notStep.Error()
 	case c.Verdict.Effect != policy.Hold:
 		c.Why = fmt.Sprintf("policy does not hold this any more (%s)", c.Verdict.Effect)
 	case a.PolicyHash != r.PolicyHash():
@@ -179,6 +185,7 @@ func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	for _, kv := range cmd.Env {
 		out.Env = append(out.Env, kv[0]+"="+kv[1])
 	}
+	out.Runbook = c.runbook
 	if !c.Ask.Plan.IsZero() {
 		out.Plan, out.PlanSize = c.Ask.Plan.Hash.String(), int(c.Ask.Plan.Size)
 	}
@@ -290,6 +297,9 @@ func Command(req backend.OpenRequest, held bool) token.Command {
 		c.Argv = []string{}
 	}
 	c.Env = append([][2]string{}, req.Env...)
+	if s := req.Runbook; s != nil {
+		c.Runbook = &runbook.Instance{Name: s.Name, Version: s.Version, Step: uint64(s.Step), Args: append([][2]string{}, s.Args...)}
+	}
 	switch {
 	case req.Kind.Watches():
 		c.Argv, c.Stdin = []string{string(req.Session)}, token.StdinNone

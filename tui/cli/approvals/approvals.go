@@ -75,6 +75,7 @@ type jsonApproval struct {
 	Approvers []string      `json:"approvers,omitempty"`
 	Content   []jsonContent `json:"content,omitempty"`
 	Unread    string        `json:"content_not_covered,omitempty"`
+	Runbook   string        `json:"runbook,omitempty"`
 	Plan      string        `json:"plan,omitempty"`
 	PlanSize  int           `json:"plan_size,omitempty"`
 }
@@ -106,7 +107,7 @@ func toJSON(p backend.Approval) jsonApproval {
 		ID:      string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
 		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Risk: p.Risk, Reason: p.Reason, Lasts: int64(p.Lasts / time.Second), Asked: p.Asked, AskUntil: p.AskUntil,
 		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot, Turn: p.Turn, Progress: p.Progress(), Steps: steps,
-		Approvers: p.Approvers, Unread: p.Unread, Plan: p.Plan, PlanSize: p.PlanSize,
+		Approvers: p.Approvers, Unread: p.Unread, Runbook: p.Runbook, Plan: p.Plan, PlanSize: p.PlanSize,
 	}
 }
 
@@ -270,6 +271,7 @@ func Print(w io.Writer, p backend.Approval) {
 		as = "(the target's login user)"
 	}
 	line("as", sanitize.Clean(as))
+	line("runbook", sanitize.Clean(p.Runbook))
 	line("command", what(p))
 	if p.Cwd == "" {
 		line("cwd", sanitize.Literal("(that user's home)"))

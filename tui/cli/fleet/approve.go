@@ -33,7 +33,7 @@ func (p Plan) Approve(ctx context.Context, from Asker, noWait bool, w io.Writer)
 	for i, at := range held {
 		reqs[i] = p[at].Request
 	}
-	fmt.Fprintf(w, "tucdesk: asking for approval of %d machine(s) at once\n", len(held))
+	fmt.Fprintf(w, "tucdesk: asking for approval of %d request(s) at once\n", len(held))
 	ids, err := from.AskTogether(ctx, reqs)
 	if err != nil {
 		return err

@@ -118,7 +118,17 @@ func ParseLimit(s string) (Limit, error) {
 	return Limit{count: n}, nil
 }
 
-// reached reports whether so many failures of so many machines are too many.
-func (l Limit) reached(failures, machines int) bool {
+// Reached reports whether so many failures of so many machines are too many.
+func (l Limit) Reached(failures, machines int) bool {
 	return l.count > 0 && failures >= l.count || l.percent > 0 && failures*100 >= l.percent*machines
+}
+
+// Without gives the plan without machines of these names.
+func (p Plan) Without(names map[string]bool) (out Plan) {
+	for _, m := range p {
+		if !names[m.Name] {
+			out = append(out, m)
+		}
+	}
+	return out
 }

@@ -91,7 +91,7 @@ func (r Run) Do(ctx context.Context, p Plan) ([]Result, error) {
 	stopped := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return ctx.Err() != nil || r.Stop.reached(failures, len(p))
+		return ctx.Err() != nil || r.Stop.Reached(failures, len(p))
 	}
 	for i, m := range p {
 		results[i] = Result{Name: m.Name, Phase: Waiting}

@@ -34,7 +34,7 @@ func (c *CLI) Commands() []*cobra.Command {
 
 // Roster gives the commands under roster that change it.
 func (c *CLI) Roster() []*cobra.Command {
-	return []*cobra.Command{c.add(), c.remove(), c.rotate(), c.delegate(), c.threshold(), c.pending(), c.sign(), c.withdraw()}
+	return []*cobra.Command{c.add(), c.remove(), c.rotate(), c.delegate(), c.threshold(), c.pending(), c.Cosign(), c.withdraw()}
 }
 
 // Sign makes one statement on top of the newest roster and says its number.

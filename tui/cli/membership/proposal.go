@@ -15,6 +15,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/token"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 	"github.com/tucdesk/tucdesk/tui/team"
 )
 
@@ -136,7 +137,8 @@ func (c *CLI) json(v any) error {
 	return e.Encode(v)
 }
 
-func (c *CLI) sign() *cobra.Command {
+// Cosign gives the command that signs what another admin has proposed.
+func (c *CLI) Cosign() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "sign ID|FILE",
@@ -155,6 +157,10 @@ func (c *CLI) sign() *cobra.Command {
 					return err
 				}
 				c.words(c.Err, p)
+				for _, v := range a.Home().Roster().Revisions(p.Proposal) {
+					fmt.Fprintf(c.Err, "what changes in the %s:\n", sanitize.Clean(v.What))
+					output.Text(c.Err, output.Diff("in force", v.Old, "proposed", v.New))
+				}
 				if !yes {
 					if ok, err := c.ask("Sign this?"); err != nil || !ok {
 						return errors.Join(team.ErrNotConfirmed, err)

@@ -14,6 +14,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/rogpeppe/go-internal/diff"
+
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -82,4 +84,16 @@ func ParseLength(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: write a time such as 30d or 12h", sanitize.Clean(text))
 	}
 	return d, nil
+}
+
+// Diff gives what changes between two documents, as text; "" if nothing does.
+func Diff(oldName string, old []byte, newName string, neu []byte) string {
+	return string(diff.Diff(oldName, old, newName, neu))
+}
+
+// Text writes text of a file, line by line, cleaned.
+func Text(w io.Writer, text string) {
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(w, sanitize.Clean(strings.TrimSuffix(line, "\n")))
+	}
 }

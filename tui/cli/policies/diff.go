@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"github.com/tucdesk/tucdesk/internal/policy"
@@ -18,11 +17,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
-
-// unified gives what changes between two documents; "" if nothing does.
-func unified(oldName string, old []byte, newName string, neu []byte) string {
-	return string(diff.Diff(oldName, old, newName, neu))
-}
 
 func (c *CLI) log() *cobra.Command {
 	var asJSON bool
@@ -46,7 +40,7 @@ func (c *CLI) log() *cobra.Command {
 			rows := []row{}
 			var before []byte
 			for _, v := range r.Policies() {
-				added, removed := count(unified("", before, "-", v.Document))
+				added, removed := count(output.Diff("", before, "-", v.Document))
 				rows = append(rows, row{v.Version, v.Seq, v.At.UTC(), v.Signed, added, removed, v.Hash.String()})
 				before = v.Document
 			}
@@ -149,9 +143,9 @@ func (c *CLI) diff() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := jsonDiff{From: old.name, To: neu.name, Diff: unified(old.name, old.doc, neu.name, neu.doc)}
+			out := jsonDiff{From: old.name, To: neu.name, Diff: output.Diff(old.name, old.doc, neu.name, neu.doc)}
 			if !asJSON {
-				c.print(c.Out, out.Diff)
+				output.Text(c.Out, out.Diff)
 				if out.Diff == "" {
 					fmt.Fprintf(c.Err, "%s and %s are the same\n", sanitize.Clean(old.name), sanitize.Clean(neu.name))
 				}

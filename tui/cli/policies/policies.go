@@ -191,7 +191,7 @@ func (c *CLI) set() *cobra.Command {
 				if string(doc) == string(r.PolicyDocument()) {
 					return nil, fmt.Errorf("%s is the policy in force already (version %d); there is nothing to sign", args[0], r.PolicyVersion())
 				}
-				c.print(c.Err, unified(fmt.Sprintf("version %d", r.PolicyVersion()), r.PolicyDocument(), args[0], doc))
+				output.Text(c.Err, output.Diff(fmt.Sprintf("version %d", r.PolicyVersion()), r.PolicyDocument(), args[0], doc))
 				s, err := r.WithPolicy(doc)
 				if err != nil {
 					return nil, err
@@ -349,13 +349,6 @@ func (c *CLI) catalogue() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// print writes text of a file, line by line, cleaned.
-func (c *CLI) print(w io.Writer, text string) {
-	for line := range strings.Lines(text) {
-		fmt.Fprintln(w, sanitize.Clean(strings.TrimSuffix(line, "\n")))
-	}
 }
 
 // parseTime reads --at.

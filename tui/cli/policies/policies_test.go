@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/policy"
+	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
 func TestCount(t *testing.T) {
 	old, neu := []byte("a\nb\nc\n"), []byte("a\nB\nc\nd\n")
-	if added, removed := count(unified("old", old, "new", neu)); added != 2 || removed != 1 {
+	if added, removed := count(output.Diff("old", old, "new", neu)); added != 2 || removed != 1 {
 		t.Errorf("+%d -%d", added, removed)
 	}
-	if unified("old", old, "new", old) != "" {
+	if output.Diff("old", old, "new", old) != "" {
 		t.Error("what is the same differs")
 	}
 }

@@ -234,6 +234,9 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 		text("Operator", a.Operator),
 		text("Target", a.Target),
 	}
+	if a.Runbook != "" {
+		paras = append(paras, text("Runbook", a.Runbook))
+	}
 	paras = append(paras, phrase.Request(st.Bold, a.Kind, a.Argv))
 	if len(a.Argv) > 0 {
 		paras = append(paras, canvas.Para{Label: "Words", Text: sanitize.Clean(fmt.Sprintf("%d", len(a.Argv))), Style: st.Plain})
@@ -305,7 +308,7 @@ const maxRequest = 64 << 10
 // from being drawn.
 func refuseLong(a *backend.Approval) {
 	size := 0
-	for _, s := range slices.Concat(a.Argv, a.Env, []string{a.Target, a.Operator, a.Kind, a.As, a.Cwd, a.Tier, a.Risk, a.Reason, a.Stdin, a.Unread, a.WhyNot}) {
+	for _, s := range slices.Concat(a.Argv, a.Env, []string{a.Target, a.Operator, a.Kind, a.As, a.Cwd, a.Tier, a.Risk, a.Reason, a.Stdin, a.Unread, a.Runbook, a.WhyNot}) {
 		size += len(s) + 1
 	}
 	for _, f := range a.Content {
@@ -324,7 +327,7 @@ func refuseLong(a *backend.Approval) {
 // Same says whether two views of an approval ask for the same.
 func Same(a, b backend.Approval) bool {
 	return a.ID == b.ID && a.Target == b.Target && a.Operator == b.Operator && a.Kind == b.Kind &&
-		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Lasts == b.Lasts && a.Stdin == b.Stdin && a.Unread == b.Unread && slices.Equal(a.Content, b.Content) &&
+		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Lasts == b.Lasts && a.Stdin == b.Stdin && a.Unread == b.Unread && a.Runbook == b.Runbook && slices.Equal(a.Content, b.Content) &&
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)
 }
 

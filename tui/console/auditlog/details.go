@@ -117,6 +117,7 @@ func (d *details) what(st *canvas.Styles) []canvas.Para {
 	switch {
 	case e.Argv != nil:
 		paras = append(paras, phrase.Request(st.Plain, "exec", e.Argv))
+		say("Runbook", e.Runbook, st.Plain)
 	case e.Sealed:
 		say("Command", "sealed to others: this device can't open it", st.Faint)
 	}
