@@ -222,6 +222,7 @@ type Approval struct {
 	Content   []Content      // files whose content is approved, too; none: words alone are
 	Unread    string         // a program whose content is not in Argv, so that who approves has not seen it
 	Runbook   string         // the runbook's step that it is, and its values, in words; empty: none
+	Step      int            // the number of that step, from 1
 	Plan      string         // names those that were asked for together; empty: it stands alone
 	PlanSize  int            // how many these are
 }

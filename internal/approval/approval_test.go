@@ -14,6 +14,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -154,6 +155,7 @@ func TestCheck(t *testing.T) {
 		{"a variable more", one, func(w *Want) { w.Command.Env = [][2]string{{"LD_PRELOAD", "/tmp/x.so"}} }, ErrMismatch},
 		{"another stdin", one, func(w *Want) { w.Command.Stdin = token.StdinHash + envelope.Sum(nil).String() }, ErrMismatch},
 		{"a bound file", one, func(w *Want) { w.Command.Bound = []token.Bound{{Path: "/usr/bin/systemctl", Hash: envelope.Sum(nil)}} }, ErrMismatch},
+		{"a runbook's step", one, func(w *Want) { w.Command.Runbook = &runbook.Instance{Name: "restart", Version: 1, Step: 1} }, ErrMismatch},
 		{"another salt", one, func(w *Want) { w.Command.Salt = token.ID{98} }, ErrMismatch},
 		{"not in the grant", one, func(w *Want) { w.Granted = nil }, ErrMismatch},
 		{"another in the grant", one, func(w *Want) { w.Granted = []token.ID{{97}} }, ErrMismatch},

@@ -98,6 +98,19 @@ func TestPlanOf(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// One machine may have two requests in it, in whatever order; a nonce has one.
+	two := []Part{{Agent: part(1).Agent, Nonce: token.ID{2}}, part(1), part(3)}
+	p1, err := PlanOf(two)
+	p2, err2 := PlanOf([]Part{two[2], two[1], two[0]})
+	if err != nil || err2 != nil || p1 != p2 || p1.Size != 3 {
+		t.Errorf("%+v %+v, %v %v", p1, p2, err, err2)
+	}
+	if _, err := PlanOf([]Part{part(1), part(1)}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one twice: %v", err)
+	}
+	if _, err := PlanOf([]Part{part(1), {Agent: part(2).Agent, Nonce: part(1).Nonce}}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one nonce twice: %v", err)
+	}
 	// The vector of an implementation of SPEC.md's text alone.
 	p, err := PlanOf([]Part{{Agent: key.Kid{2}, Nonce: token.ID{4}}, {Agent: key.Kid{1}, Nonce: token.ID{3}}})
 	if err != nil {

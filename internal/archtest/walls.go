@@ -91,7 +91,7 @@ var fixed = []wall{
 		name: "pure",
 		from: []string{
 			"internal/key/...", "internal/envelope/...", "internal/session/...", "internal/replay/...", "internal/token/...",
-			"internal/roster/...", "internal/policy/...", "internal/approval/...", "internal/audit/...",
+			"internal/roster/...", "internal/policy/...", "internal/runbook/...", "internal/approval/...", "internal/audit/...",
 			"internal/vt/...", "internal/contact/...", "internal/words/...", "internal/gating/...", "internal/watching/...",
 		},
 		not:  []string{"os", "os/exec", "database/sql", "net/http", "log/slog"},

@@ -478,6 +478,7 @@ func FuzzApply(f *testing.F) {
 	r := found(f, 1, "carol")
 	f.Add(st(f, r, KindMemberAdd, newMember("alice", "sre"), "carol"))
 	f.Add(st(f, r, KindPolicySet, policySet(1, doc), "carol"))
+	f.Add(st(f, r, KindRunbookSet, bookSet(1, book), "carol"))
 	f.Add(st(f, r, KindRevoke, Revoke{Kid: ident("carol").Kid()}, "carol"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 )
 
 var (
@@ -635,6 +636,15 @@ func TestCommand(t *testing.T) {
 		"hash in capitals": func(c *Command) { c.Stdin = StdinHash + strings.Repeat("A", 64) },
 		"too long":         func(c *Command) { c.Argv = []string{strings.Repeat("a", MaxCommand)} },
 		"other version":    func(c *Command) { c.V = 2 },
+
+		"a runbook, no name":     func(c *Command) { c.Env, c.Runbook = nil, &runbook.Instance{Version: 1, Step: 1} },
+		"a runbook, no version":  func(c *Command) { c.Env, c.Runbook = nil, &runbook.Instance{Name: "restart", Step: 1} },
+		"a runbook, no step":     func(c *Command) { c.Env, c.Runbook = nil, &runbook.Instance{Name: "restart", Version: 1} },
+		"a runbook, bad value":   func(c *Command) { c.Env, c.Runbook = nil, restart("a\nb") },
+		"a runbook, a variable":  func(c *Command) { c.Runbook = restart("nginx") },
+		"a runbook, with input":  func(c *Command) { c.Env, c.Runbook, c.Stdin = nil, restart("nginx"), StdinStream },
+		"a runbook, no command":  func(c *Command) { c.Env, c.Runbook, c.Argv = nil, restart("nginx"), nil },
+		"a runbook, for a shell": func(c *Command) { c.Env, c.Runbook, c.Stdin = nil, restart("nginx"), StdinTTY },
 	} {
 		c := good()
 		change(&c)
@@ -653,6 +663,21 @@ func TestCommand(t *testing.T) {
 	if _, ok := good().StdinDigest(); ok {
 		t.Fatal("a hash where there is none")
 	}
+	c = good()
+	c.Env, c.Runbook = nil, restart("nginx")
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	other := c
+	other.Runbook = restart("haproxy")
+	if c.Commitment() == other.Commitment() {
+		t.Error("two values, one commitment")
+	}
+}
+
+// restart is a step of a runbook with one parameter.
+func restart(service string) *runbook.Instance {
+	return &runbook.Instance{Name: "restart", Version: 1, Step: 1, Args: [][2]string{{"service", service}}}
 }
 
 func TestBundle(t *testing.T) {

@@ -30,6 +30,9 @@ import (
 //go:embed demo.yaml
 var demoPolicy []byte
 
+//go:embed demo-runbook.yaml
+var demoRunbook []byte
+
 // Demo is what `tucdesk demo` starts: the three servers, a few agents, and a
 // team of personas, all on loopback and all on disk under Dir, so that a second
 // start goes on where the first one stopped. Its genesis is flagged: real agents
@@ -352,6 +355,11 @@ func (d *Demo) state(ctx context.Context, client *wire.Client, carol *profile.Ho
 			if err := add(roster.KindPolicySet, roster.PolicySet{Version: r.PolicyVersion() + 1, Hash: envelope.Sum(doc), Document: doc}); err != nil {
 				return err
 			}
+		}
+	}
+	if len(r.RunbookVersions()) == 0 {
+		if err := add(roster.KindRunbookSet, r.NextRunbook("check-web", demoRunbook)); err != nil {
+			return err
 		}
 	}
 	if len(made) == 0 {

@@ -185,7 +185,9 @@ func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	for _, kv := range cmd.Env {
 		out.Env = append(out.Env, kv[0]+"="+kv[1])
 	}
-	out.Runbook = c.runbook
+	if out.Runbook = c.runbook; cmd.Runbook != nil {
+		out.Step = int(cmd.Runbook.Step)
+	}
 	if !c.Ask.Plan.IsZero() {
 		out.Plan, out.PlanSize = c.Ask.Plan.Hash.String(), int(c.Ask.Plan.Size)
 	}

@@ -9,6 +9,7 @@
 package approvals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -220,38 +221,57 @@ func look(ctx context.Context, b backend.Approver, id string) ([]backend.Approva
 	return slices.DeleteFunc(all, func(p backend.Approval) bool { return p.Plan != plan }), nil
 }
 
-// printAll shows approvals that were asked for together: what they have in common
-// once, where it is the same on all machines.
+// alike reports whether two requests of a plan differ in nothing but their machine.
+func alike(p, q backend.Approval) bool {
+	return slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As && p.Runbook == q.Runbook &&
+		p.Stdin == q.Stdin && p.Reason == q.Reason && p.Lasts == q.Lasts && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
+		p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
+}
+
+// printAll shows approvals that were asked for together: once what is the same on several
+// machines.
 func (c *CLI) printAll(ps []backend.Approval) {
 	if len(ps) == 1 && ps[0].Plan == "" {
 		c.print(ps[0])
 		return
 	}
-	same := true
-	for _, p := range ps {
-		q := ps[0]
-		same = same && slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As &&
-			p.Stdin == q.Stdin && p.Reason == q.Reason && p.Lasts == q.Lasts && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
-			p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
+	if n := machines(ps); n == len(ps) {
+		fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
+	} else {
+		fmt.Fprintf(c.Out, "one plan of %d requests on %d machine(s); it is decided as a whole\n", ps[0].PlanSize, n)
 	}
-	fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
 	if len(ps) != ps[0].PlanSize {
 		fmt.Fprintf(c.Out, "only %d of its requests are here (yet): it can't be approved\n", len(ps))
 	}
-	if !same {
-		for _, p := range ps {
-			fmt.Fprintln(c.Out)
-			c.print(p)
+	var groups [][]backend.Approval
+	for _, p := range slices.SortedStableFunc(slices.Values(ps), func(p, q backend.Approval) int { return cmp.Compare(p.Step, q.Step) }) {
+		at := slices.IndexFunc(groups, func(g []backend.Approval) bool { return alike(g[0], p) })
+		if at < 0 {
+			at, groups = len(groups), append(groups, nil)
 		}
-		return
+		groups[at] = append(groups[at], p)
 	}
-	one := ps[0]
-	names := make([]string, len(ps))
-	for i, p := range ps {
-		names[i] = p.Target
+	for i, g := range groups {
+		if len(groups) > 1 {
+			fmt.Fprintf(c.Out, "\n-- %d of %d\n", i+1, len(groups))
+		}
+		one := g[0]
+		names := make([]string, len(g))
+		for i, p := range g {
+			names[i] = p.Target
+		}
+		one.Target = strings.Join(names, ", ")
+		c.print(one)
 	}
-	one.Target = strings.Join(names, ", ")
-	c.print(one)
+}
+
+// machines counts the machines of a plan's requests.
+func machines(ps []backend.Approval) int {
+	names := map[string]bool{}
+	for _, p := range ps {
+		names[p.Target] = true
+	}
+	return len(names)
 }
 
 func (c *CLI) print(p backend.Approval) { Print(c.Out, p) }
@@ -372,6 +392,9 @@ func (c *CLI) decide(approve bool) *cobra.Command {
 				word, what := ps[0].Target, "the target's name"
 				if len(ps) > 1 {
 					word, what = strconv.Itoa(len(ps)), "the number of machines"
+					if machines(ps) != len(ps) {
+						what = "the number of requests"
+					}
 				}
 				fmt.Fprintf(c.Err, "sign this? type %s (%s): ", what, sanitize.Clean(word))
 				var answer string
@@ -409,7 +432,7 @@ func decideAll(ctx context.Context, b *control.Backend, ps []backend.Approval, d
 	}
 	n, err := b.DecideTogether(ctx, ids, d)
 	if err != nil && n > 0 {
-		return fmt.Errorf("%d of %d machines were decided, then: %w", n, len(ps), err)
+		return fmt.Errorf("%d of %d requests were decided, then: %w", n, len(ps), err)
 	}
 	return err
 }
