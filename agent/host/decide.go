@@ -17,7 +17,6 @@ import (
 	"github.com/tucdesk/tucdesk/internal/policy/reach"
 	"github.com/tucdesk/tucdesk/internal/policy/variable"
 	"github.com/tucdesk/tucdesk/internal/roster"
-	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
@@ -64,8 +63,6 @@ func (c *checker) decide(ctx context.Context, a *admission, m channel.OpenMessag
 		return t, refuse(codeRequest, token.ErrMismatch, "this session was granted for another user; open a session for it")
 	case t.command.Commitment() != p.Commitment:
 		return t, refuse(codeRequest, token.ErrMismatch, "this is not the command that proof and grant are about; open a session for it")
-	case m.Runbook != nil && policy.Kind(m.Kind) != policy.Exec:
-		return t, refuse(codeRequest, nil, "a runbook's step is an exec")
 	case (m.TTY != nil) != (t.command.Stdin == token.StdinTTY):
 		return t, refuse(codeRequest, token.ErrMismatch, "a terminal and stdin: tty go together")
 	}
@@ -144,7 +141,7 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 	if r.PolicyHash() != p.PolicyHash {
 		return refuse(codePolicy, nil, "the policy has changed since this session was granted (version %d now); open a new session", r.PolicyVersion())
 	}
-	if err := r.CheckInstance(t.command.Runbook, runbook.Command{Argv: t.command.Argv, As: p.As, Cwd: t.command.Cwd}, agent); err != nil {
+	if err := r.CheckInstance(t.command.Runbook, policy.Kind(p.Kind), p.As, t.command.Cwd, t.command.Argv, agent); err != nil {
 		return because(codeRequest, err)
 	}
 	argv := t.command.Argv

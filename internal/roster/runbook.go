@@ -8,6 +8,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/runbook"
 )
 
@@ -106,13 +107,16 @@ func (r *Roster) RunbookVersions() (versions []RunbookVersion) {
 	return versions
 }
 
-// CheckInstance answers nil if ran, on a machine, is exactly what a step of the runbook in
+// CheckInstance answers nil if an exec of argv, on a machine, is exactly what a step of the runbook in
 // force runs there: this version, these values, this user and folder, and one of the
 // step's targets; or if i is nil, which claims nothing. Errors: ErrUnknown,
 // runbook.ErrMismatch.
-func (r *Roster) CheckInstance(i *runbook.Instance, ran runbook.Command, on Agent) error {
+func (r *Roster) CheckInstance(i *runbook.Instance, kind policy.Kind, as, cwd string, argv []string, on Agent) error {
 	if i == nil {
 		return nil
+	}
+	if kind != policy.Exec {
+		return fmt.Errorf("%w: a runbook's step is an exec", runbook.ErrMismatch)
 	}
 	book, err := r.RunbookNamed(i.Name)
 	if err != nil {
@@ -125,7 +129,7 @@ func (r *Roster) CheckInstance(i *runbook.Instance, ran runbook.Command, on Agen
 	switch {
 	case err != nil:
 		return err
-	case !slices.Equal(ran.Argv, want.Argv) || ran.As != want.As || ran.Cwd != want.Cwd:
+	case !slices.Equal(argv, want.Argv) || as != want.As || cwd != want.Cwd:
 		return fmt.Errorf("%w: step %d of %s runs another command with these values, or as another user, or elsewhere", runbook.ErrMismatch, i.Step, i.Name)
 	case step.Targets.Named() && !step.Targets.On(on.Name, on.Tags):
 		return fmt.Errorf("%w: step %d of %s is for %s, and %s is none of them", runbook.ErrMismatch, i.Step, i.Name, step.Targets, on.Name)

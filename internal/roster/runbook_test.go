@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/policy"
 	"github.com/tucdesk/tucdesk/internal/runbook"
 )
 
@@ -139,11 +140,14 @@ func TestCheckInstance(t *testing.T) {
 		"no such runbook":       {runbook.Instance{Name: "reboot", Version: 1, Step: 1, Args: args}, drain, prod, ErrUnknown},
 		"the zero value":        {runbook.Instance{}, runbook.Command{}, prod, ErrUnknown},
 	} {
-		if err := r.CheckInstance(&c.i, c.ran, c.on); !errors.Is(err, c.want) || err == nil && c.want != nil {
+		if err := r.CheckInstance(&c.i, policy.Exec, c.ran.As, c.ran.Cwd, c.ran.Argv, c.on); !errors.Is(err, c.want) || err == nil && c.want != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := r.CheckInstance(nil, drain, ci); err != nil {
+	if err := r.CheckInstance(&one, policy.Copy, "", "", drain.Argv, prod); !errors.Is(err, runbook.ErrMismatch) {
+		t.Errorf("a copy: %v", err)
+	}
+	if err := r.CheckInstance(nil, policy.Copy, "", "", drain.Argv, ci); err != nil {
 		t.Errorf("no claim: %v", err)
 	}
 	if got := r.InstanceWords(&one); got != "restart v2, step 1 of 2 (drain): service=nginx" {

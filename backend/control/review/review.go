@@ -97,7 +97,7 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	c.Approvers = r.Approvers(c.Verdict, c.Operator.MemberID, now)
 	c.Mine = me.MemberID == c.Operator.MemberID
 	c.runbook = r.InstanceWords(a.Command.Runbook)
-	notStep := r.CheckInstance(a.Command.Runbook, runbook.Command{Argv: a.Command.Argv, As: a.As, Cwd: a.Command.Cwd}, c.Agent)
+	notStep := r.CheckInstance(a.Command.Runbook, policy.Kind(a.Kind), a.As, a.Command.Cwd, a.Command.Argv, c.Agent)
 	said := yes(r, ap, va.Hash(), now)
 	c.Tally = r.Snapshot().Tally(c.Verdict, c.Operator.MemberID, said)
 	c.emails = map[string]string{}
