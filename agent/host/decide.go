@@ -130,11 +130,8 @@ func (c *checker) reevaluate(a *admission, t *task) *refusal {
 	}
 	t.roster = r
 	device, err := r.Device(a.operator.Kid, now)
-	if err != nil {
-		return because(codeDevice, err)
-	}
-	agent, err := r.Agent(c.kid, now)
-	if err != nil {
+	agent, gone := r.Agent(c.kid, now)
+	if err := errors.Join(err, gone); err != nil {
 		return because(codeDevice, err)
 	}
 	p := a.proof.Body()
