@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/image/font"
@@ -118,11 +119,9 @@ func (c canvas) cell(x, y int, cell vt.Cell) {
 	if style.Attrs&vt.Bold != 0 {
 		use = c.bold
 	}
-	for _, r := range cell.Text {
-		if !c.shape(x, y, r, fg) {
-			c.letter(x, y, r, use, fg)
-		}
-		break // marks that combine are left out
+	// Marks that combine are left out.
+	if r, n := utf8.DecodeRuneInString(cell.Text); n > 0 && !c.shape(x, y, r, fg) {
+		c.letter(x, y, r, use, fg)
 	}
 	if style.Underline != vt.UnderlineNone {
 		c.fill(image.Rect(x, y+baseline+2, x+cellW, y+baseline+3), fg)
