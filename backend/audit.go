@@ -51,6 +51,17 @@ type LogEntry struct {
 	Signal   string
 	Reason   string
 	Recorded bool // the end of a session that has a recording
+
+	BreakGlass bool         // the start of a session without apid's grant, on the word of a quorum
+	Copied     []CopiedFile // the first files of a copy, where this device may open them
+}
+
+// A CopiedFile is a file that was copied whole. Its name is empty where what was copied is
+// this one file, which the entry of the copy's start names.
+type CopiedFile struct {
+	Name   string
+	Size   uint64
+	SHA256 string // in hexadecimal digits
 }
 
 // A Check is one thing that was looked at. The zero value has not held.

@@ -219,6 +219,9 @@ type Approval struct {
 
 	Steps     []ApprovalStep // what the policy asks for, one after the other; empty: not known
 	Approvers []string       // people who may decide; empty: not known
+	Awaits    []Awaited      // those of them whose yes it waits for now
+	Nobody    string         // where it waits and nobody's yes could help: that, and what to do
+	Readers   []Reader       // others who read it to decide it
 	Content   []Content      // files whose content is approved, too; none: words alone are
 	Unread    string         // a program whose content is not in Argv, so that who approves has not seen it
 	Runbook   string         // the runbook's step that it is, and its values, in words; empty: none

@@ -37,7 +37,7 @@ func (e evidence) started(a *admission) error {
 	entry := e.entry(audit.SessionStart, a, a.roster)
 	entry.Proof = a.proof.Bytes()
 	if a.breakGlass() {
-		entry.Outcome.Reason = testimony.Reason("break-glass: without a grant of apid, by " + strings.Join(a.quorum, ", "))
+		entry.Outcome.Reason = testimony.Reason(audit.BreakGlass + "without a grant of apid, by " + strings.Join(a.quorum, ", "))
 	}
 	return e.Keep(false, entry)
 }

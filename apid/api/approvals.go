@@ -191,7 +191,7 @@ func (s *Server) getApprovals(ctx context.Context, r *door.Request) (wire.Approv
 			if !a.Visible(r.Caller, now) {
 				continue
 			}
-			if shown := a.Show(r.Caller, now, false); state == "" || shown.State == state {
+			if shown := s.attention.Show(r.Caller, a, false); state == "" || shown.State == state {
 				page.Approvals = append(page.Approvals, shown)
 			}
 		}
@@ -258,7 +258,7 @@ func (s *Server) readApproval(ctx context.Context, c door.Caller, id token.ID) (
 		if !a.Visible(c, s.now()) {
 			return door.Denied("this approval is another person's", "who asked, who may decide and who audits can see it")
 		}
-		shown = a.Show(c, s.now(), true)
+		shown = s.attention.Show(c, a, true)
 		return nil
 	})
 	return shown, err

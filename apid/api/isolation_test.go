@@ -118,6 +118,9 @@ var isolated = map[string]struct {
 		d := eve.bob.decision(wire.Approval{ID: of.approval, AskHash: envelope.Sum([]byte("an ask"))}, true)
 		return eve.bob.send(t, "POST", "/v1/approvals/"+of.approval.String()+"/decision", mustJSON(t, d))
 	}},
+	"POST /v1/approvals/{id}/attention": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
+		return eve.bob.send(t, "POST", "/v1/approvals/"+of.approval.String()+"/attention", []byte("{}"))
+	}},
 	"POST /v1/roster/proposals/{id}/withdraw": {ask: func(t *testing.T, eve *crew, of ids) (int, []byte) {
 		return eve.carol.send(t, "POST", "/v1/roster/proposals/"+of.proposal.String()+"/withdraw", []byte("{}"))
 	}},

@@ -20,7 +20,7 @@ func (s *Server) routes() []door.Route {
 		},
 		Rosters: &s.rosters,
 	}
-	return append(slices.Concat(s.recordings.Routes(), log.Routes(), s.proposals.Routes(), s.usage.Routes()), []door.Route{
+	return append(slices.Concat(s.recordings.Routes(), log.Routes(), s.proposals.Routes(), s.usage.Routes(), s.attention.Routes()), []door.Route{
 		door.Get("/v1/openapi.json", door.Anyone, "This document.", s.getOpenAPI),
 		door.Get("/v1/server", door.Anyone, "Public keys and addresses of the servers, for founders.", s.getServer),
 		door.Post("/v1/teams", door.Anyone, "Found a team with a signed genesis.", s.foundTeam),

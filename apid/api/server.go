@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tucdesk/tucdesk/apid/api/attention"
 	"github.com/tucdesk/tucdesk/apid/api/door"
 	"github.com/tucdesk/tucdesk/apid/api/events"
 	"github.com/tucdesk/tucdesk/apid/api/keys"
@@ -84,6 +85,7 @@ type Server struct {
 	recordings *recordings.Service
 	usage      usage.Service
 	waiters    *waiters.List
+	attention  attention.Book
 	events     *events.Hub
 	mailbox    *mailbox.Box
 	refusals   *door.Limiter // those that leave an entry
@@ -174,6 +176,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.usage.Store = cfg.Store
 	s.events = events.New(s.again, cfg.Now)
+	s.attention = attention.Book{View: cfg.Store.View, Online: s.events.Members, Tell: s.events.Publish, Now: cfg.Now}
 	s.recordings = recordings.New(recordings.Config{
 		Store: cfg.Store, Blobs: cfg.Recordings, Now: cfg.Now, Logger: cfg.Logger, EndEntry: sessions.EndEntry,
 	})

@@ -145,7 +145,7 @@ func (b *Backend) prepare(p *plan) (*ask, []roster.Device, error) {
 	now := b.now()
 	approvers := r.Approvers(v, me.MemberID, now)
 	if len(approvers) == 0 {
-		return nil, nil, fmt.Errorf("%w: nobody else on the roster could approve this (needs %s)", backend.ErrDenied, v.Obligations.Needs)
+		return nil, nil, fmt.Errorf("%w: %s", backend.ErrDenied, review.Nobody(r, v, a.Name))
 	}
 	if err := p.command.Check(); err != nil {
 		return nil, nil, err

@@ -183,7 +183,7 @@ func (s *starts) hold(ctx context.Context, e gating.Event, shown backend.Start) 
 		return
 	}
 	shown.Approval = id
-	shown.Approvers = p.verdict.Obligations.Needs.String()
+	shown.Approvers = s.b.Whom(ctx, id, p.verdict.Obligations.Needs.String())
 	s.tell(shown)
 	if err := s.b.Await(ctx, id); err != nil {
 		if ctx.Err() != nil {

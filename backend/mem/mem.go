@@ -84,6 +84,7 @@ type approval struct {
 	backend.Approval
 	req     backend.OpenRequest
 	decided chan struct{} // closed at the decision
+	readers []backend.Reader
 }
 
 // NewWorld returns a world with these targets. Two targets with the same ID,
@@ -457,6 +458,7 @@ func (w *World) seenBy(member string, now time.Time) []backend.Approval {
 	for _, a := range w.approvals {
 		view := a.Approval
 		view.State = a.stateAt(now)
+		view.Readers = a.readBy(member)
 		view.Mine = a.Operator == member
 		view.CanDecide = view.State == backend.ApprovalWaiting && !view.Mine
 		switch {

@@ -109,6 +109,15 @@ type Entry struct {
 	Outcome    Outcome        `cbor:"outcome"`
 }
 
+// BreakGlass begins the reason in the start of a session that a quorum stood in for
+// apid's grant for. Only the agent, whose entry it is, says so.
+const BreakGlass = "break-glass: "
+
+// BreaksGlass reports whether e is the start of such a session.
+func (e Entry) BreaksGlass() bool {
+	return e.Type == SessionStart && strings.HasPrefix(e.Outcome.Reason, BreakGlass)
+}
+
 // A Position is an entry's place among those of its signer: numbers from 1, and
 // the hash of the one before (zero for the first).
 type Position struct {

@@ -287,8 +287,29 @@ type Approval struct {
 	// left out of lists.
 	Sealed    []byte           `json:"sealed,omitempty"`
 	Decisions []SealedDecision `json:"decisions,omitempty"`
+	// Deciding is who else reads it to decide it, and Online, in the answers about one
+	// approval, the member ids of those that may decide and listen to events now. Both
+	// are apid's word, to be shown, and never to be relied on.
+	Deciding []Deciding `json:"deciding,omitempty"`
+	Online   []string   `json:"online,omitempty"`
 	// Actor is the asker's chain; only in the answers to an ask and a cancel.
 	Actor *Actor `json:"actor,omitempty"`
+}
+
+// Deciding is a member that reads an approval to decide it.
+type Deciding struct {
+	Member string `json:"member"` // member id
+	For    int64  `json:"for"`    // seconds, so far
+}
+
+// AttentionTime is for how many seconds others are shown that somebody reads an approval,
+// unless that is said again.
+const AttentionTime = 30
+
+// AttentionRequest is POST /v1/approvals/{id}/attention: the caller reads the approval to
+// decide it, or with Over does no more.
+type AttentionRequest struct {
+	Over bool `json:"over,omitempty"`
 }
 
 // SealedDecision is one person's decision: the Decision envelope, and the sealed

@@ -343,6 +343,12 @@ func (c *Client) Decide(ctx context.Context, id token.ID, d SealedDecision) (App
 	return ask[Approval](ctx, c.do, &call{method: "POST", path: "/v1/approvals/" + id.String() + "/decision", in: d})
 }
 
+// Attend says that this member reads an approval to decide it, or with over does no more.
+func (c *Client) Attend(ctx context.Context, id token.ID, over bool) error {
+	_, err := ask[struct{}](ctx, c.do, &call{method: "POST", path: "/v1/approvals/" + id.String() + "/attention", in: AttentionRequest{Over: over}})
+	return err
+}
+
 // Cancel takes an own ask back. proof has act "cancel".
 func (c *Client) Cancel(ctx context.Context, id token.ID, proof []byte) (Approval, error) {
 	return ask[Approval](ctx, c.do, &call{method: "POST", path: "/v1/approvals/" + id.String() + "/cancel", in: CancelRequest{Proof: proof}})

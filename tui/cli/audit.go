@@ -50,6 +50,16 @@ type jsonEntry struct {
 	Exit      int       `json:"exit"`
 	Signal    string    `json:"signal,omitempty"`
 	Reason    string    `json:"reason,omitempty"`
+
+	BreakGlass bool         `json:"break_glass,omitempty"`
+	Copied     []jsonCopied `json:"copied,omitempty"` // the first files of a copy
+}
+
+// jsonCopied is a file that was copied; without a name it is what the copy's start names.
+type jsonCopied struct {
+	Name   string `json:"name"`
+	Size   uint64 `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 func (a *app) auditTail() *cobra.Command {
@@ -125,10 +135,18 @@ func (a *app) printEntry(e backend.LogEntry, asJSON bool) error {
 		Index: e.Index, Time: e.Time, Type: e.Type, Actor: e.Actor, Action: e.Action, TeamID: e.Team, Target: e.Target, SessionID: e.Session,
 		Effect: e.Effect, Rule: e.Rule, Tier: e.Tier, Argv: e.Argv, Runbook: e.Runbook, Sealed: e.Sealed, Exit: e.Exit, Signal: e.Signal, Reason: e.Reason,
 	}
+	out.BreakGlass = e.BreakGlass
+	for _, f := range e.Copied {
+		out.Copied = append(out.Copied, jsonCopied(f))
+	}
 	if asJSON {
 		return output.JSONLine(a.stdout, out)
 	}
-	line := fmt.Sprintf("%d %s %s %s %s", out.Index, out.Time.Format("2006-01-02 15:04:05"), sanitize.Clean(out.Type),
+	mark := ""
+	if e.BreakGlass {
+		mark = "BREAK-GLASS "
+	}
+	line := mark + fmt.Sprintf("%d %s %s %s %s", out.Index, out.Time.Format("2006-01-02 15:04:05"), sanitize.Clean(out.Type),
 		sanitize.Clean(out.Actor), sanitize.Clean(out.Action))
 	for _, f := range []struct {
 		name string

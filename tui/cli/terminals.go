@@ -282,7 +282,7 @@ func (a *app) openAnyhow(ctx context.Context, b *control.Backend, req backend.Op
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(a.stderr, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", id, sanitize.Clean(v.Approvers))
+	fmt.Fprintf(a.stderr, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", id, sanitize.Clean(b.Whom(ctx, id, v.Approvers)))
 	if err := b.Await(ctx, id); err != nil {
 		if ctx.Err() != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

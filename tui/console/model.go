@@ -86,6 +86,7 @@ type model struct {
 	agents     agents.View
 	lists      *listing.Lists
 	queue      approvals.View
+	attention  approvals.Attention
 	tabs       []*tab
 	lastTab    int // id of the newest
 	shownTab   int // id of the one that was on the screen last
@@ -178,7 +179,7 @@ func (m *model) Update(msg tea.Msg) tea.Cmd {
 	}
 	m.dirty = true
 	m.did.add(fmt.Sprintf("%T", msg))
-	return tea.Batch(m.handle(msg), m.askVerdicts(), m.poll())
+	return tea.Batch(m.handle(msg), m.askVerdicts(), m.poll(), m.attention.Follow(m.ctx, m.backend, m.dialogs, m.now()))
 }
 
 // frame looks at what panes have to say.

@@ -89,8 +89,12 @@ func (t *talk) approvals(ctx context.Context) error {
 
 // request is an approval in one line.
 func (t *talk) request(a backend.Approval) string {
-	return fmt.Sprintf("%s on %s: %s. State: %s.",
+	s := fmt.Sprintf("%s on %s: %s. State: %s.",
 		phrase.Brief(a.Operator), phrase.Brief(a.Target), phrase.BriefRequest(a.Kind, a.Argv), approvals.StateWord(a, t.now()))
+	if others := a.Reading(t.now()); others != "" {
+		s += " " + phrase.Brief(others).String() + "."
+	}
+	return s
 }
 
 // approval says all of one, and has it decided.
@@ -102,6 +106,7 @@ func (t *talk) approval(ctx context.Context, a backend.Approval) error {
 		t.say("There is nothing for you to decide here.")
 		return nil
 	}
+	defer inquiry.Attend(ctx, t.b, a.ID)()
 	if a.Turn != "" {
 		t.say("A yes of yours is not asked for yet: you can deny.")
 	}

@@ -111,7 +111,12 @@ func (a *Ask) IsFor(p token.Proof) bool {
 
 // MayDecide reports whether a device is one of those that may decide now.
 func (a *Ask) MayDecide(on *roster.Roster, kid key.Kid, now time.Time) bool {
-	return slices.ContainsFunc(on.Approvers(a.hold(), a.Record.Requester, now), func(d roster.Device) bool { return d.Kid == kid })
+	return slices.ContainsFunc(a.Deciders(on, now), func(d roster.Device) bool { return d.Kid == kid })
+}
+
+// Deciders are the devices that may decide now.
+func (a *Ask) Deciders(on *roster.Roster, now time.Time) []roster.Device {
+	return on.Approvers(a.hold(), a.Record.Requester, now)
 }
 
 // hold is the verdict that the ask was made for, as far as it says who decides.

@@ -71,8 +71,9 @@ type Hub struct {
 // A log is the latest events of a team that somebody listened to.
 type log struct {
 	streams int
-	first   token.ID // the place before events[0]
-	events  []Event  // at most kept, newest last
+	members map[string]int // streams of each
+	first   token.ID       // the place before events[0]
+	events  []Event        // at most kept, newest last
 	changed chan struct{}
 }
 
@@ -106,6 +107,19 @@ func (h *Hub) Teams() []string {
 	}
 	slices.Sort(teams)
 	return teams
+}
+
+// Members gives the members of a team that listen now.
+func (h *Hub) Members(team string) map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	online := make(map[string]bool)
+	if l := h.logs[team]; l != nil {
+		for member := range l.members {
+			online[member] = true
+		}
+	}
+	return online
 }
 
 // Publish tells a team's streams of events. It does not wait for them.
@@ -162,10 +176,11 @@ func (h *Hub) Serve(_ context.Context, r *door.Request) (door.Feed, error) {
 		return nil, door.TooMany()
 	case l == nil:
 		h.makeRoom()
-		l = &log{first: token.NewID(), changed: make(chan struct{})}
+		l = &log{first: token.NewID(), changed: make(chan struct{}), members: make(map[string]int)}
 		h.logs[c.Team] = l
 	}
 	l.streams++
+	l.members[c.Device.MemberID]++
 	h.n++
 	h.devices[c.Kid]++
 	s := &stream{hub: h, log: l, caller: c, seq: c.Roster.Head().Seq}
@@ -193,6 +208,10 @@ func (s *stream) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.log.streams--
+	member := s.caller.Device.MemberID
+	if s.log.members[member]--; s.log.members[member] == 0 {
+		delete(s.log.members, member)
+	}
 	h.n--
 	if h.devices[s.caller.Kid]--; h.devices[s.caller.Kid] == 0 {
 		delete(h.devices, s.caller.Kid)

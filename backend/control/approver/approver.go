@@ -32,7 +32,8 @@ import (
 const (
 	maxAsk   = 64 << 10 // bytes of an opened ask
 	maxPages = 20       // pages of waiting approvals that are shown
-	maxShown = 4096     // approvals of which it is remembered what was shown
+	whoIn    = 2 * time.Second
+	maxShown = 4096 // approvals of which it is remembered what was shown
 )
 
 // API is the part of wire.Client that is needed.
@@ -40,10 +41,11 @@ type API interface {
 	Approvals(ctx context.Context, state, after string) (wire.ApprovalsPage, error)
 	Approval(ctx context.Context, id token.ID, wait time.Duration) (wire.Approval, error)
 	Decide(ctx context.Context, id token.ID, d wire.SealedDecision) (wire.Approval, error)
+	Attend(ctx context.Context, id token.ID, over bool) error
 }
 
 // An Approver is safe for concurrent use. Its fields are set before the first call; all
-// are required. It implements backend.Approver.
+// are required. It implements backend.Approver and backend.Attender.
 type Approver struct {
 	API  API
 	Home *profile.Home
@@ -59,7 +61,10 @@ type Approver struct {
 	shown map[token.ID]envelope.Hash // the asks that Pending has shown
 }
 
-var _ backend.Approver = (*Approver)(nil)
+var (
+	_ backend.Approver = (*Approver)(nil)
+	_ backend.Attender = (*Approver)(nil)
+)
 
 // Pending yields what waits, oldest first. Each is decoded from the bytes that
 // its operator has signed; what can't be opened or does not verify is shown as
@@ -108,6 +113,27 @@ func (a *Approver) show(r *roster.Roster, ap wire.Approval) backend.Approval {
 	a.remember(ap.ID, ap.AskHash)
 	c.Show(&out, a.Home.Approved())
 	return out
+}
+
+// Whom says in words whom a request waits for: what policy needs, and who could say yes
+// now, as this device judges it, or that nobody could and what to do. Where that is not
+// known soon, it says the need alone.
+func (a *Approver) Whom(ctx context.Context, id backend.ApprovalID, needs string) string {
+	tid, err := parseID(id)
+	if err != nil {
+		return needs
+	}
+	ctx, cancel := context.WithTimeout(ctx, whoIn)
+	defer cancel()
+	ap, err := a.API.Approval(ctx, tid, 0)
+	if err != nil {
+		return needs
+	}
+	who := a.show(a.Home.Roster(), ap).WhoCan()
+	if who == "" {
+		return needs
+	}
+	return needs + "; who can now: " + who
 }
 
 // remember notes what this process has shown under an approval's id: Decide signs
@@ -193,9 +219,9 @@ func (a *Approver) beforeDecision(ctx context.Context, d backend.Decision) (*ros
 // consider opens what waits under an id, if it is what was shown and this device
 // may decide it so.
 func (a *Approver) consider(ctx context.Context, r *roster.Roster, id backend.ApprovalID, d backend.Decision) (*review.Review, error) {
-	tid, err := token.ParseID(string(id))
+	tid, err := parseID(id)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
+		return nil, err
 	}
 	ap, err := a.API.Approval(ctx, tid, 0)
 	if err != nil {
@@ -238,4 +264,43 @@ func (a *Approver) decide(ctx context.Context, r *roster.Roster, c *review.Revie
 		}
 	}
 	return nil
+}
+
+func parseID(id backend.ApprovalID) (token.ID, error) {
+	tid, err := token.ParseID(string(id))
+	if err != nil {
+		err = fmt.Errorf("%w: %q is not an approval's id", backend.ErrNotFound, string(id))
+	}
+	return tid, err
+}
+
+const (
+	attendAgain = wire.AttentionTime * time.Second / 3
+	attendOver  = 2 * time.Second // bounds the last word
+)
+
+// Attend tells apid that this device reads a request to decide it, again and again until
+// ctx is done.
+func (a *Approver) Attend(ctx context.Context, id backend.ApprovalID) error {
+	tid, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	again := time.NewTicker(attendAgain)
+	defer again.Stop()
+	for {
+		switch err := a.API.Attend(ctx, tid, false); {
+		case err == nil, errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrTooMany):
+		case ctx.Err() == nil:
+			return a.Translate(err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), attendOver)
+			defer cancel()
+			_ = a.API.Attend(last, tid, true) // else its time ends by itself
+			return ctx.Err()
+		}
+	}
 }

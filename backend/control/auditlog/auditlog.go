@@ -105,6 +105,7 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 		Signer: signer(r, v.Signer()), Team: e.TeamID, Target: e.Target.Name, Effect: e.Policy.Effect, Rule: e.Policy.Rule,
 		Tier: e.Command.Tier, Sealed: len(e.Command.Sealed) > 0, Exit: int(e.Outcome.Exit), Signal: e.Outcome.Signal,
 		Reason: e.Outcome.Reason, Recorded: !e.Outcome.Recording.IsZero(),
+		BreakGlass: e.BreaksGlass(),
 	}
 	if e.TeamFP != r.TeamFP() {
 		return backend.LogEntry{Index: index, Problem: "it is of another team"}
@@ -121,6 +122,9 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 			}
 		} else if rep, err := filecopy.ParseReport(plain); err == nil {
 			out.Reason += "; copied: " + rep.String()
+			for _, f := range rep.Files {
+				out.Copied = append(out.Copied, backend.CopiedFile{Name: f.Name, Size: f.Size, SHA256: f.SHA256.String()})
+			}
 		}
 	}
 	return out

@@ -53,6 +53,9 @@ type Review struct {
 
 	emails  map[string]string // of the members of Tally
 	runbook string            // the step that it says it is, in words
+	roster  *roster.Roster
+	shown   wire.Approval
+	now     time.Time
 }
 
 // Refusal says why this device may not decide so; empty if it may.
@@ -80,7 +83,7 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {
 		return nil, errors.New("apid shows this request under another name than its operator signed: do not decide, tell an admin")
 	}
-	c := &Review{Verified: va, Ask: a}
+	c := &Review{Verified: va, Ask: a, roster: r, shown: ap, now: now}
 	if c.Operator, err = r.Device(a.Operator, now); err != nil {
 		return nil, err
 	}
@@ -196,6 +199,9 @@ func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 			out.Approvers = append(out.Approvers, d.Email)
 		}
 	}
+	if out.State == backend.ApprovalWaiting {
+		c.waits(out)
+	}
 	out.Mine, out.CanDecide, out.WhyNot = c.Mine, c.Why == "", c.Why
 	if out.CanDecide {
 		out.Turn = c.Turn
@@ -208,6 +214,46 @@ func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 		}
 		out.Steps = append(out.Steps, step)
 	}
+}
+
+// waits says whose yes would count now, and which of those that may decide read it or are
+// online: apid's word, of which nothing is taken about anybody else.
+func (c *Review) waits(out *backend.Approval) {
+	if c.Verdict.Effect != policy.Hold || c.Ask.PolicyHash != c.roster.PolicyHash() {
+		out.Nobody = "nobody: policy has changed since it was asked; ask again"
+		return
+	}
+	s, said := c.roster.Snapshot(), yes(c.roster, c.shown, c.Verified.Hash(), c.now)
+	asked := map[string]bool{}
+	for _, d := range c.Approvers {
+		if asked[d.MemberID] {
+			continue
+		}
+		asked[d.MemberID] = true
+		if may, _ := s.MayApprove(c.Verdict, c.Operator.MemberID, d.MemberID, said); may && !slices.Contains(said, d.MemberID) {
+			out.Awaits = append(out.Awaits, backend.Awaited{Who: d.Email, Online: slices.Contains(c.shown.Online, d.MemberID)})
+		}
+		at := slices.IndexFunc(c.shown.Deciding, func(x wire.Deciding) bool { return x.Member == d.MemberID })
+		if at >= 0 {
+			since := c.now.Add(-time.Duration(min(max(c.shown.Deciding[at].For, 0), maxReading)) * time.Second)
+			out.Readers = append(out.Readers, backend.Reader{Who: d.Email, Since: since})
+		}
+	}
+	if len(out.Awaits) == 0 {
+		out.Nobody = Nobody(c.roster, c.Verdict, c.Agent.Name)
+	}
+}
+
+// maxReading bounds for how many seconds apid can say that somebody reads a request.
+const maxReading = 24 * 60 * 60
+
+// Nobody says that nobody on a roster could approve what a verdict holds, and what to do.
+func Nobody(r *roster.Roster, v policy.Verdict, target string) string {
+	s := "nobody on the roster could approve this now (needs " + v.Obligations.Needs.String() + "); an admin can add somebody, or change the policy"
+	if _, ok := r.Snapshot().Policy.BreakGlass(); ok {
+		s += "; in an emergency: tucdesk breakglass ask " + target + " --reason WHY -o FILE"
+	}
+	return s
 }
 
 func state(s string) backend.ApprovalState {

@@ -25,6 +25,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
+	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 )
 
 // A CLI makes commands with what it has. All fields are required.
@@ -74,6 +75,9 @@ type jsonApproval struct {
 	Progress  string        `json:"progress"`
 	Steps     []step        `json:"steps,omitempty"`
 	Approvers []string      `json:"approvers,omitempty"`
+	Awaits    []awaited     `json:"who_can,omitempty"`
+	Nobody    string        `json:"nobody_can,omitempty"`
+	Deciding  []reader      `json:"deciding,omitempty"`
 	Content   []jsonContent `json:"content,omitempty"`
 	Unread    string        `json:"content_not_covered,omitempty"`
 	Runbook   string        `json:"runbook,omitempty"`
@@ -86,6 +90,18 @@ type jsonContent struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
 	Known  string `json:"known,omitempty"`
+}
+
+// An awaited is somebody who could say yes now; online as the server says.
+type awaited struct {
+	Who    string `json:"who"`
+	Online bool   `json:"online"`
+}
+
+// A reader is somebody else who reads it to decide it, as the server says.
+type reader struct {
+	Who   string    `json:"who"`
+	Since time.Time `json:"since"`
 }
 
 // A step is one of what the policy asks for.
@@ -103,9 +119,17 @@ func toJSON(p backend.Approval) jsonApproval {
 	for _, f := range p.Content {
 		files = append(files, jsonContent(f))
 	}
+	var awaits []awaited
+	for _, w := range p.Awaits {
+		awaits = append(awaits, awaited(w))
+	}
+	var readers []reader
+	for _, r := range p.Readers {
+		readers = append(readers, reader(r))
+	}
 	return jsonApproval{
-		Content: files,
-		ID:      string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
+		Content: files, Awaits: awaits, Nobody: p.Nobody, Deciding: readers,
+		ID: string(p.ID), State: string(p.State), Operator: p.Operator, Target: p.Target, Kind: p.Kind, As: p.As,
 		Argv: p.Argv, Env: p.Env, Cwd: p.Cwd, Stdin: p.Stdin, Tier: p.Tier, Risk: p.Risk, Reason: p.Reason, Lasts: int64(p.Lasts / time.Second), Asked: p.Asked, AskUntil: p.AskUntil,
 		Approved: p.Approved, Quorum: p.Quorum, Mine: p.Mine, CanDecide: p.CanDecide, WhyNot: p.WhyNot, Turn: p.Turn, Progress: p.Progress(), Steps: steps,
 		Approvers: p.Approvers, Unread: p.Unread, Runbook: p.Runbook, Plan: p.Plan, PlanSize: p.PlanSize,
@@ -160,8 +184,11 @@ func (c *CLI) list() *cobra.Command {
 				case p.Turn != "":
 					you = "later"
 				}
+				if others := p.Reading(time.Now()); others != "" {
+					you += "; " + others
+				}
 				t.Row(sanitize.Clean(string(p.ID)), sanitize.Clean(p.Operator), sanitize.Clean(p.Target),
-					sanitize.Clean(output.Until(p.AskUntil, time.Now())), sanitize.Literal(you), what(p))
+					sanitize.Clean(output.Until(p.AskUntil, time.Now())), sanitize.Clean(you), what(p))
 			}
 			if asJSON {
 				return output.JSON(c.Out, rows)
@@ -319,6 +346,8 @@ func Print(w io.Writer, p backend.Approval) {
 	}
 	line("approved", sanitize.Clean(p.Progress()))
 	line("who may", sanitize.Clean(strings.Join(p.Approvers, ", ")))
+	line("can now", sanitize.Clean(p.WhoCan()))
+	line("deciding", sanitize.Clean(p.Reading(time.Now())))
 	line("decide by", sanitize.Clean(fmt.Sprintf("%s (%s left)", p.AskUntil.Format(time.DateTime), output.Until(p.AskUntil, time.Now()))))
 	line("you", sanitize.Clean(p.WhyNot))
 	if p.Turn != "" {
@@ -384,6 +413,7 @@ func (c *CLI) decide(approve bool) *cobra.Command {
 			}
 			c.printAll(ps)
 			if approve && !yes {
+				defer inquiry.Attend(cmd.Context(), b, ps[0].ID)()
 				if !c.Person() {
 					return errors.New("approving needs a terminal to read the request in, or --yes")
 				}

@@ -181,6 +181,9 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	c.Spans(x, y, stateCells, canvas.Lit(style, StateWord(a, now)))
 	x += stateCells + 1
 	spans := []canvas.Span{}
+	if others := a.Reading(now); others != "" {
+		spans = append(spans, canvas.Span{Style: c.Styles.Warn, Text: phrase.Brief(others)}, canvas.Lit(c.Styles.Faint, "  "))
+	}
 	if a.Tier != "" && a.Tier != "default" {
 		spans = append(spans, canvas.Lit(c.Styles.Warn, "["), canvas.Span{Style: c.Styles.Warn, Text: phrase.Brief(a.Tier)}, canvas.Lit(c.Styles.Warn, "] "))
 	}
@@ -289,6 +292,12 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	paras = append(paras, text("Time left", left))
 	if a.Quorum > 0 {
 		paras = append(paras, text("Approved", a.Progress()))
+	}
+	if who := a.WhoCan(); who != "" && waits(a, now) {
+		paras = append(paras, text("Can now", who))
+	}
+	if others := a.Reading(now); others != "" {
+		paras = append(paras, canvas.Para{Label: "Others", Text: sanitize.Clean(others), Style: st.Warn})
 	}
 	paras = append(paras, canvas.Para{Label: "State", Text: sanitize.Literal(StateWord(a, now)), Style: st.Bold})
 	if a.WhyNot != "" && !Decidable(a, now) {

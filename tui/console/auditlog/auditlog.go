@@ -406,6 +406,9 @@ func (v *View) drawRow(c *canvas.Canvas, row uv.Rectangle, e *backend.LogEntry, 
 	if row.Dx() < 60 {
 		at = at[6:]
 	}
+	if e.BreakGlass {
+		spans = append(spans, canvas.Lit(c.Styles.Deny, "BREAK-GLASS "))
+	}
 	spans = append(spans,
 		canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(at + " ")},
 		canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(e.Actor)},

@@ -103,6 +103,9 @@ func (d *details) what(st *canvas.Styles) []canvas.Para {
 			paras = append(paras, canvas.Para{Label: label, Text: phrase.Clean(text), Style: style})
 		}
 	}
+	if e.BreakGlass {
+		say("Mark", "BREAK-GLASS: opened without apid's grant, on the word of a quorum", st.Deny)
+	}
 	say("When", e.Time.Local().Format("2006-01-02 15:04:05 -0700")+", by the signer's clock", st.Plain)
 	say("Who", e.Actor, st.Bold)
 	say("What", e.Type+" "+e.Action, st.Bold)

@@ -65,6 +65,25 @@ func Verdicts(ctx context.Context, b backend.Backend, reqs []backend.OpenRequest
 	return verdicts, nil
 }
 
+// Attend tells others that this member reads a request to decide it, where the backend
+// can, until stop is called. stop waits until that is told, too, or can't be.
+func Attend(ctx context.Context, b backend.Backend, id backend.ApprovalID) (stop func()) {
+	at, ok := backend.As[backend.Attender](b)
+	if !ok {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = at.Attend(ctx, id) // a courtesy
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // awaitAgain is how long Await waits after a failure that passes.
 const awaitAgain = 3 * time.Second
 

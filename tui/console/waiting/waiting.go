@@ -52,6 +52,15 @@ func (r Request) stands(st *canvas.Styles, now time.Time) (paras []canvas.Para) 
 	if a.Lasts > 0 {
 		paras = append(paras, canvas.Para{Label: "For", Text: sanitize.Literal(phrase.Duration(a.Lasts) + " at most"), Style: st.Plain})
 	}
+	switch {
+	case a.Nobody != "":
+		paras = append(paras, canvas.Para{Label: "Can now", Text: phrase.Clean(a.Nobody), Style: st.Warn})
+	case len(a.Awaits) > 0:
+		paras = append(paras, canvas.Para{Label: "Can now", Text: phrase.Clean(a.WhoCan()), Style: st.Plain})
+	}
+	if others := a.Reading(now); others != "" {
+		paras = append(paras, canvas.Para{Label: "Others", Text: phrase.Clean(others), Style: st.Ok})
+	}
 	if !a.AskUntil.IsZero() {
 		paras = append(paras, canvas.Para{Label: "Time left", Text: sanitize.Literal(phrase.Left(now, a.AskUntil)), Style: st.Plain})
 	}
