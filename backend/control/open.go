@@ -52,7 +52,9 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	}
 	t, err := b.open(ctx, p, approvals)
 	if newer := (*newerRosterError)(nil); errors.As(err, &newer) {
-		// apid judged by a newer roster or policy: fetch it and judge again.
+		// apid judged by a newer roster or policy: fetch it and judge again. It has
+		// used nothing up.
+		b.putBack(req.Approval, approvals)
 		if r, err = b.syncNow(ctx); err != nil {
 			return nil, err
 		}
