@@ -42,7 +42,6 @@ var (
 	stopForm     = regexp.MustCompile(`^([1-9][0-9]{0,2}|([1-9][0-9]?|100)%)$`)
 	durationForm = regexp.MustCompile(`^([0-9]+(s|m|h))+$`)
 	pathForm     = regexp.MustCompile(`^/`)
-	paramForm    = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 )
 
 // Parse reads a document (SPEC.md). It is strict: unknown and duplicate keys, values of
