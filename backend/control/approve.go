@@ -36,7 +36,6 @@ type ask struct {
 type granted struct {
 	ask       approval.Ask
 	approvals [][]byte
-	of        *ask // that it was taken out of; nil: of none
 }
 
 // Ask signs the request with everything that will run, seals it to those who
@@ -279,17 +278,7 @@ func (b *Backend) take(req backend.OpenRequest) (*granted, error) {
 		return nil, fmt.Errorf("%w: approval %s was given for another request", backend.ErrDenied, req.Approval)
 	}
 	delete(b.asks, req.Approval)
-	return &granted{ask: a.body, approvals: a.approvals, of: a}, nil
-}
-
-// putBack undoes take, where what was taken has reached nobody.
-func (b *Backend) putBack(id backend.ApprovalID, g *granted) {
-	if g == nil || g.of == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.asks[id] = g.of
+	return &granted{a.body, a.approvals}, nil
 }
 
 // Cancel takes back an own ask, whichever process of this member made it.

@@ -205,7 +205,7 @@ func (s *starts) hold(ctx context.Context, e gating.Event, shown backend.Start) 
 	if a == nil {
 		return
 	}
-	if err := s.permit(ctx, e, p, &granted{ask: a.body, approvals: a.approvals}); err != nil {
+	if err := s.permit(ctx, e, p, &granted{a.body, a.approvals}); err != nil {
 		s.refuse(e, err)
 	}
 }

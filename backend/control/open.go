@@ -46,19 +46,18 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if err != nil && !errors.Is(err, backend.ErrUnavailable) {
 		return nil, err
 	}
-	p, approvals, err := b.plan(r, req)
+	p, approvals, err := b.plan(r, req, nil)
 	if err != nil {
 		return nil, err
 	}
 	t, err := b.open(ctx, p, approvals)
 	if newer := (*newerRosterError)(nil); errors.As(err, &newer) {
 		// apid judged by a newer roster or policy: fetch it and judge again. It has
-		// used nothing up.
-		b.putBack(req.Approval, approvals)
+		// used up no approval.
 		if r, err = b.syncNow(ctx); err != nil {
 			return nil, err
 		}
-		if p, approvals, err = b.plan(r, req); err != nil {
+		if p, approvals, err = b.plan(r, req, approvals); err != nil {
 			return nil, err
 		}
 		t, err = b.open(ctx, p, approvals)
@@ -67,8 +66,9 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 }
 
 // plan judges a request and gives what to sign. A request that uses an approval
-// keeps the ask's session and command, which the approvers have signed.
-func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *granted, error) {
+// keeps the ask's session and command, which the approvers have signed; g is what was
+// taken for it before, nil the first time.
+func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest, g *granted) (*plan, *granted, error) {
 	me, a, err := b.parties(r, req.Target)
 	if err != nil {
 		return nil, nil, err
@@ -97,17 +97,17 @@ func (b *Backend) plan(r *roster.Roster, req backend.OpenRequest) (*plan, *grant
 		if req.Approval == "" {
 			return nil, nil, shown(v).Err()
 		}
-		g, err := b.take(req)
-		if err != nil {
-			return nil, nil, err
+		if g == nil {
+			if g, err = b.take(req); err != nil {
+				return nil, nil, err
+			}
 		}
 		p.session, p.command = g.ask.SessionID, g.ask.Command
 		return p, g, nil
 	default:
 		return nil, nil, shown(v).Err()
 	}
-	p.session = token.NewID()
-	p.command = review.Command(req, false)
+	p.session, p.command = token.NewID(), review.Command(req, false)
 	return p, nil, p.command.Check()
 }
 
