@@ -71,9 +71,9 @@ func TestMainScreen(t *testing.T) {
 func TestOtherScreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		var sizes []uint16
+		told := make(chan uint16, 4) // what the program was told of its rows
 		n := New(&out)
-		s := n.Over(&out, size, func(_, rows uint16) error { sizes = append(sizes, rows); return nil })
+		s := n.Over(&out, size, func(_, rows uint16) error { told <- rows; return nil })
 		s.Write([]byte("$ vi\r\n\x1b[?1049h\x1b[H\x1b[2Jfirst\r\nsecond\x1b[31m\x1b(0\x1b[5;3H"))
 		n.Say(sanitize.Clean("the connection to web-1 is lost"))
 		e := screenOf(out.Bytes())
@@ -91,11 +91,16 @@ func TestOtherScreen(t *testing.T) {
 			t.Errorf("two notices:\n%s", strings.Join(got, "\n"))
 		}
 		time.Sleep(stays - time.Second)
-		if sizes != nil {
+		if len(told) != 0 {
 			t.Error("a notice went early")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
+		close(told)
+		var sizes []uint16
+		for rows := range told {
+			sizes = append(sizes, rows)
+		}
 		if !slices.Equal(sizes, []uint16{7, 8}) {
 			t.Errorf("the program was told of %d rows", sizes)
 		}
