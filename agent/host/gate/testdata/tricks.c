@@ -228,6 +228,8 @@ static void race_symlink(int tries, char *argument)
 	char next[4096];
 	snprintf(link, sizeof link, "%s.link", argument);
 	snprintf(next, sizeof next, "%s.next", argument);
+	unlink(link); /* of a try before, whose flipper was killed at any moment */
+	unlink(next);
 	if (symlink(good, link))
 		fail("symlink");
 	pid_t flipper = fork();
