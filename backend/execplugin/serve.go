@@ -229,32 +229,20 @@ func (s *server) work(ctx context.Context, f protocol.Frame, w *work) (word stri
 	case "evaluate":
 		return s.evaluate(ctx, f)
 	case "ask":
-		b, err := protocol.Parse[protocol.Request](f)
-		if err != nil {
-			return "", nil, err
-		}
-		c, err := capability[backend.Asker](s.backend)
+		b, c, err := request[protocol.Request, backend.Asker](f, s.backend)
 		if err != nil {
 			return "", nil, err
 		}
 		id, err := c.Ask(ctx, b.OpenRequest())
 		return "asked", protocol.ApprovalID{Approval: string(id)}, err
 	case "await":
-		b, err := protocol.Parse[protocol.ApprovalID](f)
-		if err != nil {
-			return "", nil, err
-		}
-		c, err := capability[backend.Asker](s.backend)
+		b, c, err := request[protocol.ApprovalID, backend.Asker](f, s.backend)
 		if err != nil {
 			return "", nil, err
 		}
 		return "done", protocol.Empty{}, c.Await(ctx, backend.ApprovalID(b.Approval))
 	case "decide":
-		b, err := protocol.Parse[protocol.Decide](f)
-		if err != nil {
-			return "", nil, err
-		}
-		c, err := capability[backend.Approver](s.backend)
+		b, c, err := request[protocol.Decide, backend.Approver](f, s.backend)
 		if err != nil {
 			return "", nil, err
 		}
@@ -269,6 +257,14 @@ func (s *server) work(ctx context.Context, f protocol.Frame, w *work) (word stri
 		err = errors.New("execplugin: the watch has ended")
 	}
 	return "", nil, err
+}
+
+// request reads a request, and finds the capability that answers it.
+func request[B, C any](f protocol.Frame, of backend.Backend) (body B, c C, err error) {
+	if body, err = protocol.Parse[B](f); err == nil {
+		c, err = capability[C](of)
+	}
+	return body, c, err
 }
 
 // capability finds what was declared.

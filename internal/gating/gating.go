@@ -1,7 +1,6 @@
 package gating
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -68,32 +67,16 @@ func ReadAnswer(r io.Reader) (a Answer, err error) { return a, read(r, &a) }
 
 // Write sends an Event or an Answer.
 func Write(w io.Writer, message any) error {
-	b, err := envelope.Marshal(message)
-	if err != nil {
+	if err := envelope.WriteMessage(w, MaxMessage, message); err != nil {
 		return fmt.Errorf("gating: %w", err)
 	}
-	if len(b) > MaxMessage {
-		return fmt.Errorf("gating: a message of %d bytes, at most %d", len(b), MaxMessage)
-	}
-	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
-	return err
+	return nil
 }
 
 func read(r io.Reader, into any) error {
-	var size [4]byte
-	if _, err := io.ReadFull(r, size[:]); err != nil {
-		return err
-	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n > MaxMessage {
-		return ErrProtocol
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
+	err := envelope.ReadMessage(r, MaxMessage, into)
+	if errors.Is(err, envelope.ErrMessage) {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	if err := envelope.Unmarshal(b, into); err != nil {
-		return ErrProtocol
-	}
-	return nil
+	return err
 }

@@ -150,7 +150,7 @@ func (d *docReader) entryFields(r *rule) []document.Field {
 				r.kinds |= bit
 			}
 		}).Of(document.ListOf(document.Words(kindNames()...)).AtLeast(1), "Kinds of session."),
-		document.Key("as", func(v ast.Node) { r.as = d.globs(v, "as") }).
+		document.Key("as", func(v ast.Node) { r.as = d.Globs(v, "as") }).
 			Of(namesShape, "Users on the target; root must be spelled out in an allowlist entry. Without it: the login user, if that is not root (allowlist), any user (blocklist)."),
 		document.Key("when", func(v ast.Node) {
 			d.timed = true
@@ -305,23 +305,6 @@ func (d *docReader) members(n ast.Node, what string) []member {
 	return members
 }
 
-func (d *docReader) globs(n ast.Node, what string) []glob.Glob {
-	var globs []glob.Glob
-	d.List(n, what, func(v ast.Node) { globs = append(globs, d.glob(v, "an entry of "+what)) })
-	if len(globs) == 0 {
-		d.Fail(n, "%s is empty; leave the key out or name what it covers", what)
-	}
-	return globs
-}
-
-func (d *docReader) glob(n ast.Node, what string) glob.Glob {
-	s := d.Name(n, what)
-	if strings.ContainsAny(s, "?[]{}|") {
-		d.Fail(n, "%s is %q; the only wildcard is *", what, s)
-	}
-	return glob.New(s)
-}
-
 func (d *docReader) targetFields(r *rule) []document.Field {
 	return []document.Field{
 		document.Key("tags", func(v ast.Node) {
@@ -329,14 +312,14 @@ func (d *docReader) targetFields(r *rule) []document.Field {
 				d.Name(keyNode, "a tag's name")
 				tag := tagMatch{key: key}
 				if _, isList := value.(*ast.SequenceNode); isList {
-					tag.values = d.globs(value, "a tag's values")
+					tag.values = d.Globs(value, "a tag's values")
 				} else {
-					tag.values = []glob.Glob{d.glob(value, "a tag's value")}
+					tag.values = []glob.Glob{d.Glob(value, "a tag's value")}
 				}
 				r.tags = append(r.tags, tag)
 			})
 		}).Of(document.MapOf(document.EitherOf(document.AnyName, namesShape)).AtLeast(1), "The target must have every tag, with one of its values."),
-		document.Key("names", func(v ast.Node) { r.names = d.globs(v, "names") }).Of(namesShape, "Names of targets, with * as wildcard."),
+		document.Key("names", func(v ast.Node) { r.names = d.Globs(v, "names") }).Of(namesShape, "Names of targets, with * as wildcard."),
 	}
 }
 

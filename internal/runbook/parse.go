@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -324,30 +323,14 @@ func (d *reader) targetFields(t *Targets) []document.Field {
 			d.Pairs(v, "tags", func(key string, keyNode, value ast.Node) {
 				d.Name(keyNode, "a tag's name")
 				if _, isList := value.(*ast.SequenceNode); isList {
-					t.tags = append(t.tags, tag{key, d.globs(value, "a tag's values")})
+					t.tags = append(t.tags, tag{key, d.Globs(value, "a tag's values")})
 				} else {
-					t.tags = append(t.tags, tag{key, []glob.Glob{d.glob(value, "a tag's value")}})
+					t.tags = append(t.tags, tag{key, []glob.Glob{d.Glob(value, "a tag's value")}})
 				}
 			})
 		}).Of(document.MapOf(document.EitherOf(document.AnyName, names)).AtLeast(1), "The machine must have every tag, with one of its values."),
-		document.Key("names", func(v ast.Node) { t.names = d.globs(v, "names") }).Of(names, "Names of machines, with * as wildcard."),
+		document.Key("names", func(v ast.Node) { t.names = d.Globs(v, "names") }).Of(names, "Names of machines, with * as wildcard."),
 	}
-}
-
-func (d *reader) globs(n ast.Node, what string) (out []glob.Glob) {
-	d.List(n, what, func(v ast.Node) { out = append(out, d.glob(v, "an entry of "+what)) })
-	if len(out) == 0 {
-		d.Fail(n, "%s is empty; leave the key out or name what it covers", what)
-	}
-	return out
-}
-
-func (d *reader) glob(n ast.Node, what string) glob.Glob {
-	s := d.Name(n, what)
-	if strings.ContainsAny(s, "?[]{}|") {
-		d.Fail(n, "%s is %q; the only wildcard is *", what, s)
-	}
-	return glob.New(s)
 }
 
 func (d *reader) targets(n ast.Node, t *Targets) {

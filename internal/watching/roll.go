@@ -1,7 +1,7 @@
 package watching
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -60,32 +60,16 @@ func ReadRoll(r io.Reader) (out Roll, err error) {
 func ReadDismissal(r io.Reader) (d Dismissal, err error) { return d, read(r, &d) }
 
 func write(w io.Writer, message any) error {
-	b, err := envelope.Marshal(message)
-	if err != nil {
+	if err := envelope.WriteMessage(w, maxRoll, message); err != nil {
 		return fmt.Errorf("watching: %w", err)
 	}
-	if len(b) > maxRoll {
-		return fmt.Errorf("watching: a message of %d bytes, at most %d", len(b), maxRoll)
-	}
-	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
-	return err
+	return nil
 }
 
 func read(r io.Reader, into any) error {
-	var size [4]byte
-	if _, err := io.ReadFull(r, size[:]); err != nil {
-		return err
-	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n > maxRoll {
-		return ErrProtocol
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
+	err := envelope.ReadMessage(r, maxRoll, into)
+	if errors.Is(err, envelope.ErrMessage) {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	if envelope.Unmarshal(b, into) != nil {
-		return ErrProtocol
-	}
-	return nil
+	return err
 }

@@ -9,7 +9,8 @@
 // parser runs; a panic of the YAML library is a problem of the document; after
 // the first problem every read returns a zero value.
 //
-// It is pure. Of this module it may import only internal/sanitize.
+// It is pure. Of this module it may import only internal/sanitize and
+// internal/policy/glob.
 package document
 
 import (
@@ -25,6 +26,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/tucdesk/tucdesk/internal/policy/glob"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 )
 
@@ -346,4 +348,24 @@ func (r *Reader) OneOf(n ast.Node, what string, words ...string) string {
 	}
 	r.Fail(n, "%s is %q; it must be one of: %s", what, s, strings.Join(words, ", "))
 	return ""
+}
+
+// Globs reads a list of names in which * is a wildcard. An empty one is a problem: it
+// could be meant to name everything or nothing.
+func (r *Reader) Globs(n ast.Node, what string) []glob.Glob {
+	var globs []glob.Glob
+	r.List(n, what, func(v ast.Node) { globs = append(globs, r.Glob(v, "an entry of "+what)) })
+	if len(globs) == 0 {
+		r.Fail(n, "%s is empty; leave the key out or name what it covers", what)
+	}
+	return globs
+}
+
+// Glob reads a name in which * is a wildcard, and nothing else that looks like one.
+func (r *Reader) Glob(n ast.Node, what string) glob.Glob {
+	s := r.Name(n, what)
+	if strings.ContainsAny(s, "?[]{}|") {
+		r.Fail(n, "%s is %q; the only wildcard is *", what, s)
+	}
+	return glob.New(s)
 }
