@@ -216,7 +216,7 @@ type (
 type Link struct {
 	Lost  bool
 	Since time.Time // when the target was heard last
-	Until time.Time // until when the target keeps the terminal
+	Until time.Time // until when the target keeps the terminal; zero: it does not
 	Why   string    // what the last attempt to reach it has met; empty: none has failed yet
 }
 

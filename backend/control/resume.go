@@ -150,13 +150,16 @@ func (l *link) ended() error {
 
 // state is how the link stands, for people.
 func (l *link) state() backend.Link {
-	heard, lost := l.mux.Lost()
-	if !lost {
+	heard, silent := l.mux.Silent()
+	if !silent {
 		return backend.Link{}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := backend.Link{Lost: true, Since: heard, Until: heard.Add(l.plan.verdict.Obligations.Grace)}
+	s := backend.Link{Lost: true, Since: heard}
+	if grace := l.plan.verdict.Obligations.Grace; grace > 0 {
+		s.Until = heard.Add(grace)
+	}
 	if l.why != nil && !errors.Is(l.why, context.Canceled) {
 		s.Why = l.why.Error()
 	}

@@ -15,7 +15,10 @@ import (
 const (
 	// keepAlive is how often the operator's side makes itself heard, and so hears
 	// the agent, while there is nothing to say.
-	keepAlive = 3 * time.Second
+	keepAlive = 2 * time.Second
+	// doubt is for how long nothing is heard before people are told. A keepalive and
+	// its first repetition have failed by then.
+	doubt = 4 * time.Second
 	// silence is for how long nothing is heard before the link counts as lost. One
 	// keepalive and its repetitions have failed by then.
 	silence = 8 * time.Second
@@ -45,6 +48,13 @@ func (m *Mux) Session() *session.Chain { return m.chain }
 func (m *Mux) Lost() (heard time.Time, lost bool) {
 	quiet := m.path.quiet()
 	return time.Now().Add(-quiet), quiet > silence || m.path.stranded()
+}
+
+// Silent reports whether the peer is silent for so long that whoever waits for it
+// should know, and when it was heard last. That is sooner than the link counts as lost.
+func (m *Mux) Silent() (heard time.Time, silent bool) {
+	quiet := m.path.quiet()
+	return time.Now().Add(-quiet), quiet > doubt || m.path.stranded()
 }
 
 // Resume goes on with the keys of a resume, on the path that conn is; without conn on

@@ -205,6 +205,52 @@ func TestNetworkComesBack(t *testing.T) {
 	}
 }
 
+// Whoever sits before a terminal is told of a dead path within 5 s, whenever it dies,
+// and before anything is done about it.
+func TestSilenceIsTold(t *testing.T) {
+	for _, rests := range []time.Duration{0, 300, 700, 1100, 1500, 1900, 1990, 7777} {
+		t.Run((rests * time.Millisecond).String(), func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				r := newRoaming(t)
+				time.Sleep(30*time.Second + rests*time.Millisecond) // idle
+				if heard, silent := r.operator.Silent(); silent || time.Since(heard) > 3*time.Second {
+					t.Fatalf("silent before anything was cut, heard %v ago", time.Since(heard))
+				}
+				r.cut.Store(true)
+				time.Sleep(5 * time.Second)
+				if heard, silent := r.operator.Silent(); !silent {
+					t.Errorf("nothing told 5 s after the cut, heard %v ago", time.Since(heard))
+				}
+				r.lost(false)
+				r.cut.Store(false)
+				time.Sleep(10 * time.Second)
+				if _, silent := r.operator.Silent(); silent {
+					t.Error("still told 10 s after the path was back")
+				}
+			})
+		})
+	}
+}
+
+// A network that is only bad is not told of as dead: an idle session on a link that loses
+// five in a hundred, for an hour.
+func TestBadIsNotSilent(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		a, b := memnet.PacketPipe(memnet.Options{Delay: 150 * time.Millisecond, Loss: .05, Seed: 11})
+		operator, _ := join(t, a, b, Options{Grace: grace})
+		told := 0
+		for range 3600 {
+			time.Sleep(time.Second)
+			if _, silent := operator.Silent(); silent {
+				told++
+			}
+		}
+		if told > 3 {
+			t.Errorf("%d of 3600 seconds were told as silence", told)
+		}
+	})
+}
+
 // The path is gone for good and another one takes over, again and again, in the
 // middle of a flood both ways.
 func TestResumeOnAnotherPath(t *testing.T) {

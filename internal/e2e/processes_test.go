@@ -248,16 +248,34 @@ func TestKilledParts(t *testing.T) {
 		}()
 		await(t, "the command's start", func() bool { _, err := os.Stat(started); return err == nil })
 		d.kill9(t, "relayd")
+		killed := time.Now()
 		direct.goesOn(t, "after the kill")
 		// Both sides take a new place on the relay as soon as it is there again.
-		killed := time.Now()
 		relayed.goesOn(t, "after the relay's restart")
 		t.Logf("went on after %v", time.Since(killed).Round(100*time.Millisecond))
+		// One that stays away is told of: to whoever holds the session, and on the
+		// command's standard error.
+		pid := d.pidOf(t, "relayd")
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		resume := sync.OnceFunc(func() { syscall.Kill(pid, syscall.SIGCONT) })
+		defer resume()
+		hung := time.Now()
+		link, _ := backend.TerminalAs[backend.LinkTerminal](relayed.terminal)
+		await(t, "the session says that its link is lost", func() bool { return link.Link().Lost })
+		t.Logf("told after %v", time.Since(hung).Round(100*time.Millisecond))
+		direct.goesOn(t, "while the relay hangs")
+		time.Sleep(2 * time.Second) // a command asks now and then
+		resume()
+		relayed.goesOn(t, "after the relay hung")
 		if err := os.WriteFile(goOn, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if r := <-command; r.code != 0 || !strings.Contains(r.stdout, "still here") {
 			t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
+		} else if !strings.Contains(r.stderr, "the connection to web-1 is lost") {
+			t.Errorf("the command did not say what happened to its connection: %q", r.stderr)
 		}
 		d.must(t, "alice", "exec", "--path", "relay", "web-1", "--", "true")
 		direct.goesOn(t, "after the restart")

@@ -33,8 +33,11 @@ func TellLink(say func(sanitize.Text), t backend.Terminal, target backend.Target
 			now := l.Link()
 			switch {
 			case now.Lost && !lost.Lost:
-				say(sanitize.Clean(fmt.Sprintf("the connection to %s is lost, since %s. Trying again; what you type is kept. The machine keeps this session until %s.",
-					name, now.Since.Format(time.TimeOnly), now.Until.Format(time.TimeOnly))))
+				text := fmt.Sprintf("the connection to %s is lost, since %s.", name, now.Since.Format(time.TimeOnly))
+				if !now.Until.IsZero() {
+					text += fmt.Sprintf(" Trying again; what you type is kept. The machine keeps this session until %s.", now.Until.Format(time.TimeOnly))
+				}
+				say(sanitize.Clean(text))
 			case !now.Lost && lost.Lost:
 				say(sanitize.Clean(fmt.Sprintf("connected to %s again, after %s.", name, time.Since(lost.Since).Round(time.Second))))
 			}
