@@ -24,9 +24,9 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control/approver"
 	"github.com/tucdesk/tucdesk/backend/control/auditlog"
 	"github.com/tucdesk/tucdesk/backend/control/insight"
+	"github.com/tucdesk/tucdesk/backend/control/lookout"
 	"github.com/tucdesk/tucdesk/backend/control/receipts"
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
-	"github.com/tucdesk/tucdesk/internal/checkpointfile"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/policy"
@@ -114,18 +114,13 @@ type Backend struct {
 	syncErr   error
 	states    map[key.Kid]wire.AgentState
 	statesAt  time.Time
-	hints     int       // from apid that roster or states have changed
-	logAt     time.Time // when apid was last asked for the audit log's checkpoint
+	hints     int // from apid that roster or states have changed
 	terminals map[*terminal]struct{}
 	asks      map[backend.ApprovalID]*ask
 
 	receipts receipts.Book
 
-	seen          *checkpointfile.File // of the audit log
-	onAlarm       func(error)          // nil: nobody is told beside the home
-	comparing     sync.WaitGroup
-	comparisons   context.Context // of what compares checkpoints
-	stopComparing context.CancelFunc
+	lookout lookout.Lookout // on the audit log
 }
 
 var (
@@ -153,17 +148,17 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	comparisons, stop := context.WithCancel(context.Background())
 	b := &Backend{
-		seen: seen, comparisons: comparisons, stopComparing: stop,
 		home: home, api: api, logger: logger, now: time.Now,
 		ended:     make(chan struct{}),
 		receipts:  receipts.Book{Home: home, API: api, Now: time.Now},
 		terminals: map[*terminal]struct{}{},
 		asks:      map[backend.ApprovalID]*ask{},
 	}
+	b.lookout.API, b.lookout.Home, b.lookout.Seen, b.lookout.Newest = api, home, seen, b.syncNow
+	b.lookout.Now, b.lookout.Logger = time.Now, logger
 	b.Approver = approver.Approver{API: api, Home: home, Known: b.Sync, Newest: b.syncNow, Me: b.me, Translate: translate, Now: time.Now, Logger: logger}
-	b.Auditor = auditlog.Auditor{API: api, With: home.Unsealer, Sync: b.Sync, Seen: seen, Told: b.log, Translate: translate}
+	b.Auditor = auditlog.Auditor{API: api, With: home.Unsealer, Sync: b.Sync, Seen: seen, Told: b.lookout.Log, Translate: translate}
 	b.Teller = insight.Teller{API: api, Rendezvous: home.Profile.Rendezvous, Self: home.Identity.Kid(), Sync: b.Sync, Now: time.Now, Translate: translate}
 	b.relays.Carrier.TLS = wire.PinnedTLS(home.Profile.Pins)
 	return b, nil
@@ -171,6 +166,13 @@ func New(home *profile.Home, logger *slog.Logger) (*Backend, error) {
 
 // UsePath says which ways terminals may take. It is called before Open.
 func (b *Backend) UsePath(p Path) { b.path = p }
+
+// OnAlarm has f called for each new sign that the audit log tells two stories, beside
+// what is kept in the home. It is called before anything else, and f by any goroutine.
+func (b *Backend) OnAlarm(f func(error)) { b.lookout.Alarm = f }
+
+// Forks gives the files in which this home keeps evidence of that.
+func (b *Backend) Forks() []string { return b.lookout.Forks() }
 
 // Client gives the client of apid, for commands that ask it directly.
 func (b *Backend) Client() *wire.Client { return b.api }
@@ -195,7 +197,7 @@ func (b *Backend) Close() error {
 		closing.Go(func() { t.Close() }) // each waits until its machine has heard it
 	}
 	closing.Wait()
-	b.finishComparing()
+	b.lookout.Close()
 	b.api.CloseIdle()
 	return nil
 }
@@ -229,7 +231,7 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 		if serr := b.home.Synced(); serr != nil {
 			b.logger.Warn("when the roster was compared is not kept", "error", serr)
 		}
-		b.lookAtLog()
+		b.lookout.Look()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -185,7 +185,7 @@ func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh boo
 func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidate string, known func(candidate string) error) (*session.Established, error) {
 	b, p, config := l.b, l.plan, l.config
 	head := p.roster.Head()
-	config.Evidence = session.Evidence{RosterSeq: head.Seq, RosterHash: head.Hash, Time: b.now(), Checkpoint: b.checkpoint(p.roster)}
+	config.Evidence = session.Evidence{RosterSeq: head.Seq, RosterHash: head.Hash, Time: b.now(), Checkpoint: b.lookout.Checkpoint(p.roster)}
 	initiator, hs1, err := start(config)
 	if err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 		est.Close()
 		return nil, err
 	}
-	b.meet(p.agent.Name, est.Peer)
+	b.lookout.Meet(p.agent.Name, est.Peer)
 	if err := known(reply.Candidate); err != nil {
 		est.Close()
 		return nil, err

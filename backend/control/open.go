@@ -121,7 +121,7 @@ func (b *Backend) proof(p *plan, act string) func(audit.Link) ([]byte, error) {
 			SessionID: p.session, Kind: string(p.req.Kind), As: p.req.As,
 			Commitment: p.command.Commitment(), Confirmed: p.req.Confirmed,
 			PolicyHash: p.roster.PolicyHash(), RosterHead: token.Head(p.roster.Head()),
-			Checkpoint: b.checkpoint(p.roster), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
+			Checkpoint: b.lookout.Checkpoint(p.roster), ActorSeq: l.Seq + 1, ActorPrev: l.Hash,
 		})
 	}
 }
