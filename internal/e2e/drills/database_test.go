@@ -390,7 +390,7 @@ func databaseDrills() []*drill {
 			shows:  "the audit log tells two stories",
 			check: check{
 				file: "backend/control/link.go", in: "(*link).shake",
-				old: "\tb.meet(p.agent.Name, est.Peer)\n", new: "",
+				old: "\tb.lookout.Meet(p.agent.Name, est.Peer)\n", new: "",
 				then: "the session goes on, and what was lost is known to the machine alone",
 			},
 			play: func(w *world) string {
