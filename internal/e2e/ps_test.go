@@ -44,4 +44,5 @@ func TestPS(t *testing.T) {
 	if rows := list("alice", "--ended"); len(rows) != 1 || rows[0].State != "ended" {
 		t.Errorf("ended: %v", rows)
 	}
+	t.Run("watch", func(t *testing.T) { d.watches(t) })
 }

@@ -220,7 +220,10 @@ func (a *app) controlBy(way string) (*control.Backend, error) {
 
 // kind gives the word after "error=" and the exit code of an error.
 func kind(err error) (string, int) {
+	var by *sessions.SignalError
 	switch {
+	case errors.As(err, &by):
+		return "signal", 128 + int(by.Signal)
 	case errors.Is(err, backend.ErrExpired), errors.Is(err, wire.ErrExpired):
 		return "expired", exitExpired
 	case errors.Is(err, backend.ErrDenied), errors.Is(err, wire.ErrDenied):

@@ -42,7 +42,8 @@ type Terminal struct {
 	dirty      bool
 	unread     []byte
 	seen       uint64 // bytes of output, where they are not drawn
-	ended      error  // io.EOF: it was said why
+	ended      error  // io.EOF: it was said why, here or by the session's exit
+	told       bool   // by the shell's side: reason
 	reason     string
 }
 
@@ -64,7 +65,7 @@ func (w *Terminal) follow() {
 		w.mu.Lock()
 		switch {
 		case err == nil && m.Type == watching.End:
-			w.ended, w.reason = io.EOF, m.Reason
+			w.ended, w.told, w.reason = io.EOF, true, m.Reason
 		case err != nil:
 			if w.ended = err; errors.Is(err, watching.ErrProtocol) {
 				w.ended = fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
@@ -72,11 +73,13 @@ func (w *Terminal) follow() {
 		default:
 			w.take(m)
 		}
-		over := w.ended != nil
+		over, exits := w.ended != nil, w.ended == io.EOF && !w.told // then it ends by itself
 		w.some.Broadcast()
 		w.mu.Unlock()
-		if over {
+		if over && !exits {
 			w.Terminal.Close()
+		}
+		if over {
 			return
 		}
 	}
@@ -153,12 +156,12 @@ func (w *Terminal) Resize(cols, rows uint16) error {
 	return nil
 }
 
-// Wait gives why the watching ended.
+// Wait gives why the watching ended: as the shell's side has said it, or the session's.
 func (w *Terminal) Wait() (backend.Exit, error) {
 	exit, err := w.Terminal.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended == io.EOF {
+	if w.told {
 		return backend.Exit{Reason: w.reason}, nil
 	}
 	return exit, err

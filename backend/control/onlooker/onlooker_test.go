@@ -21,7 +21,7 @@ type feed struct {
 func (f *feed) Read(p []byte) (int, error)  { return f.Reader.Read(p) }
 func (f *feed) Write(p []byte) (int, error) { return f.typed.Write(p) }
 func (f *feed) Close() error                { return nil }
-func (f *feed) Wait() (backend.Exit, error) { return backend.Exit{}, nil }
+func (f *feed) Wait() (backend.Exit, error) { return backend.Exit{Reason: "policy has changed"}, nil }
 
 func messages(all ...watching.Message) (b []byte) {
 	for _, m := range all {
@@ -74,6 +74,14 @@ func TestPlain(t *testing.T) {
 	b, err := io.ReadAll(New(f, backend.OpenRequest{Kind: backend.KindObserve}))
 	if err != nil || !strings.HasPrefix(string(b), "abcdef\r\n") || !strings.Contains(string(b), "3 bytes of output are left out") || !strings.HasSuffix(string(b), "\r\njk") {
 		t.Errorf("%q %v", b, err)
+	}
+	// Where the shell's side says nothing, the session's exit does.
+	w := New(&feed{Reader: bytes.NewReader(messages(watching.Message{Type: watching.Output, Bytes: []byte("cut")}))}, backend.OpenRequest{Kind: backend.KindObserve})
+	if b, err := io.ReadAll(w); string(b) != "cut" || err != nil {
+		t.Errorf("%q %v", b, err)
+	}
+	if exit, err := w.Wait(); exit.Reason != "policy has changed" || err != nil {
+		t.Errorf("%+v %v", exit, err)
 	}
 	cut := &feed{Reader: strings.NewReader("\x09\x00\x00\x00\x00")}
 	if _, err := io.ReadAll(New(cut, backend.OpenRequest{Kind: backend.KindObserve})); err == nil {

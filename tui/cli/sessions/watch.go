@@ -2,13 +2,18 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
@@ -20,7 +25,9 @@ func (c *CLI) Observe() *cobra.Command {
 		"See a shell of another member, as it runs, and type nothing. Policy must let you `observe` on that machine as the\n"+
 			"user that the shell runs as; `tucdesk ps --all` lists the shells that you may watch. The owner sees at once who\n"+
 			"watches, and may end it; both are in the audit log. The screen has the owner's size: a smaller terminal shows the\n"+
-			"part in which the cursor is. q leaves. In a pipe, the shell's output comes as it is.")
+			"part in which the cursor is. q leaves.\n\n"+
+			"Where the output is a file or a pipe, the shell's output comes as it is, escape sequences and all, until the shell\n"+
+			"ends (exit code 0, and stderr says why), or until a signal, as which it then ends: 130 after an interrupt.")
 }
 
 // Join gives the command that types in a shell of another member, too.
@@ -39,6 +46,9 @@ func (c *CLI) watch(kind backend.Kind, use, short, long string) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := c.chooseShell(cmd.Context(), kind, args[0])
+			if err == nil {
+				err = c.fits(kind)
+			}
 			if err != nil {
 				return err
 			}
@@ -63,6 +73,19 @@ func (c *CLI) watch(kind backend.Kind, use, short, long string) *cobra.Command {
 	cmd.Flags().StringVar(&way, "path", "auto", "auto: by relay, then directly when that works; relay; direct")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the approvers, where policy wants an approval")
 	return cmd
+}
+
+// fits refuses a terminal on which nothing can be drawn, and none where keys are needed.
+// What a shell prints is not written to a terminal as it is.
+func (c *CLI) fits(kind backend.Kind) error {
+	switch out, file := c.Out.(*os.File); {
+	case c.Person():
+	case kind == backend.KindJoin:
+		return errors.New("who joins types, and there is no terminal here; `tucdesk observe` also writes to a file or a pipe")
+	case file && term.IsTerminal(int(out.Fd())):
+		return errors.New("there is a terminal to draw on and no keyboard: let standard input be the terminal, too, or send the output to a file or a pipe")
+	}
+	return nil
 }
 
 func (c *CLI) watchable(ctx context.Context) ([]backend.Session, error) {
@@ -109,8 +132,16 @@ func pick(all []backend.Session, kind backend.Kind, prefix string) (found backen
 	return backend.Session{}, fmt.Errorf("%w: no shell that you may %s begins with %q; `tucdesk ps --all` lists them", backend.ErrNotFound, kind, prefix)
 }
 
+// A SignalError is a signal that has ended the watching. The shell goes on.
+type SignalError struct{ Signal syscall.Signal }
+
+// Error implements error.
+func (e *SignalError) Error() string {
+	return fmt.Sprintf("not watching any more: %s; the shell goes on", e.Signal)
+}
+
 // Look shows a shell to who watches it. carry moves bytes between this process and a
-// terminal, with what is typed.
+// terminal, with what is typed. A signal ends the watching, and is the *SignalError.
 func Look(out, errs io.Writer, in io.Reader, t backend.Terminal, req backend.OpenRequest, carry func(in io.Reader) (backend.Exit, error)) error {
 	exit := &way{in: in, t: t, observes: req.Kind == backend.KindObserve}
 	if !exit.observes {
@@ -120,11 +151,27 @@ func Look(out, errs io.Writer, in io.Reader, t backend.Terminal, req backend.Ope
 		fmt.Fprintf(errs, "tucdesk: watching %s; %s leaves\n", sanitize.Clean(string(req.Target)), map[bool]string{true: "q", false: "Enter ~ &"}[exit.observes])
 		io.WriteString(out, "\x1b[?1049h")
 	}
+	got, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(got)
+	defer close(over)
+	var by atomic.Pointer[SignalError]
+	go func() {
+		select {
+		case s := <-got:
+			n, _ := s.(syscall.Signal)
+			by.Store(&SignalError{n})
+			exit.Detach()
+		case <-over:
+		}
+	}()
 	ended, err := carry(exit)
 	if req.TTY {
 		io.WriteString(out, plain)
 	}
 	switch {
+	case by.Load() != nil:
+		return by.Load()
 	case exit.left.Load():
 		return nil
 	case err != nil:

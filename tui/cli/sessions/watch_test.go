@@ -53,3 +53,18 @@ func TestDismiss(t *testing.T) {
 		t.Errorf("%q, %d times, %v", b, n, err)
 	}
 }
+
+// Who joins needs a keyboard; who observes without one gets it in a file or a pipe.
+func TestFits(t *testing.T) {
+	c := &CLI{Out: io.Discard, Person: func() bool { return false }}
+	if err := c.fits(backend.KindJoin); err == nil || !strings.Contains(err.Error(), "tucdesk observe") {
+		t.Errorf("join without a terminal: %v", err)
+	}
+	if err := c.fits(backend.KindObserve); err != nil {
+		t.Errorf("observe in a pipe: %v", err)
+	}
+	c.Person = func() bool { return true }
+	if err := c.fits(backend.KindJoin); err != nil {
+		t.Errorf("join at a terminal: %v", err)
+	}
+}
