@@ -145,7 +145,7 @@ func (s *Server) postStatements(ctx context.Context, r *door.Request, in wire.St
 // appendStatements makes the roster and the log follow statements.
 func (s *Server) appendStatements(t *team, by door.Caller, statements [][]byte) error {
 	for _, st := range statements {
-		next, err := t.roster.Apply(st)
+		next, err := t.roster.Learn(s.now(), st)
 		if err != nil {
 			return statementProblem(err, t.roster.Head())
 		}

@@ -456,3 +456,48 @@ func TestLimitsOfAnExec(t *testing.T) {
 		}
 	}
 }
+
+// TestCloses: what one admin alone may sign opens no door that was closed.
+func TestCloses(t *testing.T) {
+	const doc = `version: 1
+mode: allowlist
+allowlist:
+  - {name: all, members: ["role:sre"], targets: {names: ["*"]}, sessions: [shell, exec]}
+blocklist:
+  - {name: db, targets: {names: ["db-*"]}, sessions: [shell]}
+commands: {catalogue: 1, default: medium}
+gate: enforced
+max_session: 1h
+break_glass: {members: ["role:admin"], quorum: 2, expires: 30m}
+`
+	before := mustParse(t, doc)
+	lock := strings.Replace(doc, "mode: allowlist", "mode: lockdown", 1)
+	for name, tt := range map[string]struct {
+		doc    string
+		closes bool
+	}{
+		"all doors":                     {"version: 1\nmode: lockdown\n", true},
+		"all but the glass as it was":   {lock, true},
+		"the same, and other tests":     {lock + "tests: [{member: a@example.com, target: x, session: exec, command: ls, want: deny}]\n", true},
+		"no lockdown":                   {doc, false},
+		"a smaller quorum":              {strings.Replace(lock, "quorum: 2", "quorum: 1", 1), false},
+		"other people":                  {strings.Replace(lock, "role:admin", "*", 1), false},
+		"a longer session":              {strings.Replace(lock, "expires: 30m", "expires: 24h", 1), false},
+		"a longer session, by the rest": {strings.Replace(lock, "max_session: 1h", "max_session: 12h", 1), false},
+		"no gate":                       {strings.Replace(lock, "gate: enforced", "gate: none", 1), false},
+		"no catalogue":                  {strings.Replace(lock, "catalogue: 1, ", "", 1), false},
+		"laxer commands":                {strings.Replace(lock, "default: medium", "default: low", 1), false},
+		"no blocklist":                  {strings.Replace(lock, "db-*", "other-*", 1), false},
+		"a glass where there was none":  {"version: 1\nmode: lockdown\nbreak_glass: {members: [\"role:admin\"], quorum: 2, expires: 30m}\n", false},
+	} {
+		if got := mustParse(t, tt.doc).Closes(before); got != tt.closes {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if mustParse(t, lock).Closes(nil) || !mustParse(t, "version: 1\nmode: lockdown\n").Closes(nil) || (*Policy)(nil).Closes(before) {
+		t.Error("where there is no policy")
+	}
+	if locked := mustParse(t, lock); !locked.Closes(locked) || locked.Closes(mustParse(t, "version: 1\nmode: lockdown\n")) {
+		t.Error("one lockdown after another")
+	}
+}

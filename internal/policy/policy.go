@@ -22,6 +22,7 @@
 package policy
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -184,6 +185,26 @@ type Policy struct {
 	tests      []test
 }
 
-// Lockdown says whether the mode is lockdown: one admin alone may sign such a
-// policy into the roster.
+// Lockdown says whether the mode is lockdown.
 func (p *Policy) Lockdown() bool { return p != nil && p.mode == "lockdown" }
+
+// Closes says whether p, in the place of before, can only close doors: then one admin
+// alone may sign it into the roster. It is a lockdown, and has no break_glass; or else it
+// says what before says but for its mode and tests. What a lockdown leaves open is
+// break-glass, and that goes by all of a document: by its commands, gate and times, too.
+func (p *Policy) Closes(before *Policy) bool {
+	if !p.Lockdown() {
+		return false
+	}
+	if p.breakGlass == nil {
+		return true
+	}
+	if before == nil {
+		return false
+	}
+	a, b := *p, *before
+	for _, q := range []*Policy{&a, &b} {
+		q.mode, q.modeLine, q.tests = "", 0, nil
+	}
+	return reflect.DeepEqual(a, b)
+}

@@ -292,7 +292,7 @@ func (h *Home) LastSync() (time.Time, bool) {
 func (h *Home) Learn(statements [][]byte) (*roster.Roster, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.roster.Learn(statements)
+	return h.roster.Learn(time.Now(), statements)
 }
 
 func readProfile(dir string) (Profile, error) {

@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/key"
@@ -45,6 +46,9 @@ func (r *Roster) applyOne(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("roster: statement %d: %w", s.Seq, err)
 	}
+	if r.until != 0 && s.Time > r.until {
+		return fmt.Errorf("%w: number %d is dated %s; check the clock of this machine and of who signed it", ErrEarly, s.Seq, time.Unix(s.Time, 0).UTC().Format(time.RFC3339))
+	}
 	change, err := r.plan(s, v.Signers())
 	if err != nil {
 		return fmt.Errorf("statement %d (%s): %w", s.Seq, s.Kind, err)
@@ -61,6 +65,16 @@ func (r *Roster) applyOne(raw []byte) error {
 func (r *Roster) judgeOld(s statement, u envelope.Unverified) error {
 	if r.hashes[s.Seq-1] == envelope.Sum(u.InsecurePayload()) {
 		return nil
+	}
+	// Only for who could ever have signed one is the roster of then made again: that
+	// takes its time, and strangers can send statements, too.
+	if _, err := u.Verify(contextStatement, r.Key); err != nil {
+		return fmt.Errorf("roster: statement %d: %w", s.Seq, err)
+	}
+	for _, k := range u.Signers() {
+		if _, enrols := r.enrollers[k]; !enrols && !r.devices[k].admin {
+			return fmt.Errorf("%w: %s has never been an admin's device", ErrThreshold, k.Short())
+		}
 	}
 	before, err := Load(r.genesis, r.statements[:s.Seq-1]...)
 	if err != nil {
@@ -374,8 +388,8 @@ func (r *Roster) planPolicy(s statement, signers []key.Kid, b PolicySet) (func()
 		return nil, fmt.Errorf("%w: %v", ErrRefused, err)
 	}
 	n := r.threshold
-	if p.Lockdown() {
-		n = 1 // whoever sees an attack may close the doors alone
+	if p.Closes(r.policy) {
+		n = 1 // whoever sees an attack may close the doors alone, and open none
 	}
 	if err := r.need(n, s, signers, key.Kid{}, false); err != nil {
 		return nil, err

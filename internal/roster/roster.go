@@ -76,6 +76,7 @@ type Roster struct {
 	restarts      []restart
 	removal       Removal
 	considering   *[]Tally // of a clone that judges proposals; nil: signatures are demanded
+	until         int64    // of a clone that learns: no later statement is taken; 0: any is
 	auditors      []key.Recipient
 	policy        *policy.Policy
 	document      []byte
@@ -158,17 +159,32 @@ func Load(genesis []byte, statements ...[]byte) (*Roster, error) {
 // Apply gives the snapshot after the statements, in order, passing over those
 // that r holds already. r itself never changes. If any statement is refused, the error is returned with the snapshot
 // before it, so that what was good is kept.
-func (r *Roster) Apply(statements ...[]byte) (*Roster, error) {
+func (r *Roster) Apply(statements ...[]byte) (*Roster, error) { return r.apply(0, statements) }
+
+// MaxAhead is how far a statement may be dated ahead of the clock of who learns it.
+const MaxAhead = 24 * time.Hour
+
+// Learn is Apply for statements that are new, by the clock of whoever keeps the roster:
+// one that is dated more than MaxAhead after now is ErrEarly, and becomes good with time.
+// Signers count by a statement's own time, which never goes back: whoever could date one
+// as far ahead as their own key lasts would have all others' keys expire.
+func (r *Roster) Learn(now time.Time, statements ...[]byte) (*Roster, error) {
+	return r.apply(now.Add(MaxAhead).Unix(), statements)
+}
+
+func (r *Roster) apply(until int64, statements [][]byte) (*Roster, error) {
 	if len(statements) == 0 {
 		return r, nil
 	}
 	n := r.clone()
+	n.until = until
 	var err error
 	for _, s := range statements {
 		if err = n.applyOne(s); err != nil {
 			break
 		}
 	}
+	n.until = 0
 	n.freeze()
 	return n, err
 }

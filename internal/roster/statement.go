@@ -32,6 +32,8 @@ var (
 	ErrThreshold = errors.New("roster: too few admin signatures")
 	// ErrRefused means a well-signed statement that contradicts the roster.
 	ErrRefused = errors.New("roster: statement refused")
+	// ErrEarly means a statement that is dated too far ahead of the reader's clock.
+	ErrEarly = errors.New("roster: the statement is dated in the future")
 	// ErrUnknown means a key or name that the roster does not hold.
 	ErrUnknown = errors.New("roster: unknown")
 	// ErrRevoked means a key that the roster has revoked or suspended.

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
@@ -112,11 +113,11 @@ func (f *File) Reload() (*roster.Roster, error) {
 	return f.r, err
 }
 
-// Learn adds statements, from anywhere. It passes over what is known, stores
-// what follows, and stops at the first that is refused. A fork is kept on disk
+// Learn adds statements, from anywhere, at a time by the reader's own clock. It passes
+// over what is known, stores what follows, and stops at the first that is refused. A fork is kept on disk
 // as evidence and returned as *roster.ForkError. The roster it returns is always
 // the newest good one.
-func (f *File) Learn(statements [][]byte) (*roster.Roster, error) {
+func (f *File) Learn(now time.Time, statements [][]byte) (*roster.Roster, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {
@@ -133,7 +134,7 @@ func (f *File) Learn(statements [][]byte) (*roster.Roster, error) {
 	if err := f.reload(); err != nil {
 		return f.r, err
 	}
-	next, refused := f.r.Apply(statements...)
+	next, refused := f.r.Learn(now, statements...)
 	var fork *roster.ForkError
 	if errors.As(refused, &fork) {
 		if err := f.keepEvidence(fork); err != nil {

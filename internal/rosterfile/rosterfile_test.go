@@ -69,11 +69,11 @@ func TestLearnIsDurableAndShared(t *testing.T) {
 	f := create(t, dir, r)
 	other := create(t, dir, r)
 	all, want := next(t, r, 5)
-	if got, err := f.Learn(all[:3]); err != nil || got.Head().Seq != 3 {
+	if got, err := f.Learn(t0, all[:3]); err != nil || got.Head().Seq != 3 {
 		t.Fatalf("%v %v", got.Head(), err)
 	}
 	// The other process has not looked yet; when it adds, it sees all.
-	if got, err := other.Learn(all); err != nil || got.Head() != want.Head() {
+	if got, err := other.Learn(t0, all); err != nil || got.Head() != want.Head() {
 		t.Fatalf("%v %v", got.Head(), err)
 	}
 	if got, err := f.Reload(); err != nil || got.Head() != want.Head() {
@@ -83,7 +83,7 @@ func TestLearnIsDurableAndShared(t *testing.T) {
 	if err != nil || again.Roster().Head() != want.Head() {
 		t.Fatalf("%v", err)
 	}
-	if got, err := again.Learn(all[:2]); err != nil || got.Head() != want.Head() {
+	if got, err := again.Learn(t0, all[:2]); err != nil || got.Head() != want.Head() {
 		t.Errorf("what is known already: %v %v", got.Head(), err)
 	}
 }
@@ -94,7 +94,7 @@ func TestTornTail(t *testing.T) {
 	r := team(t, "a")
 	src := filepath.Join(t.TempDir(), "roster")
 	all, want := next(t, r, 2)
-	if _, err := create(t, src, r).Learn(all); err != nil {
+	if _, err := create(t, src, r).Learn(t0, all); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(filepath.Join(src, "statements"))
@@ -114,7 +114,7 @@ func TestTornTail(t *testing.T) {
 		if wantSeq := uint64(cut / (len(whole) / 2)); f.Roster().Head().Seq != wantSeq {
 			t.Fatalf("cut at %d: head %d, want %d", cut, f.Roster().Head().Seq, wantSeq)
 		}
-		if got, err := f.Learn(all); err != nil || got.Head() != want.Head() {
+		if got, err := f.Learn(t0, all); err != nil || got.Head() != want.Head() {
 			t.Fatalf("cut at %d: %v %v", cut, got.Head(), err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestDamageIsRefused(t *testing.T) {
 	r := team(t, "a")
 	dir := filepath.Join(t.TempDir(), "roster")
 	all, _ := next(t, r, 2)
-	if _, err := create(t, dir, r).Learn(all); err != nil {
+	if _, err := create(t, dir, r).Learn(t0, all); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "statements")
@@ -159,7 +159,7 @@ func TestOtherTeamAndFork(t *testing.T) {
 		t.Errorf("another fingerprint: %v", err)
 	}
 	one, _ := next(t, a, 1)
-	if _, err := f.Learn(one); err != nil {
+	if _, err := f.Learn(t0, one); err != nil {
 		t.Fatal(err)
 	}
 	second, err := a.Next(t0.Add(time.Hour), roster.KindThreshold, roster.Threshold{K: 1}, carol)
@@ -167,7 +167,7 @@ func TestOtherTeamAndFork(t *testing.T) {
 		t.Fatal(err)
 	}
 	var fork *roster.ForkError
-	got, err := f.Learn([][]byte{second})
+	got, err := f.Learn(t0, [][]byte{second})
 	if !errors.As(err, &fork) || got.Head().Seq != 1 {
 		t.Fatalf("fork: %v", err)
 	}

@@ -94,7 +94,7 @@ func (c *Cached) Learn(ctx context.Context, teamID string, statements [][]byte) 
 	if r == nil {
 		return nil, ErrNoTeam
 	}
-	next, err := r.Apply(statements...)
+	next, err := r.Learn(c.now(), statements...)
 	c.advance(t, next)
 	return next, err
 }
@@ -265,7 +265,7 @@ func (c *Cached) load(ctx context.Context, teamID string, r *roster.Roster) (*ro
 			return r, errors.New("rendezvous: the API server changed the team's genesis; keep its data as evidence and tell an admin of the team")
 		}
 		if len(page.Statements) > 0 {
-			next, err := r.Apply(page.Statements...)
+			next, err := r.Learn(c.now(), page.Statements...)
 			if next != nil {
 				r = next
 			}

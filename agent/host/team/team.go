@@ -192,7 +192,7 @@ func (t *Team) Learn(statements [][]byte) error {
 		return ErrNone
 	}
 	before := f.Roster().Head()
-	r, err := f.Learn(statements)
+	r, err := f.Learn(t.c.Now(), statements)
 	var fork *roster.ForkError
 	if errors.As(err, &fork) {
 		t.c.Logger.Error("two rosters are signed under one number: evidence is kept; tell an admin of the team", "seq", fork.Seq, "folder", t.folder())
