@@ -141,6 +141,10 @@ func (l *link) open(ctx context.Context) (*path.Switch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the relay at %s: %w; tucdesk doctor tells which ways to it are open", backend.ErrUnavailable, l.relay.Addr, err)
 	}
+	if relayed.LocalRelayed().String() != cred.Operator.RelayedAddr().String() {
+		relayed.Close()
+		return nil, fmt.Errorf("%w: the relay at %s has this device where no relay of TucDesk would: the machine can't find it there; tell whoever runs it", backend.ErrUnavailable, l.relay.Addr)
+	}
 	return path.NewSwitch(relayed, path.Options{Loopback: l.plan.roster.Demo()}), nil
 }
 
@@ -149,23 +153,40 @@ type starter func(session.InitiatorConfig) (*session.Initiator, []byte, error)
 
 // meet does a handshake through the rendezvous, for a session on a path of its own,
 // or for new keys without a path. It gives where on the path the agent is.
+//
+// The path is opened while the agent is asked, who is told where on the relay this side
+// is going to be; it has its last message when this side is there. A resume waits for
+// the path first: a relay that is away must not cost the agent a handshake each time.
 func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh bool) (*session.Established, *path.Switch, net.Addr, error) {
 	if !fresh {
 		est, err := l.shake(ctx, start, sealed, "", func(string) error { return nil })
 		return est, nil, nil, err
 	}
-	way, err := l.open(ctx)
-	if err != nil {
-		return nil, nil, nil, err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	opening := make(chan opened, 1)
+	go func() {
+		way, err := l.open(ctx)
+		opening <- opened{way, err}
+	}()
+	var o opened
+	if sealed == nil {
+		if o = <-opening; o.err != nil {
+			return nil, nil, nil, o.err
+		}
+		opening <- o
 	}
 	var peer *net.UDPAddr
 	permitted := make(chan error, 1)
-	est, err := l.shake(ctx, start, sealed, way.LocalRelayed().String(), func(candidate string) error {
+	est, err := l.shake(ctx, start, sealed, cred.Operator.RelayedAddr().String(), func(candidate string) error {
 		var err error
 		if peer, err = net.ResolveUDPAddr("udp", candidate); err != nil {
 			return fmt.Errorf("%w: the agent's candidate is no address", backend.ErrUnavailable)
 		}
-		go func() { permitted <- way.Permit(ctx, peer) }()
+		if o = <-opening; o.err != nil {
+			return o.err
+		}
+		go func() { permitted <- o.way.Permit(ctx, peer) }()
 		return nil
 	})
 	if err == nil {
@@ -174,10 +195,22 @@ func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh boo
 		}
 	}
 	if err != nil {
-		way.Close()
+		cancel()
+		if o.way == nil && o.err == nil {
+			o = <-opening
+		}
+		if o.way != nil {
+			o.way.Close()
+		}
 		return nil, nil, nil, err
 	}
-	return est, way, peer, nil
+	return est, o.way, peer, nil
+}
+
+// opened is what comes of opening a path.
+type opened struct {
+	way *path.Switch
+	err error
 }
 
 // shake is the handshake of meet. known is called with what the agent says of where it

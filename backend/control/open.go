@@ -41,7 +41,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if b.isClosed() {
 		return nil, backend.ErrClosed
 	}
-	go b.api.Greet(ctx, b.home.Profile.Rendezvous) // while apid is asked
+	b.greet(ctx)
 	r, err := b.Sync(ctx)
 	if err != nil && !errors.Is(err, backend.ErrUnavailable) {
 		return nil, err
@@ -63,6 +63,19 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		t, err = b.open(ctx, p, approvals)
 	}
 	return t, err
+}
+
+// knocked bounds the relays that are asked early: a roster names few, and apid chooses.
+const knocked = 2
+
+// greet has rendezvous and relay know of this device while apid is asked, so that they
+// need fewer round trips then.
+func (b *Backend) greet(ctx context.Context) {
+	go b.api.Greet(ctx, b.home.Profile.Rendezvous)
+	relays := b.home.Roster().Relays()
+	for _, addr := range relays[:min(len(relays), knocked)] {
+		go b.relays.Knock(ctx, addr)
+	}
 }
 
 // plan judges a request and gives what to sign. A request that uses an approval

@@ -30,6 +30,7 @@ type leg struct {
 	server    netip.AddrPort // the relay's address; invalid where that is not known, or none of IP
 	inbox     *inbox
 	read      chan struct{} // closed when the read loop has ended
+	challenge *challenge    // that it was opened with; nil: it is not known
 
 	heard   atomic.Int64  // when the relay was heard last, in Unix nanoseconds
 	refused chan struct{} // has one when its host has said that nobody listens there
@@ -44,17 +45,19 @@ type leg struct {
 }
 
 // openLeg asks the relay at the other end of c for an allocation. What comes goes to
-// q. ctx bounds the opening. The leg owns c from the call on.
-func openLeg(ctx context.Context, c *carrier.Conn, cr cred.Credential, q *inbox) (*leg, error) {
+// q. known is the relay's challenge; nil: it is asked for. The leg has the one that it
+// was opened with. ctx bounds the opening. The leg owns c from the call on.
+func openLeg(ctx context.Context, c *carrier.Conn, cr cred.Credential, q *inbox, known *challenge) (*leg, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	door := &doorway{PacketConn: c, known: known}
 	client, err := turn.NewClient(&turn.ClientConfig{
 		TURNServerAddr: c.Relay.String(),
 		Username:       cr.Username,
 		Password:       string(cr.Password),
-		Conn:           c,
+		Conn:           door,
 		// The relay's addresses are IPv4 whatever the way to it is.
 		RequestedAddressFamily: turn.RequestedAddressFamilyIPv4,
 		// pion/turn logs addresses at every level.
@@ -64,6 +67,7 @@ func openLeg(ctx context.Context, c *carrier.Conn, cr cred.Credential, q *inbox)
 		c.Close()
 		return nil, fmt.Errorf("path: %w", err)
 	}
+	door.hear = func(b []byte) { client.HandleInbound(b, c.Relay) }
 	l := &leg{
 		transport: c.Transport, client: client, sock: c, inbox: q, read: make(chan struct{}),
 		refused: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -74,6 +78,9 @@ func openLeg(ctx context.Context, c *carrier.Conn, cr cred.Credential, q *inbox)
 	go l.readLoop(fail)
 	w := &watch{l: l, username: cr.Username, password: string(cr.Password)}
 	l.alloc, err = client.AllocateWithContext(ctx)
+	if door.stale(err) {
+		l.alloc, err = client.AllocateWithContext(ctx)
+	}
 	if taken(err) {
 		if err = w.forget(ctx); err == nil {
 			l.alloc, err = client.AllocateWithContext(ctx)
@@ -86,6 +93,7 @@ func openLeg(ctx context.Context, c *carrier.Conn, cr cred.Credential, q *inbox)
 		}
 		return nil, openError(err)
 	}
+	l.challenge = door.passed()
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.mu.Lock()
 	l.unwatch = stop

@@ -21,14 +21,16 @@ const maxWorked = 256
 
 // A Dialer opens paths through relays, by whatever leads there: UDP first, then TCP,
 // then TLS. It remembers what worked for each relay, and starts that together with
-// UDP the next time. The zero value is ready. It is safe for concurrent use and must
+// UDP the next time; and what the relay wants to be authenticated with, which saves a
+// round trip. The zero value is ready. It is safe for concurrent use and must
 // not be copied.
 type Dialer struct {
 	// Carrier makes the connections.
 	Carrier carrier.Dialer
 
-	mu     sync.Mutex
-	worked map[carrier.Address]carrier.Transport
+	mu         sync.Mutex
+	worked     map[carrier.Address]carrier.Transport
+	challenges map[carrier.Address]challenge
 }
 
 // Open asks the relay at addr (see [carrier.Parse]) for an allocation. ctx bounds
@@ -67,7 +69,7 @@ func OpenRelay(ctx context.Context, addr string, c cred.Credential) (*Relayed, e
 // OpenRelayOn is [OpenRelay] on a datagram socket that the caller has opened, such as
 // one in memory: no other way is ever looked for. The path owns conn from the call on.
 func OpenRelayOn(ctx context.Context, conn net.PacketConn, relay net.Addr, c cred.Credential) (*Relayed, error) {
-	l, err := openLeg(ctx, &carrier.Conn{PacketConn: conn, Transport: carrier.UDP, Relay: relay}, c, newInbox())
+	l, err := openLeg(ctx, &carrier.Conn{PacketConn: conn, Transport: carrier.UDP, Relay: relay}, c, newInbox(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +167,11 @@ func (d *Dialer) attempt(ctx context.Context, at carrier.Address, t carrier.Tran
 	if err != nil {
 		return nil, fmt.Errorf("%w over %s: %w", ErrUnreachable, t, err)
 	}
-	return openLeg(ctx, conn, c, q)
+	l, err := openLeg(ctx, conn, c, q, d.challengeOf(at))
+	if err == nil {
+		d.learn(at, l.challenge)
+	}
+	return l, err
 }
 
 // reap closes the legs that came too late.

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -16,9 +15,9 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 )
 
-// reserved is the IP of every relayed address: the IPv4 dummy address of RFC
-// 7600, which no host has and no router forwards.
-var reserved = netip.AddrFrom4([4]byte{192, 0, 0, 8})
+// reserved is the IP of every relayed address, which no host has and no router
+// forwards.
+var reserved = cred.Operator.RelayedAddr().Addr()
 
 const (
 	// queueLen bounds the datagrams that wait for one leg, at most 400 KB.
@@ -38,11 +37,8 @@ var (
 	errForeign = errors.New("relay: an allocation reaches only the other side of its session")
 )
 
-// relayed is the address at which a side is reached by the other one. The port
-// is the side's letter: all that matters is that the two differ.
-func relayed(s cred.Side) *net.UDPAddr {
-	return &net.UDPAddr{IP: reserved.AsSlice(), Port: int(s)}
-}
+// relayed is the address at which a side is reached by the other one.
+func relayed(s cred.Side) *net.UDPAddr { return net.UDPAddrFromAddrPort(s.RelayedAddr()) }
 
 func other(s cred.Side) cred.Side {
 	if s == cred.Operator {

@@ -299,8 +299,8 @@ func TestRefusedCredentials(t *testing.T) {
 		"of another relay": cred.NewSecret().Mint(id(1), cred.Operator, inAnHour()),
 		"no password":      with(good, func(c *cred.Credential) { c.Password = "" }),
 		"no user name":     with(good, func(c *cred.Credential) { c.Username = "" }),
-		"other side":       with(good, func(c *cred.Credential) { c.Username = c.Username[:len(c.Username)-1] + "a" }),
-		"third side":       with(good, func(c *cred.Credential) { c.Username = c.Username[:len(c.Username)-1] + "x" }),
+		"other side":       with(good, func(c *cred.Credential) { c.Username = strings.Replace(c.Username, ".o.", ".a.", 1) }),
+		"third side":       with(good, func(c *cred.Credential) { c.Username = strings.Replace(c.Username, ".o.", ".x.", 1) }),
 		"other session": with(good, func(c *cred.Credential) {
 			c.Username = secret.Mint(id(2), cred.Operator, inAnHour()).Username
 		}),

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,13 @@ const (
 
 // Valid reports whether s is one of the two sides.
 func (s Side) Valid() bool { return s == Operator || s == Agent }
+
+// RelayedAddr is where a relay has this side of every session: the dummy address of RFC
+// 7600 and, for a port, the side's letter (internal/decisions/0010). So a side knows it
+// before the relay has answered.
+func (s Side) RelayedAddr() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 0, 8}), uint16(s))
+}
 
 func (s Side) String() string {
 	switch s {
