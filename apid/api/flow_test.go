@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
+	"github.com/tucdesk/tucdesk/internal/wire/strict"
 )
 
 func TestSignIn(t *testing.T) {
@@ -512,5 +515,52 @@ func comeBack(t *testing.T, s *server, c *crew, session token.ID) {
 		} else {
 			wantProblem(t, err, wire.KindNotFound)
 		}
+	}
+}
+
+// Who signs in may ask for a session with the same request, and has the answers that two
+// requests would have had: a grant, or a no beside the token.
+func TestSessionAtSignIn(t *testing.T) {
+	c := newCrew(t, newServer(t), "acme")
+	ask := func(p *person, proof []byte) (wire.TokenAnswer, int) {
+		t.Helper()
+		body, err := json.Marshal(wire.TokenRequest{TeamID: "acme", Session: &wire.SessionRequest{Proof: proof}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := c.s.dpopHeaders(t, p.id, "", token.DPoPClaims{Method: "POST", URL: c.s.url + "/v1/token", BodySHA256: envelope.Sum(body)})
+		status, out := c.s.send(t, "POST", "/v1/token", h, body)
+		var answer wire.TokenAnswer
+		if status == http.StatusOK {
+			if err := strict.Decode(out, &answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return answer, status
+	}
+	proof := c.alice.sign(c.alice.proof(token.ActSession, c.staging.Kid(), token.NewID()))
+	got, status := ask(c.alice, proof)
+	if status != http.StatusOK || got.AccessToken == "" || got.Session == nil || got.Problem != nil {
+		t.Fatalf("status %d: %+v", status, got)
+	}
+	if _, err := token.ParseGrant(got.Session.Grant); err != nil || got.Session.Actor.Seq == 0 {
+		t.Errorf("the answer is no grant: %v, %+v", err, got.Session)
+	}
+	// An answer that was lost is had again, as without signing in.
+	if again, _ := ask(c.alice, proof); again.Session == nil || !bytes.Equal(again.Session.Grant, got.Session.Grant) {
+		t.Errorf("asked again: %+v", again)
+	}
+	// Somebody else's proof, and one that names another head, are refused beside the token.
+	if got, _ := ask(c.bob, proof); got.AccessToken == "" || got.Session != nil || got.Problem == nil {
+		t.Errorf("another's proof: %+v", got)
+	}
+	old := c.alice.proof(token.ActSession, c.staging.Kid(), token.NewID())
+	old.RosterHead.Seq--
+	if got, _ := ask(c.alice, c.alice.sign(old)); got.Session != nil || got.Problem == nil || got.Problem.Kind() != wire.KindConflict || got.Problem.Head == nil {
+		t.Errorf("a proof on another roster: %+v", got)
+	}
+	// Nobody gets either.
+	if got, status := ask(&person{t: t, id: newIdentity(t)}, proof); status != http.StatusUnauthorized || got.AccessToken != "" {
+		t.Errorf("a stranger: status %d, %+v", status, got)
 	}
 }

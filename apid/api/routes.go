@@ -24,7 +24,7 @@ func (s *Server) routes() []door.Route {
 		door.Get("/v1/openapi.json", door.Anyone, "This document.", s.getOpenAPI),
 		door.Get("/v1/server", door.Anyone, "Public keys and addresses of the servers, for founders.", s.getServer),
 		door.Post("/v1/teams", door.Anyone, "Found a team with a signed genesis.", s.foundTeam),
-		door.Post("/v1/token", door.Device, "Sign in: an access token for a device that is on the team's roster.", s.signIn),
+		door.Post("/v1/token", door.Device, "Sign in: an access token for a device that is on the team's roster; with session, also what POST /v1/sessions answers.", s.signIn),
 		door.Post("/v1/restart", door.Device, "How a log was set back, for admins, and its restart, which they have signed.", s.postRestart),
 		door.Post("/v1/newcomers", door.Anyone, "A device that is on no roster asks to be added.", s.postNewcomer),
 		door.Get("/v1/newcomers/{id}", door.Anyone, "The answers to such a request.", s.getNewcomerAnswers).Query("have", "wait").Waits(maxWait),

@@ -14,7 +14,8 @@ import (
 
 // signIn gives a token to a device that has proved its key and is on the roster
 // of the team that it names. What is wrong with the team or the device is not
-// told: the answer is the same 401.
+// told: the answer is the same 401. A session that the device asks for in the same
+// request gets an answer of its own beside the token.
 func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenRequest) (wire.TokenAnswer, error) {
 	on, err := s.roster(ctx, in.TeamID)
 	switch {
@@ -35,10 +36,11 @@ func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenReque
 		return wire.TokenAnswer{}, door.Unauthenticated()
 	}
 	now := s.now()
-	access, err := token.SignAccess(s.cfg.Keys.Token.For(on.ServerKeys(roster.ServerToken)), token.Claims{
+	claims := token.Claims{
 		Issuer: s.cfg.URL, Audience: s.cfg.URL, Subject: c.Device.MemberID, TeamID: c.Team, Email: c.Device.Email,
 		Role: roleClaim(c.Device.Roles), JKT: c.Kid, IssuedAt: now, Expires: now.Add(token.AccessLife), ID: token.NewID().String(),
-	})
+	}
+	access, err := token.SignAccess(s.cfg.Keys.Token.For(on.ServerKeys(roster.ServerToken)), claims)
 	if err != nil {
 		return wire.TokenAnswer{}, err
 	}
@@ -48,11 +50,30 @@ func (s *Server) signIn(ctx context.Context, r *door.Request, in wire.TokenReque
 	if err != nil {
 		return wire.TokenAnswer{}, err
 	}
-	return wire.TokenAnswer{
+	answer := wire.TokenAnswer{
 		AccessToken: access, TokenType: "DPoP", ExpiresIn: int64(token.AccessLife.Seconds()),
 		TeamID: c.Team, TeamFP: on.TeamFP(), MemberID: c.Device.MemberID, Email: c.Device.Email,
 		Roles: c.Device.Roles, RosterHead: wire.Head(on.Head()),
-	}, nil
+	}
+	if in.Session != nil {
+		err = s.sessionAtSignIn(ctx, r, c, claims, *in.Session, &answer)
+	}
+	return answer, err
+}
+
+// sessionAtSignIn asks for a session as the bearer of a token that was signed just now
+// would with the next request, and answers that along with the token.
+func (s *Server) sessionAtSignIn(ctx context.Context, r *door.Request, c door.Caller, of token.Claims, in wire.SessionRequest, answer *wire.TokenAnswer) error {
+	c.Team, c.Until = of.TeamID, of.Expires
+	c.Proof.JTI += " session" // signing in has used the proof up once
+	session, err := s.postSession(ctx, &door.Request{Caller: c, HTTP: r.HTTP}, in)
+	switch {
+	case err == nil:
+		answer.Session = &session
+	case !errors.As(err, &answer.Problem):
+		return err
+	}
+	return nil
 }
 
 // roleClaim is the claim "role": for readers of the token who have no roster.

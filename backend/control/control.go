@@ -228,21 +228,29 @@ func (b *Backend) syncNow(ctx context.Context) (*roster.Roster, error) {
 	hints := b.hinted()
 	r, err := b.fetch(ctx)
 	if err == nil {
-		if serr := b.home.Synced(); serr != nil {
-			b.logger.Warn("when the roster was compared is not kept", "error", serr)
-		}
-		b.lookout.Look()
+		b.compared(hints)
+		return r, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case err == nil && b.hints != hints: // it may be older than the hint
-	case err == nil:
-		b.looked, b.failed = b.now(), time.Time{}
-	case ctx.Err() == nil:
+	if ctx.Err() == nil {
 		b.failed, b.syncErr = b.now(), err
 	}
 	return r, err
+}
+
+// compared notes that apid has no newer roster than this home has, as of a question
+// before which there were so many hints.
+func (b *Backend) compared(hints int) {
+	if err := b.home.Synced(); err != nil {
+		b.logger.Warn("when the roster was compared is not kept", "error", err)
+	}
+	b.lookout.Look()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.hints == hints { // else it may be older than the hint
+		b.looked, b.failed = b.now(), time.Time{}
+	}
 }
 
 // fetch takes in the statements that apid has and this home lacks. The roster that

@@ -81,6 +81,9 @@ type Founded struct {
 // on whose roster to look for it.
 type TokenRequest struct {
 	TeamID string `json:"team_id"`
+	// Session is asked for as with POST /v1/sessions, under the token that is
+	// answered. Nil: the token is all that is wanted.
+	Session *SessionRequest `json:"session,omitempty"`
 }
 
 // TokenAnswer holds an access token. Its issuer and its audience are both apid's
@@ -95,6 +98,9 @@ type TokenAnswer struct {
 	Email       string        `json:"email"`
 	Roles       []string      `json:"roles"`
 	RosterHead  Head          `json:"roster_head"`
+	// One of them is there if a session was asked for too.
+	Session *SessionAnswer `json:"session,omitempty"`
+	Problem *ProblemError  `json:"problem,omitempty"`
 }
 
 // RosterPage answers GET /v1/roster?after=N: the statements with a sequence

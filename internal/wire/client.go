@@ -83,6 +83,11 @@ func (c *Client) SignIn(ctx context.Context) (TokenAnswer, error) {
 // Renew is SignIn where the token must be good for at least that long: for who will
 // need it when apid may not be there.
 func (c *Client) Renew(ctx context.Context, least time.Duration) (TokenAnswer, error) {
+	return c.enter(ctx, least, nil)
+}
+
+// enter is Renew that asks for a session too, if it must sign in for the token.
+func (c *Client) enter(ctx context.Context, least time.Duration, session *SessionRequest) (TokenAnswer, error) {
 	if t, ok := c.fresh(least); ok {
 		return t, nil
 	}
@@ -96,13 +101,14 @@ func (c *Client) Renew(ctx context.Context, least time.Duration) (TokenAnswer, e
 		return t, nil
 	}
 	asked := c.now()
-	t, err := ask[TokenAnswer](ctx, c.do, &call{method: "POST", path: "/v1/token", in: TokenRequest{TeamID: c.teamID}, open: true})
+	t, err := ask[TokenAnswer](ctx, c.do, &call{method: "POST", path: "/v1/token", in: TokenRequest{TeamID: c.teamID, Session: session}, open: true})
 	if err != nil {
 		return TokenAnswer{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.token, c.until = t, asked.Add(time.Duration(t.ExpiresIn)*time.Second)
+	c.token.Session, c.token.Problem = nil, nil // they were for this one question
 	return t, nil
 }
 
@@ -303,8 +309,19 @@ func (c *Client) RecordProof(ctx context.Context, proof []byte) (Actor, error) {
 	return ask[Actor](ctx, c.do, &call{method: "POST", path: "/v1/proofs", in: ProofRequest{Proof: proof}})
 }
 
-// OpenSession asks for a grant. ErrDenied and ErrHeld carry rule and line.
+// OpenSession asks for a grant. ErrDenied and ErrHeld carry rule and line. Who is not
+// signed in yet asks for the token with the same call.
 func (c *Client) OpenSession(ctx context.Context, r SessionRequest) (SessionAnswer, error) {
+	t, err := c.enter(ctx, refreshBefore, &r)
+	switch {
+	case errors.Is(err, ErrMalformed): // of an apid that knows only one question at a time
+	case err != nil:
+		return SessionAnswer{}, err
+	case t.Session != nil:
+		return *t.Session, nil
+	case t.Problem != nil:
+		return SessionAnswer{}, t.Problem
+	}
 	return ask[SessionAnswer](ctx, c.do, &call{method: "POST", path: "/v1/sessions", in: r})
 }
 

@@ -41,6 +41,8 @@ type fake struct {
 	mu      sync.Mutex
 	valid   string // the access token that is taken
 	signIns int
+	alone   bool                               // it knows signing in alone, as before there was anything else
+	open    func(SessionRequest, *TokenAnswer) // answers a session that is asked for while signing in
 	jtis    map[string]bool
 	answer  http.HandlerFunc
 }
@@ -98,9 +100,21 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.jtis[proof.JTI] = true
 	if r.URL.Path == "/v1/token" {
+		var in TokenRequest
+		if err := strict.Decode(body, &in); err != nil {
+			f.t.Error(err)
+		}
+		if f.alone && in.Session != nil {
+			refuse(w, KindMalformed)
+			return
+		}
 		f.signIns++
 		f.valid = fmt.Sprintf("token-%d", f.signIns)
-		json.NewEncoder(w).Encode(TokenAnswer{AccessToken: f.valid, TokenType: "DPoP", ExpiresIn: 600})
+		answer := TokenAnswer{AccessToken: f.valid, TokenType: "DPoP", ExpiresIn: 600}
+		if in.Session != nil {
+			f.open(*in.Session, &answer)
+		}
+		json.NewEncoder(w).Encode(answer)
 		return
 	}
 	if access != f.valid {
@@ -123,6 +137,50 @@ func TestClientSignsInOnceAndTakesNonces(t *testing.T) {
 	wg.Wait()
 	if f.signIns != 1 {
 		t.Errorf("signed in %d times", f.signIns)
+	}
+}
+
+// Who is not signed in asks for the token and for the session in one call, whose answer
+// is for that session alone. An apid that does not know this is asked twice.
+func TestClientOpensWhileItSignsIn(t *testing.T) {
+	grant := func(r SessionRequest) *SessionAnswer {
+		return &SessionAnswer{Grant: append([]byte("grant of "), r.Proof...)}
+	}
+	for _, alone := range []bool{false, true} {
+		asked := 0
+		f, c := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			json.NewEncoder(w).Encode(grant(SessionRequest{Proof: []byte("later")}))
+		})
+		f.alone = alone
+		f.open = func(r SessionRequest, a *TokenAnswer) { a.Session = grant(r) }
+		for i, want := range []string{"first", "second"} {
+			if alone || i > 0 {
+				want = "later"
+			}
+			got, err := c.OpenSession(t.Context(), SessionRequest{Proof: []byte("first")})
+			if err != nil || string(got.Grant) != "grant of "+want {
+				t.Errorf("alone %v: %q, %v; want that of %s", alone, got.Grant, err, want)
+			}
+		}
+		want := 1
+		if alone {
+			want = 2
+		}
+		if f.signIns != 1 || asked != want {
+			t.Errorf("alone %v: %d sign-ins and %d other questions, want 1 and %d", alone, f.signIns, asked, want)
+		}
+		if held, err := c.SignIn(t.Context()); err != nil || held.Session != nil || held.AccessToken != "token-1" {
+			t.Errorf("alone %v: the client keeps %+v, %v", alone, held, err)
+		}
+	}
+	f, c := newFake(t, nil)
+	f.open = func(_ SessionRequest, a *TokenAnswer) { a.Problem = NewProblem(KindHeld, "two must say yes", "ask") }
+	if _, err := c.OpenSession(t.Context(), SessionRequest{Proof: []byte("p")}); !errors.Is(err, ErrHeld) {
+		t.Errorf("a no beside the token: %v", err)
+	}
+	if _, err := c.SignIn(t.Context()); err != nil || f.signIns != 1 {
+		t.Errorf("%d sign-ins, %v: the token was lost with the no", f.signIns, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tucdesk/tucdesk/internal/envelope"
+	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -48,8 +49,20 @@ func TestProxies(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	_, api := wire.Probe(ctx, nil, "https://apid.invalid")
-	_, pinned := wire.Probe(ctx, wire.Pinned([]envelope.Hash{{1}}), "https://pinned.invalid")
+	id, err := key.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(url string, client *http.Client) error {
+		c, err := wire.NewClient(wire.Options{URL: url, Identity: id, HTTP: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Server(ctx)
+		return err
+	}
+	api := ask("https://apid.invalid", nil)
+	pinned := ask("https://pinned.invalid", wire.Pinned([]envelope.Hash{{1}}))
 	signal := wire.DialAgent(ctx, wire.AgentOptions{URL: "https://rendezvous.invalid"}, nil)
 	for _, err := range []error{api, pinned, signal} {
 		if err == nil {

@@ -119,7 +119,7 @@ func down(name string, err error, where string) Finding {
 // apid looks at the way to apid, its TLS, its clock and its version.
 func (p *patient) apid(ctx context.Context) []Finding {
 	base := p.b.Home().Profile.API
-	r, err := wire.Probe(ctx, p.http, base)
+	r, err := reach(ctx, p.http, base)
 	if err != nil {
 		return []Finding{down("apid", err, base)}
 	}
@@ -148,7 +148,7 @@ func orNone(s string) string {
 }
 
 // tls says how a server proves who it is.
-func (p *patient) tls(name string, r wire.Reached) Finding {
+func (p *patient) tls(name string, r reached) Finding {
 	pinned := len(p.b.Home().Profile.Pins) > 0
 	switch {
 	case r.Certificate == nil:
@@ -163,7 +163,7 @@ func (p *patient) tls(name string, r wire.Reached) Finding {
 }
 
 // clock compares this clock with the one in apid's answer.
-func (p *patient) clock(r wire.Reached) Finding {
+func (p *patient) clock(r reached) Finding {
 	const next = "set this machine's clock (timedatectl set-ntp true), or apid's if it is the one that is off"
 	if r.Date.IsZero() {
 		return Finding{"clock", Warn, "apid's answers name no time to compare with", next}
@@ -263,7 +263,7 @@ func (p *patient) log(context.Context) []Finding {
 // rendezvous looks at the way to the rendezvous.
 func (p *patient) rendezvous(ctx context.Context) []Finding {
 	base := p.b.Home().Profile.Rendezvous
-	r, err := wire.Probe(ctx, p.http, base)
+	r, err := reach(ctx, p.http, base)
 	if err != nil {
 		return []Finding{down("rendezvous", err, base)}
 	}

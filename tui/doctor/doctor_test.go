@@ -38,30 +38,30 @@ func TestClock(t *testing.T) {
 		{0, OK}, {3 * time.Second, OK}, {-3 * time.Second, OK}, {5 * time.Second, Warn}, {-20 * time.Second, Warn},
 		{31 * time.Second, Fail}, {-time.Hour, Fail}, {24 * time.Hour, Fail},
 	} {
-		if f := p.clock(wire.Reached{Date: now.Add(test.off)}); f.State != test.want || f.State != OK && f.Next == "" {
+		if f := p.clock(reached{Date: now.Add(test.off)}); f.State != test.want || f.State != OK && f.Next == "" {
 			t.Errorf("apid is %v off: %+v", test.off, f)
 		}
 	}
-	if f := p.clock(wire.Reached{}); f.State != Warn {
+	if f := p.clock(reached{}); f.State != Warn {
 		t.Errorf("without a Date: %+v", f)
 	}
 	// Half of the way is the network's.
-	if f := p.clock(wire.Reached{Date: now.Add(-5 * time.Second), RTT: 8 * time.Second}); f.State != OK {
+	if f := p.clock(reached{Date: now.Add(-5 * time.Second), RTT: 8 * time.Second}); f.State != OK {
 		t.Errorf("over a slow network: %+v", f)
 	}
 }
 
 func TestTLS(t *testing.T) {
-	until := func(d time.Duration) wire.Reached {
-		return wire.Reached{Certificate: &x509.Certificate{NotAfter: now.Add(d)}}
+	until := func(d time.Duration) reached {
+		return reached{Certificate: &x509.Certificate{NotAfter: now.Add(d)}}
 	}
 	p, pinned := newPatient(t), newPatient(t, envelope.Sum([]byte("pin")))
 	for _, test := range []struct {
 		p    *patient
-		r    wire.Reached
+		r    reached
 		want State
 	}{
-		{p, wire.Reached{}, OK}, {p, until(90 * 24 * time.Hour), OK}, {p, until(time.Hour), Warn}, {p, until(-time.Hour), Warn}, {pinned, until(-time.Hour), OK},
+		{p, reached{}, OK}, {p, until(90 * 24 * time.Hour), OK}, {p, until(time.Hour), Warn}, {p, until(-time.Hour), Warn}, {pinned, until(-time.Hour), OK},
 	} {
 		if f := test.p.tls("tls", test.r); f.State != test.want || f.State != OK && f.Next == "" {
 			t.Errorf("%+v", f)
