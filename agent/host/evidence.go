@@ -13,12 +13,9 @@ import (
 	"github.com/tucdesk/tucdesk/internal/roster"
 )
 
-// Actions of exec entries, beside the kind of session: the intent before, and
-// the outcome after.
-const (
-	actionStart = "start"
-	actionExit  = "exit"
-)
+// actionExit is the action of an exec entry about the outcome; audit.ActionStart is
+// that of the intent before.
+const actionExit = "exit"
 
 // maxRefusedCommand bounds the sealed command in the entry of a refusal, in
 // bytes: any channel request can cause one.
@@ -72,12 +69,12 @@ func (e evidence) intent(a *admission, t *task) error {
 	if err != nil {
 		return err
 	}
-	entry.Action = actionStart
+	entry.Action = audit.ActionStart
 	switch {
 	case t.shell != nil:
 		entry.Outcome.Reason = testimony.Reason(fmt.Sprintf("a shell of %s, session %s", t.shell.a.operator.Email, t.shell.a.id))
 	case t.level != "":
-		entry.Outcome.Reason = "gate: " + string(t.level)
+		entry.Outcome.Reason = audit.Gate + string(t.level)
 	}
 	return e.Keep(false, entry)
 }

@@ -432,6 +432,9 @@ func TestAgentEntries(t *testing.T) {
 			TeamID: c.name, Type: kind, Timestamp: s.clock.Now().Unix(), Action: "exec", SessionID: session, RosterHead: c.roster.Head(),
 			Actor: audit.Party{Kid: c.alice.id.Kid(), Name: "alice@example.com"}, Target: audit.Party{Kid: c.staging.Kid(), Name: "web-1"},
 		}
+		if kind == audit.Exec {
+			e.Action, e.Outcome.Reason = audit.ActionStart, "gate: enforced"
+		}
 		if fp {
 			e.TeamFP = c.roster.TeamFP()
 		} else {
@@ -454,7 +457,7 @@ func TestAgentEntries(t *testing.T) {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}
-	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessions.Started {
+	if page, err := c.alice.client.Sessions(t.Context()); err != nil || page.Sessions[0].State != sessions.Started || page.Sessions[0].Gate != "enforced" {
 		t.Errorf("%+v, %v", page, err)
 	}
 	_, err = s.signedBy(t, c.prod).PostEntries(t.Context(), c.name, end)

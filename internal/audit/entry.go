@@ -118,6 +118,25 @@ func (e Entry) BreaksGlass() bool {
 	return e.Type == SessionStart && strings.HasPrefix(e.Outcome.Reason, BreakGlass)
 }
 
+// ActionStart is the action of an Exec entry that is written before the command runs.
+const ActionStart = "start"
+
+// Gate begins the reason in the Exec entry of a shell's start. The level at which the
+// exec gate holds in it follows.
+const Gate = "gate: "
+
+// maxLevel bounds a level's name, in bytes.
+const maxLevel = 16
+
+// GateLevel gives the level that e says a shell began with, "" where e says none.
+func (e Entry) GateLevel() string {
+	level, ok := strings.CutPrefix(e.Outcome.Reason, Gate)
+	if !ok || e.Type != Exec || e.Action != ActionStart || len(level) > maxLevel {
+		return ""
+	}
+	return level
+}
+
 // A Position is an entry's place among those of its signer: numbers from 1, and
 // the hash of the one before (zero for the first).
 type Position struct {

@@ -236,6 +236,7 @@ type Session struct {
 	Started  int64    `json:"started"`        // unix seconds of the grant
 	EndsBy   int64    `json:"ends_by"`        // unix seconds
 	Away     int64    `json:"away,omitempty"` // unix seconds: since when nobody is at its terminal; 0: somebody is
+	Gate     string   `json:"gate,omitempty"` // level of the exec gate in a shell, as its agent has said when it began
 }
 
 // SessionsPage answers GET /v1/sessions: newest first.

@@ -46,6 +46,9 @@ type Body struct {
 	End uint64 `cbor:"end,omitzero"`
 	// Away is since when nobody is at its terminal, in Unix seconds; 0: somebody is.
 	Away int64 `cbor:"away,omitzero"`
+	// Gate is the level at which the exec gate holds in it, as its agent has said when
+	// its shell began; "" where there is none to be said.
+	Gate string `cbor:"gate,omitzero"`
 	// Use is what relays have said of it.
 	Use Use `cbor:"use,omitzero"`
 }
@@ -69,6 +72,10 @@ func EndEntry(row store.Session) (uint64, bool) {
 func Follow(tx store.Tx, agent key.Kid, e audit.Entry) (row store.Session, changed bool, err error) {
 	switch e.Type {
 	case audit.SessionStart, audit.SessionEnd, audit.SessionDetach, audit.SessionAttach:
+	case audit.Exec:
+		if e.GateLevel() == "" {
+			return row, false, nil
+		}
 	default:
 		return row, false, nil
 	}
@@ -86,6 +93,8 @@ func Follow(tx store.Tx, agent key.Kid, e audit.Entry) (row store.Session, chang
 	switch e.Type {
 	case audit.SessionStart:
 		row.State = Started
+	case audit.Exec:
+		b.Gate = e.GateLevel()
 	case audit.SessionDetach:
 		b.Away = e.Timestamp
 	case audit.SessionAttach:
@@ -140,7 +149,7 @@ func List(tx store.Tx, c door.Caller, now time.Time) (wire.SessionsPage, error) 
 		}
 		page.Sessions = append(page.Sessions, wire.Session{
 			ID: row.ID, Operator: row.Operator, Target: row.Agent, Kind: b.Kind, As: b.As,
-			State: row.State, Started: row.Created.Unix(), EndsBy: row.EndsBy.Unix(), Away: b.Away,
+			State: row.State, Started: row.Created.Unix(), EndsBy: row.EndsBy.Unix(), Away: b.Away, Gate: b.Gate,
 		})
 	}
 	return page, nil

@@ -46,6 +46,7 @@ type row struct {
 	Target   string     `json:"target"`
 	Kind     string     `json:"kind"`
 	Note     string     `json:"note,omitempty"` // what protects it less than a shell
+	Gate     string     `json:"gate,omitempty"` // a shell's level of the exec gate, as its machine has said when it began
 	As       string     `json:"as,omitempty"`
 	State    string     `json:"state"`
 	Owner    string     `json:"owner,omitempty"` // the member whose it is
@@ -70,6 +71,7 @@ func (c *CLI) PS() *cobra.Command {
 		Long: "List your sessions that are live, on all of your devices, as apid knows them from what machines have signed:\n" +
 			"also those whose client is gone or has left, which a machine keeps for the time that policy calls grace.\n" +
 			"`tucdesk attach` brings one back. apid does not know what runs in them.\n" +
+			"GATE is the level at which program starts inside a shell are judged: enforced, line, advisory or none.\n" +
 			"--all adds the shells of others that policy lets you observe or join; for auditors, everybody's sessions.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,9 +92,9 @@ func (c *CLI) PS() *cobra.Command {
 				return nil
 			}
 			now := time.Now()
-			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "AS", "OWNER", "STATE", "SINCE", "AT MOST UNTIL", "NOTE")
+			t := output.NewTable(c.Out, "SESSION", "TARGET", "KIND", "GATE", "AS", "OWNER", "STATE", "SINCE", "AT MOST UNTIL", "NOTE")
 			for _, r := range rows {
-				t.Row(sanitize.Clean(r.Session), sanitize.Clean(r.Target), sanitize.Clean(r.Kind), sanitize.Clean(r.As), sanitize.Clean(r.Owner), sanitize.Clean(r.words(now)),
+				t.Row(sanitize.Clean(r.Session), sanitize.Clean(r.Target), sanitize.Clean(r.Kind), sanitize.Clean(r.Gate), sanitize.Clean(r.As), sanitize.Clean(r.Owner), sanitize.Clean(r.words(now)),
 					sanitize.Clean(r.Started.Local().Format(time.DateTime)), sanitize.Clean(r.EndsBy.Local().Format(time.DateTime)), sanitize.Clean(r.Note))
 			}
 			return t.Flush()
@@ -157,7 +159,7 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 			name = s.Target.String() // a machine that was removed
 		}
 		one := row{
-			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: errands.Ungated(s.Kind), As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
+			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: errands.Ungated(s.Kind), Gate: s.Gate, As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
 			Attached: s.State == "started" && s.Away == 0, Started: time.Unix(s.Started, 0).UTC(), EndsBy: time.Unix(s.EndsBy, 0).UTC(),
 		}
 		if d, ok := r.EverDevice(s.Operator); ok {
