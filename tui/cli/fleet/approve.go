@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
@@ -16,6 +17,9 @@ type Asker interface {
 	AskTogether(ctx context.Context, reqs []backend.OpenRequest) ([]backend.ApprovalID, error)
 	Await(ctx context.Context, id backend.ApprovalID) error
 	Cancel(ctx context.Context, id backend.ApprovalID) error
+	// Whom says in words whom a request waits for, and who could say yes now; needs is
+	// what policy asks for.
+	Whom(ctx context.Context, id backend.ApprovalID, needs string) string
 }
 
 // Approve asks for one decision about all machines that are held, and waits; with
@@ -38,7 +42,7 @@ func (p Plan) Approve(ctx context.Context, from Asker, noWait bool, w io.Writer)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", ids[0], sanitize.Clean(v.Approvers))
+	fmt.Fprintf(w, "tucdesk: asked for approval %s (%s); waiting, Ctrl-C takes it back\n", ids[0], p.whom(ctx, from, held, ids))
 	for i, id := range ids {
 		if err := from.Await(ctx, id); err != nil {
 			// A plan runs whole or not at all: what is not used is taken back.
@@ -58,4 +62,23 @@ func (p Plan) Approve(ctx context.Context, from Asker, noWait bool, w io.Writer)
 	}
 	fmt.Fprintln(w, "tucdesk: approved")
 	return nil
+}
+
+// whom says whom the held machines wait for, once for all of which policy asks the same.
+func (p Plan) whom(ctx context.Context, from Asker, held []int, ids []backend.ApprovalID) sanitize.Text {
+	var needs, words []string
+	machines := map[string][]string{}
+	for i, at := range held {
+		need := p[at].Verdict.Approvers
+		if machines[need] == nil {
+			needs, words = append(needs, need), append(words, from.Whom(ctx, ids[i], need))
+		}
+		machines[need] = append(machines[need], p[at].Name)
+	}
+	if len(needs) > 1 {
+		for i, need := range needs {
+			words[i] = strings.Join(machines[need], ", ") + ": " + words[i]
+		}
+	}
+	return sanitize.Clean(strings.Join(words, " | "))
 }

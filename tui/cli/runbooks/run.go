@@ -50,7 +50,7 @@ func (c *CLI) plan(ctx context.Context, from fleet.Chooser, book roster.Runbook,
 			return nil, nil, fmt.Errorf("step %d (%s) names no machines: name them with --tag or --target", i+1, step.Name)
 		}
 		req := backend.OpenRequest{
-			Kind: backend.KindExec, Argv: run.Argv, As: run.As, Cwd: run.Cwd, Stdin: "none", Reason: f.reason,
+			Kind: backend.KindExec, Argv: run.Argv, As: run.As, Cwd: run.Cwd, Stdin: "none", Reason: f.reason, Lasts: f.lasts,
 			Runbook: &backend.RunbookStep{Name: inst.Name, Version: inst.Version, Step: i + 1, Args: args},
 		}
 		plan, err := fleet.PlanWhere(ctx, from, func(t backend.Target) bool {

@@ -397,6 +397,7 @@ type runFlags struct {
 	output                 int
 	yes, noWait, skip, dry bool
 	asJSON                 bool
+	lasts                  time.Duration
 }
 
 func (c *CLI) run() *cobra.Command {
@@ -416,6 +417,7 @@ func (c *CLI) run() *cobra.Command {
 	fs.StringArrayVar(&f.tags, "tag", nil, "of each step's machines, those with this tag, as key=value; may be repeated")
 	fs.StringArrayVar(&f.targets, "target", nil, "of each step's machines, those of this name; may be repeated")
 	fs.StringVar(&f.reason, "reason", "", "why, for the approvers and the audit log")
+	fs.DurationVar(&f.lasts, "for", 0, "how long each command is needed at most, such as 30m, where an approval is asked for: then it ends (default: as long as policy lets)")
 	fs.StringVar(&f.path, "path", anyPath, "auto: by relay, then directly when that works; relay; direct")
 	fs.IntVar(&f.output, "max-output", 1<<20, "bytes of output that are kept of each stream of each machine")
 	fs.BoolVar(&f.yes, "yes", false, "confirm the plan without a question")
