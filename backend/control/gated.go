@@ -159,7 +159,7 @@ func (s *starts) request(ctx context.Context, e gating.Event) (*plan, error) {
 			Reason: "typed in a shell", Confirmed: e.State == gating.Confirm,
 		},
 		roster: r, me: me, agent: a, session: token.NewID(),
-		command: token.Command{V: token.Version, Argv: e.Argv, Cwd: e.Cwd, Env: e.Env, Stdin: token.StdinTTY, Salt: token.NewID()},
+		command: token.Command{V: token.Version, Argv: e.Argv, Cwd: e.Cwd, Env: e.Env, Stdin: token.StdinTTY, Bound: e.Bound, Salt: token.NewID()},
 	}
 	if why := s.plan.req.Reason; why != "" {
 		p.req.Reason = why

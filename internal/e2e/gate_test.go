@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -42,7 +43,10 @@ commands: {critical: ["mkfs* ..."], high: ["rm -r* ..."], medium: ["perl*"]}
 
 	alice.Type("rm -rf scratch; echo code $?")
 	alice.Keys("Enter")
-	alice.See("waits for approval", "rm -rf scratch", "commands.high", "1 of role:approver")
+	alice.See("waits for approval", "rm -rf scratch", "commands.high", "1 of role:approver; who can now: bob@example.com")
+	if rows := d.must(t, "alice", "ps", "--json"); !strings.Contains(rows, `"gate": "enforced"`) {
+		t.Errorf("the level in the list: %s", rows)
+	}
 	if _, err := os.Stat(scratch); err != nil {
 		t.Fatal("it ran before anybody approved it")
 	}
@@ -51,7 +55,7 @@ commands: {critical: ["mkfs* ..."], high: ["rm -r* ..."], medium: ["perl*"]}
 	bob.Keys("v")
 	bob.See("[high] alice@example.com on web-1")
 	bob.Keys("Enter")
-	bob.See("rm -rf scratch", "Folder", "Time left")
+	bob.See("rm -rf scratch", "Folder", "/rm sha256", "not approved on this device", "Time left")
 	bob.Keys("a")
 	bob.See("Approve: high risk")
 	bob.Type("web-1")

@@ -20,6 +20,10 @@
 // approvals. The agent checks it as it checks that session's, marks session and
 // approvals as used, and lets the waiting program start in place of a new one.
 //
+// The command is the Event's argv, cwd, env and bound, with "tty" as its standard input.
+// Bound names the file that would start and the SHA-256 of what is in it; before the
+// Answer is checked the agent reads the file again, and refuses what is not the same.
+//
 // Invariants: every message is bounded; an Answer of an unknown number does nothing; a
 // device that does not open the channel can let nothing start that waits.
 //

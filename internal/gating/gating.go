@@ -41,9 +41,12 @@ type Event struct {
 	Argv []string    `cbor:"argv"`
 	Cwd  string      `cbor:"cwd"`
 	Env  [][2]string `cbor:"env"` // variables that change what it does
-	Tier string      `cbor:"tier"`
-	Rule string      `cbor:"rule"`
-	Line int64       `cbor:"line"`
+	// Bound is the file that would start, with the hash of what is in it: it is a part of
+	// the command. Absent where it can't be told; who approves reads that then.
+	Bound []token.Bound `cbor:"bound,omitempty"`
+	Tier  string        `cbor:"tier"`
+	Rule  string        `cbor:"rule"`
+	Line  int64         `cbor:"line"`
 	// Reason says what, why and what to do next.
 	Reason string `cbor:"reason"`
 }

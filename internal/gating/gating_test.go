@@ -7,12 +7,14 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 var event = Event{
 	ID: 7, State: Hold, Argv: []string{"/bin/rm", "-rf", "/srv/\u202ex"}, Cwd: "/srv", Env: [][2]string{{"LD_PRELOAD", "x"}},
-	Tier: "high", Rule: "commands.high", Line: 12, Reason: "held",
+	Bound: []token.Bound{{Path: "/bin/rm", Hash: envelope.Sum([]byte("rm"))}},
+	Tier:  "high", Rule: "commands.high", Line: 12, Reason: "held",
 }
 
 func TestThereAndBack(t *testing.T) {

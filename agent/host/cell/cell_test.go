@@ -260,6 +260,7 @@ func TestKeeper(t *testing.T) {
 	if r := i.Judge(t.Context(), task, odd); r.Effect != "hold" || r.Line != 4 || r.Wait != time.Minute || !reflect.DeepEqual(r.Argv, odd.Argv) {
 		t.Errorf("%+v", r)
 	}
+	odd.Bound = []token.Bound{{Path: "/bin/x", Hash: envelope.Sum([]byte("x"))}}
 	if got, err := starts.StartOf(odd).Live(); err != nil || !reflect.DeepEqual(got, odd) {
 		t.Errorf("%+v became %+v, %v", odd, got, err)
 	}

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func take(path string, word uint64, u process.User) (taken, error) {
 	t.lease = lease(f)
 	if t.seen, err = stateOf(f); err == nil {
 		h := sha256.New()
-		if err = copyAll(h, f, maxProgram); err == nil {
+		if err = copyAll(h, whole(f), maxProgram); err == nil {
 			t.hash = envelope.Hash(h.Sum(nil))
 			err = t.still()
 		}
@@ -101,14 +102,50 @@ func take(path string, word uint64, u process.User) (taken, error) {
 	return t, nil
 }
 
-// copyAll reads a file from its begin to its end, and refuses one that is too long.
-func copyAll(w io.Writer, f *os.File, most int64) error {
-	n, err := io.Copy(w, io.NewSectionReader(f, 0, most+1))
+// sum is Sum: the file is looked at before and after it was read.
+func (h Held) sum(ctx context.Context, u process.User) (envelope.Hash, error) {
+	no := func(err error, why string) (envelope.Hash, error) {
+		return envelope.Hash{}, fmt.Errorf("%w: the program's file %s", err, why)
+	}
+	if !filepath.IsAbs(h.Path) {
+		return no(ErrUnreadable, "has no name")
+	}
+	f, err := u.Open(h.Path)
+	if err != nil {
+		return no(ErrUnreadable, "can't be opened")
+	}
+	defer f.Close()
+	same := func() bool {
+		now, err := stateOf(f)
+		return err == nil && now.dev == h.Dev && now.ino == h.Ino && now.size == h.Size && now.changed.Nano() == h.Changed
+	}
+	if !same() {
+		return no(ErrChanged, "is another one, or was changed")
+	}
+	if h.Size > maxHeld {
+		return no(ErrUnreadable, fmt.Sprintf("has more than %d MiB", maxHeld>>20))
+	}
+	s := sha256.New()
+	if err := copyAll(s, untilOver{ctx, whole(f)}, maxHeld); err != nil {
+		return no(ErrUnreadable, err.Error())
+	}
+	if !same() {
+		return no(ErrChanged, "was changed while it was read")
+	}
+	return envelope.Hash(s.Sum(nil)), nil
+}
+
+// copyAll copies all that r has, and refuses what is too long.
+func copyAll(w io.Writer, r io.Reader, most int64) error {
+	n, err := io.Copy(w, io.LimitReader(r, most+1))
 	if err == nil && n > most {
 		err = fmt.Errorf("it has more than %d MiB", most>>20)
 	}
 	return err
 }
+
+// whole reads a file from its begin, wherever it stands.
+func whole(f *os.File) io.Reader { return io.NewSectionReader(f, 0, 1<<62) }
 
 // copied gives a copy of a file in memory that nobody can change, and its hash.
 func copied(f *os.File, runs bool) (*os.File, envelope.Hash, error) {
@@ -126,7 +163,7 @@ func copied(f *os.File, runs bool) (*os.File, envelope.Hash, error) {
 	}
 	c := os.NewFile(uintptr(fd), "approved")
 	h := sha256.New()
-	err = copyAll(io.MultiWriter(c, h), f, maxCopy)
+	err = copyAll(io.MultiWriter(c, h), whole(f), maxCopy)
 	if err == nil {
 		_, err = unix.FcntlInt(c.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 	}

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/skiptest"
 	"github.com/tucdesk/tucdesk/internal/token"
 )
@@ -239,5 +241,67 @@ func TestRightsOfTheUser(t *testing.T) {
 	}
 	if got := run(t, files, u, nil); got != "nobody\n" {
 		t.Errorf("it ran as %q", got)
+	}
+}
+
+// What a start that waits would load is read once more: it is the very file, with what
+// was in it, or an error.
+func TestHeldFile(t *testing.T) {
+	u := self(t)
+	dir := t.TempDir()
+	held := func(path string) Held {
+		t.Helper()
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		st, err := stateOf(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Held{Path: path, Dev: st.dev, Ino: st.ino, Size: st.size, Changed: st.changed.Nano()}
+	}
+	path := put(t, filepath.Join(dir, "a"), "what is in it")
+	good := held(path)
+	if sum, err := good.Sum(t.Context(), u); err != nil || sum != envelope.Sum([]byte("what is in it")) {
+		t.Fatalf("%v %v", sum, err)
+	}
+	put(t, filepath.Join(dir, "b"), "what is in it")
+	elsewhere := held(filepath.Join(dir, "b"))
+	elsewhere.Path = path
+	relative, longer, earlier, nameless := good, good, good, good
+	relative.Path, nameless.Path = "a", ""
+	longer.Size++
+	earlier.Changed--
+	large := filepath.Join(dir, "large")
+	put(t, large, "")
+	if err := os.Truncate(large, maxHeld+1); err != nil {
+		t.Fatal(err)
+	}
+	over, stop := context.WithCancel(t.Context())
+	stop()
+	for name, tc := range map[string]struct {
+		ctx  context.Context
+		held Held
+		want error
+	}{
+		"another file of the name": {t.Context(), elsewhere, ErrChanged},
+		"another size":             {t.Context(), longer, ErrChanged},
+		"written to since":         {t.Context(), earlier, ErrChanged},
+		"a relative name":          {t.Context(), relative, ErrUnreadable},
+		"no name":                  {t.Context(), nameless, ErrUnreadable},
+		"a file that is too large": {t.Context(), held(large), ErrUnreadable},
+		"nobody waits":             {over, good, ErrUnreadable},
+	} {
+		if sum, err := tc.held.Sum(tc.ctx, u); !errors.Is(err, tc.want) || !sum.IsZero() {
+			t.Errorf("%s: %v %v", name, sum, err)
+		} else if strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: the error names a file: %v", name, err)
+		}
+	}
+	put(t, path, "something else")
+	if _, err := good.Sum(t.Context(), u); !errors.Is(err, ErrChanged) {
+		t.Errorf("rewritten: %v", err)
 	}
 }

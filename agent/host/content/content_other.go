@@ -3,6 +3,7 @@
 package content
 
 import (
+	"context"
 	"os"
 
 	"github.com/tucdesk/tucdesk/agent/host/process"
@@ -21,5 +22,9 @@ type taken struct {
 func locate([]string, string, uint64, process.User) (string, error) { return "", ErrUnsupported }
 
 func take(string, uint64, process.User) (taken, error) { return taken{}, ErrUnsupported }
+
+func (h Held) sum(context.Context, process.User) (envelope.Hash, error) {
+	return envelope.Hash{}, ErrUnsupported
+}
 
 func (all *Files) still() error { return ErrUnsupported }

@@ -11,10 +11,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tucdesk/tucdesk/agent/host/content"
 	"github.com/tucdesk/tucdesk/agent/host/gate"
 	"github.com/tucdesk/tucdesk/internal/channel"
+	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 // Enforced is the Answer.Gate of a channel whose program starts are all judged.
@@ -38,6 +41,9 @@ type Start struct {
 	Cwd       string      // absolute
 	Env       [][2]string // variables that make it do something else, and that the channel did not begin with
 	Files     []StartFile // the scripts, each followed by its interpreter; last the program
+	// Bound is the first of Files with the hash of what is in it, once the start is held.
+	// Absent where that can't be told, and for what need not be approved.
+	Bound []token.Bound
 }
 
 // A StartFile is one file of a Start.
@@ -81,11 +87,12 @@ var (
 
 // gated is the judge of one channel's program starts.
 type gated struct {
-	s      *Session
-	w      *work
-	keeper Gatekeeper
-	began  time.Time
-	env    []string // that the channel began with
+	s       *Session
+	w       *work
+	keeper  Gatekeeper
+	began   time.Time
+	env     []string      // that the channel began with
+	reading chan struct{} // room for one file at a time
 
 	mu      sync.Mutex
 	asked   map[*gate.Program]*question
@@ -101,6 +108,7 @@ type question struct {
 	ruling Ruling
 	event  gating.Event
 	answer chan gating.Answer
+	held   content.Held // what Bound is the hash of
 }
 
 // judgeOf makes what judges the starts of one channel.
@@ -109,7 +117,7 @@ func (s *Session) judgeOf(w *work) (*gated, error) {
 	if !ok {
 		return nil, errNoGate
 	}
-	return &gated{s: s, w: w, keeper: k, began: time.Now(), asked: map[*gate.Program]*question{}}, nil
+	return &gated{s: s, w: w, keeper: k, began: time.Now(), asked: map[*gate.Program]*question{}, reading: make(chan struct{}, 1)}, nil
 }
 
 // gateOf starts programs of a channel under the gate.
@@ -209,10 +217,54 @@ func (g *gated) question(p *gate.Program) *question {
 
 // Decide implements gate.Judge.
 func (g *gated) Decide(ctx context.Context, p *gate.Program) error {
-	if q := g.question(p); q != nil {
-		return g.decide(ctx, q)
+	q := g.question(p)
+	if q == nil {
+		return errNoGate
 	}
-	return errNoGate
+	if q.ruling.Effect == string(gating.Hold) && len(p.Files) > 0 {
+		f := p.Files[0]
+		q.held = content.Held{Path: f.Path, Dev: f.Dev, Ino: f.Ino, Size: f.Size, Changed: f.Changed}
+		q.start.Bound = g.bound(ctx, q.held)
+	}
+	return g.decide(ctx, q)
+}
+
+// bound reads what is in the file that would start. What is rare may take its time:
+// nobody but who has typed it waits.
+func (g *gated) bound(ctx context.Context, f content.Held) []token.Bound {
+	sum, err := g.read(ctx, f)
+	if err != nil {
+		return nil
+	}
+	return []token.Bound{{Path: f.Path, Hash: sum}}
+}
+
+// read hashes one file at a time.
+func (g *gated) read(ctx context.Context, f content.Held) (envelope.Hash, error) {
+	select {
+	case g.reading <- struct{}{}:
+		defer func() { <-g.reading }()
+	case <-ctx.Done():
+		return envelope.Hash{}, ctx.Err()
+	}
+	u, err := g.s.user(g.w.User)
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	return f.Sum(ctx, u)
+}
+
+// stays says that what is in a held start's file is what was asked about. The gate looks
+// at the file's times besides, which a shared mapping may leave as they are.
+func (g *gated) stays(ctx context.Context, q *question) error {
+	if len(q.start.Bound) == 0 {
+		return nil
+	}
+	sum, err := g.read(ctx, q.held)
+	if err == nil && sum != q.start.Bound[0].Hash {
+		err = content.ErrChanged
+	}
+	return err
 }
 
 // decide waits for the operator's answer, and for the keeper's word about that.
@@ -224,6 +276,9 @@ func (g *gated) decide(ctx context.Context, q *question) error {
 	case a := <-q.answer:
 		if len(a.Bundle) == 0 {
 			return errUnwanted
+		}
+		if err := g.stays(ctx, q); err != nil {
+			return err
 		}
 		return g.keeper.Permit(ctx, g.w.Task, q.start, q.ruling, a)
 	case <-wait.C:
@@ -349,10 +404,10 @@ func (t *talk) name(q *question) {
 	t.last++
 	q.event = gating.Event{
 		ID: t.last, Argv: q.ruling.Argv, Cwd: q.start.Cwd, Env: q.start.Env, Tier: q.ruling.Tier, Rule: q.ruling.Rule,
-		Line: int64(q.ruling.Line), Reason: q.ruling.Reason,
+		Line: int64(q.ruling.Line), Reason: q.ruling.Reason, Bound: q.start.Bound,
 	}
 	if q.event.Argv == nil || unaskable(q.start, q.ruling) != "" {
-		q.event.Argv, q.event.Cwd, q.event.Env = []string{shown(q.start.Argv)}, "", nil
+		q.event.Argv, q.event.Cwd, q.event.Env, q.event.Bound = []string{shown(q.start.Argv)}, "", nil, nil
 	}
 	if q.event.Env == nil {
 		q.event.Env = [][2]string{}

@@ -10,16 +10,18 @@ import (
 
 	"github.com/tucdesk/tucdesk/agent/host/link"
 	"github.com/tucdesk/tucdesk/agent/host/live"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 // Start is a [live.Start].
 type Start struct {
-	Requested []byte      `cbor:"requested"`
-	Argv      [][]byte    `cbor:"argv"`
-	Loads     [][]byte    `cbor:"loads"`
-	Cwd       []byte      `cbor:"cwd"`
-	Env       [][2][]byte `cbor:"env"`
-	Files     []File      `cbor:"files"`
+	Requested []byte        `cbor:"requested"`
+	Argv      [][]byte      `cbor:"argv"`
+	Loads     [][]byte      `cbor:"loads"`
+	Cwd       []byte        `cbor:"cwd"`
+	Env       [][2][]byte   `cbor:"env"`
+	Files     []File        `cbor:"files"`
+	Bound     []token.Bound `cbor:"bound,omitempty"`
 }
 
 // File is a [live.StartFile].
@@ -65,7 +67,7 @@ func texts(blobs [][]byte) []string {
 // StartOf gives a start as it travels.
 func StartOf(s live.Start) Start {
 	m := Start{
-		Requested: []byte(s.Requested), Argv: blobs(s.Argv), Loads: blobs(s.Loads), Cwd: []byte(s.Cwd), Env: [][2][]byte{}, Files: []File{},
+		Requested: []byte(s.Requested), Argv: blobs(s.Argv), Loads: blobs(s.Loads), Cwd: []byte(s.Cwd), Env: [][2][]byte{}, Files: []File{}, Bound: s.Bound,
 	}
 	for _, kv := range s.Env {
 		m.Env = append(m.Env, [2][]byte{[]byte(kv[0]), []byte(kv[1])})
@@ -81,7 +83,7 @@ func (m Start) Live() (s live.Start, err error) {
 	if len(m.Files) > 1 && len(m.Loads) == 0 {
 		return s, link.ErrProtocol
 	}
-	s = live.Start{Requested: string(m.Requested), Argv: texts(m.Argv), Loads: texts(m.Loads), Cwd: string(m.Cwd)}
+	s = live.Start{Requested: string(m.Requested), Argv: texts(m.Argv), Loads: texts(m.Loads), Cwd: string(m.Cwd), Bound: m.Bound}
 	for _, kv := range m.Env {
 		s.Env = append(s.Env, [2]string{string(kv[0]), string(kv[1])})
 	}
@@ -104,6 +106,9 @@ func (m Start) Size() (n int) {
 	}
 	for _, kv := range m.Env {
 		n += len(kv[0]) + len(kv[1]) + 11
+	}
+	for _, b := range m.Bound {
+		n += len(b.Path) + 60
 	}
 	for _, f := range m.Files {
 		n += len(f.Path) + 80
