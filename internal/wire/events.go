@@ -97,8 +97,7 @@ func NewEventReader(r io.Reader) *EventReader {
 // Next gives the next event of a kind that is known here. The error wraps
 // ErrEvent, or is the reader's; a stream that ends between events is io.EOF.
 func (r *EventReader) Next() (Event, error) {
-	var e Event
-	var data []byte
+	e, data := Event{}, []byte(nil)
 	for begun := false; ; {
 		line, err := r.lines.ReadSlice('\n')
 		switch {
