@@ -83,6 +83,9 @@ func Open(plain []byte, ap wire.Approval, r *roster.Roster, me roster.Device, no
 	if a.ID != ap.ID || a.Operator != ap.Operator || a.Agent != ap.Target || va.Hash() != ap.AskHash {
 		return nil, errors.New("apid shows this request under another name than its operator signed: do not decide, tell an admin")
 	}
+	if a.Kind != ap.Kind || a.As != ap.As {
+		return nil, errors.New("apid shows this request as another kind of session, or as another user, than its operator signed: do not decide, tell an admin")
+	}
 	c := &Review{Verified: va, Ask: a, roster: r, shown: ap, now: now}
 	if c.Operator, err = r.Device(a.Operator, now); err != nil {
 		return nil, err
@@ -169,6 +172,7 @@ func Outline(r *roster.Roster, ap wire.Approval) backend.Approval {
 // Show puts what the operator has signed into an outline.
 func (c *Review) Show(out *backend.Approval, before profile.Approved) {
 	cmd := c.Ask.Command
+	out.Kind, out.As, out.Asked, out.AskUntil = c.Ask.Kind, c.Ask.As, time.Unix(c.Ask.Created, 0), time.Unix(c.Ask.AskUntil, 0)
 	out.Argv, out.Cwd, out.Stdin, out.Reason, out.Lasts = cmd.Argv, cmd.Cwd, cmd.Stdin, c.Ask.Reason, time.Duration(c.Ask.Lasts)*time.Second
 	var covered []string
 	for _, b := range cmd.Bound {
