@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -179,10 +180,12 @@ func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh boo
 	var peer *net.UDPAddr
 	permitted := make(chan error, 1)
 	est, err := l.shake(ctx, start, sealed, cred.Operator.RelayedAddr().String(), func(candidate string) error {
-		var err error
-		if peer, err = net.ResolveUDPAddr("udp", candidate); err != nil {
+		// It comes by the rendezvous, which could have this device ask for any name.
+		at, err := netip.ParseAddrPort(candidate)
+		if err != nil {
 			return fmt.Errorf("%w: the agent's candidate is no address", backend.ErrUnavailable)
 		}
+		peer = net.UDPAddrFromAddrPort(at)
 		if o = <-opening; o.err != nil {
 			return o.err
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/roster"
 	"github.com/tucdesk/tucdesk/internal/rosterfile"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -167,7 +168,8 @@ func (t *Team) FreshWithin(limit time.Duration) (*roster.Roster, error) {
 	t.mu.Lock()
 	age := t.c.Now().Sub(t.confirmed)
 	t.mu.Unlock()
-	if age > min(limit, t.c.MaxStale) {
+	// What a clock that was ahead has noted says nothing now: it is not taken for fresh.
+	if age > min(limit, t.c.MaxStale) || age < -token.Skew {
 		return nil, ErrStale
 	}
 	return r, nil
@@ -234,7 +236,7 @@ func (t *Team) Confirm(said wire.Head) error {
 	}
 	now := t.c.Now()
 	t.mu.Lock()
-	if now.After(t.confirmed) {
+	if now.After(t.confirmed) || t.confirmed.Sub(now) > token.Skew {
 		t.confirmed = now
 	}
 	t.mu.Unlock()
