@@ -39,6 +39,9 @@ type path struct {
 	wmu  sync.Mutex
 	wbuf []byte
 	last []byte // what QUIC has sent last
+
+	loss   loss
+	spares spares
 }
 
 // maxDatagram is what a path may deliver at most, in bytes. Longer ones are cut
@@ -86,6 +89,7 @@ func (p *path) next(dst []byte) ([]byte, session.Kind, error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		p.loss.heard(session.Place(p.rbuf[:n]))
 		p.hear(conn)
 		return out, kind, nil
 	}
@@ -208,7 +212,11 @@ func (p *path) WriteTo(b []byte, _ net.Addr) (int, error) {
 	p.wmu.Lock()
 	defer p.wmu.Unlock()
 	p.last = append(p.last[:0], b...)
-	return len(b), p.seal(b)
+	err := p.seal(b)
+	if err == nil {
+		p.spare(b)
+	}
+	return len(b), err
 }
 
 func (p *path) seal(b []byte) (err error) {

@@ -100,6 +100,16 @@ func (r *Records) Open(dst, datagram []byte) ([]byte, Kind, error) {
 	return out, kind, nil
 }
 
+// Place is where a DATA record stands in its direction: its epoch's low eight bits and
+// its counter. It is to be believed of a record that Open has taken, and zero for what
+// is too short for one.
+func Place(record []byte) (epoch byte, counter uint64) {
+	if len(record) < headerSize {
+		return 0, 0
+	}
+	return record[1], binary.BigEndian.Uint64(record[12:])
+}
+
 func (r *Records) close() {
 	r.seal.close()
 	r.open.close()
