@@ -44,6 +44,9 @@ type Harness struct {
 	// Approver returns the team of b as a member sees it who may decide
 	// Held. The suite closes it.
 	Approver func(t T, b backend.Backend) backend.Backend
+	// Watcher returns the team of b as a member sees it who may join a shell of b's on
+	// Target. The suite closes it.
+	Watcher func(t T, b backend.Backend) backend.Backend
 	// Skip names cases that the backend can't pass, with the reason.
 	Skip map[string]string
 }
@@ -57,6 +60,7 @@ const (
 	needSignals
 	needDenied // a request
 	needHeld   // a request, and somebody who may decide it
+	needWatcher
 )
 
 // cases is the suite, in the order of package backend's documentation.
@@ -92,6 +96,7 @@ var cases = []struct {
 	{"BatchAgrees", needEvaluator | needBatch | needDenied | needHeld, batchAgrees},
 	{"CapabilitiesSurviveDecorator", 0, capabilitiesSurviveDecorator},
 	{"NoGoroutineLeak", 0, noGoroutineLeak},
+	{"WatchedByOthers", needWatcher, watchedByOthers},
 	{"LinkOfAFreshTerminal", 0, linkOfAFreshTerminal},
 	{"FaultyTransport", 0, faultyTransport},
 }

@@ -60,6 +60,11 @@ func (h Harness) Lacks(ctx context.Context, b backend.Backend) (map[string]strin
 	case h.Held.Target == "" || h.Approver == nil:
 		*at(needHeld) = "nothing says which request is held, and who may approve it"
 	}
+	if _, ok := backend.As[backend.Overseer](b); !ok {
+		*at(needWatcher) = "nobody can look at others' shells (it is no Overseer)"
+	} else if h.Watcher == nil {
+		*at(needWatcher) = "nothing says who may look at others' shells"
+	}
 	if h.Denied.Target == "" {
 		*at(needDenied) = "nothing says which request is denied"
 	}

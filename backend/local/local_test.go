@@ -29,6 +29,7 @@ func TestConformance(t *testing.T) {
 			"DecidedOnce":            noPolicy,
 			"ZeroVerdictDenies":      noPolicy,
 			"BatchAgrees":            noPolicy,
+			"WatchedByOthers":        "there is nobody else",
 		},
 	})
 }

@@ -20,7 +20,12 @@ func Demo() *World {
 		deny.Rule: {"with role:keeper: hold by vault-for-keepers, line 9", "on web-1: allow by sre-may-use-staging, line 12"},
 	}
 	target := func(id, env, role string, state backend.State, v backend.Verdict) Target {
+		var observe, join []string
+		if env == "staging" {
+			observe, join = []string{"bob", "carol"}, []string{"carol"}
+		}
 		return Target{
+			Observe: observe, Join: join,
 			Target: backend.Target{
 				ID: backend.TargetID(id), Name: id, State: state,
 				Tags:   map[string]string{"env": env, "role": role},

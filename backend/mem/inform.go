@@ -20,7 +20,7 @@ func (b *Backend) Inform(ctx context.Context, req backend.OpenRequest) (backend.
 	b.world.mu.Lock()
 	defer b.world.mu.Unlock()
 	info := backend.Info{Visits: slices.Clone(b.world.visits[t.ID]), Posture: t.Posture}
-	if t.verdict(req).Effect != backend.Allow {
+	if t.verdict(b.member, req).Effect != backend.Allow {
 		info.Ways = t.Ways
 	}
 	return info, nil

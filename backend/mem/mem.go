@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,15 +36,22 @@ type Target struct {
 	// Ways is what would change a verdict, and Posture what the target says of itself.
 	Ways    []string
 	Posture map[string]string
+	// Observe and Join are the members who may watch others' shells on the target.
+	Observe, Join []string
 	// Assurance is what terminals on the target say of themselves.
 	Assurance backend.Assurance
 }
 
-// verdict is the script's answer; As other than empty is denied, since the
+// verdict is the script's answer to a member; As other than empty is denied, since the
 // script knows of one user only.
-func (t *Target) verdict(req backend.OpenRequest) backend.Verdict {
-	if req.As != "" {
+func (t *Target) verdict(member string, req backend.OpenRequest) backend.Verdict {
+	switch {
+	case req.As != "":
 		return backend.Verdict{Reason: "this target has one user only"}
+	case req.Kind.Watches() && t.may(member, req.Kind):
+		return backend.Verdict{Effect: backend.Allow, Rule: "may-watch", Line: 50, Reason: "the script names you"}
+	case req.Kind.Watches():
+		return backend.Verdict{Reason: "the script does not let you " + string(req.Kind) + " here"}
 	}
 	if req.Kind == backend.KindExec {
 		if v, ok := t.Commands[req.Argv[0]]; ok {
@@ -65,6 +74,8 @@ type World struct {
 	log       []backend.LogEntry
 	films     map[string]Film // by session
 	visits    map[backend.TargetID][]backend.Visit
+	shells    []*stage // that run, the oldest first
+	stages    uint64   // shells, ever
 }
 
 // SetLink says how the connections of all terminals stand. The programs go on.
@@ -134,6 +145,8 @@ type Backend struct {
 	mu     sync.Mutex
 	closed bool
 	open   map[*terminal]struct{}
+	// others' shells that are looked at; nil: none were
+	watching map[*watcher]struct{}
 }
 
 var _ interface {
@@ -185,6 +198,8 @@ func (b *Backend) find(ctx context.Context, req backend.OpenRequest) (*Target, e
 	switch {
 	case req.Kind == backend.KindShell && len(req.Argv) == 0:
 	case req.Kind == backend.KindExec && len(req.Argv) > 0:
+	case req.Kind.Watches() && len(req.Argv) == 0:
+		req.Session = "" // is no extra
 	default:
 		return nil, fmt.Errorf("mem: a %.20q request can't have %d arguments", string(req.Kind), len(req.Argv))
 	}
@@ -200,7 +215,7 @@ func (b *Backend) Evaluate(ctx context.Context, req backend.OpenRequest) (backen
 	if err != nil {
 		return backend.Verdict{}, err
 	}
-	return t.verdict(req), nil
+	return t.verdict(b.member, req), nil
 }
 
 // EvaluateBatch implements backend.BatchEvaluator.
@@ -229,8 +244,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if t.State == backend.Offline {
 		return nil, fmt.Errorf("mem: %w: target %+q is offline", backend.ErrUnavailable, string(t.ID))
 	}
-	run := b.world.command(req)
-	v := t.verdict(req)
+	v := t.verdict(b.member, req)
 	switch {
 	case v.Effect == backend.Hold && req.Approval != "":
 		if err := b.world.use(b.member, req); err != nil {
@@ -243,6 +257,11 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		}
 	}
 
+	if req.Kind.Watches() {
+		return b.watch(req)
+	}
+	run := b.world.command(req)
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -252,7 +271,15 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		b.mu.Lock()
 		delete(b.open, t)
 		b.mu.Unlock()
+		if t.stage != nil {
+			b.world.close(t.stage)
+		}
 	})
+	if req.Kind == backend.KindShell {
+		term.stage = b.world.perform(b.member, term, req, time.Now())
+		term.process.Stdout = io.MultiWriter(term.stage, term.stdoutW)
+		term.process.Stderr = term.process.Stdout
+	}
 	b.open[term] = struct{}{}
 	b.world.visited(b.member, req, time.Now())
 	go term.run()
@@ -267,7 +294,11 @@ func (b *Backend) Close() error {
 	for t := range b.open {
 		open = append(open, t)
 	}
+	watching := slices.Collect(maps.Keys(b.watching))
 	b.mu.Unlock()
+	for _, w := range watching {
+		_ = w.Close() // it never fails
+	}
 	b.world.mu.Lock()
 	b.world.tell() // a Watch sees that it has ended
 	b.world.mu.Unlock()
@@ -287,7 +318,7 @@ func (b *Backend) Ask(ctx context.Context, req backend.OpenRequest) (backend.App
 	if err != nil {
 		return "", err
 	}
-	if v := t.verdict(req); v.Effect != backend.Hold {
+	if v := t.verdict(b.member, req); v.Effect != backend.Hold {
 		if err := v.Err(); err != nil {
 			return "", fmt.Errorf("mem: nobody can approve this: %w", err)
 		}

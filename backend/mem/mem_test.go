@@ -30,6 +30,9 @@ func TestConformance(t *testing.T) {
 		Approver: func(_ backendtest.T, b backend.Backend) backend.Backend {
 			return worlds[b].Backend("bob")
 		},
+		Watcher: func(_ backendtest.T, b backend.Backend) backend.Backend {
+			return worlds[b].Backend("carol")
+		},
 	})
 }
 

@@ -42,6 +42,7 @@ type terminal struct {
 	assurance backend.Assurance
 	link      func() backend.Link
 	onEnd     func(*terminal)
+	stage     *stage // nil: nobody can watch it
 
 	stdinR            *io.PipeReader
 	stdinW            *io.PipeWriter

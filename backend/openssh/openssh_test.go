@@ -142,6 +142,7 @@ func TestConformance(t *testing.T) {
 			"DecidedOnce":            noPolicy,
 			"ZeroVerdictDenies":      noPolicy,
 			"BatchAgrees":            noPolicy,
+			"WatchedByOthers":        "sshd knows nobody who watches",
 		},
 	})
 	// Whatever ssh said of itself is gone with its terminal.

@@ -42,6 +42,9 @@ func TestControlBackend(t *testing.T) {
 		Approver: func(t backendtest.T, _ backend.Backend) backend.Backend {
 			return d.open(t.(testing.TB), "bob")
 		},
+		Watcher: func(t backendtest.T, _ backend.Backend) backend.Backend {
+			return d.open(t.(testing.TB), "carol")
+		},
 	})
 	t.Run("Inform", func(t *testing.T) { d.informs(t) })
 	t.Run("Lasts", func(t *testing.T) { d.lasts(t) })
