@@ -57,6 +57,7 @@ func (m *model) palette() dialog.Dialog {
 			order = append(order, place)
 		}
 	}
+	_, oversees := backend.As[backend.Overseer](m.backend)
 	var entries []palette.Entry
 	seen := make(map[string]bool)
 	for _, place := range order {
@@ -65,7 +66,7 @@ func (m *model) palette() dialog.Dialog {
 			continue
 		}
 		for _, b := range m.keys.Of(place).Bindings {
-			if b.Action == keymap.ActPalette || seen[b.Name().String()] {
+			if b.Action == keymap.ActPalette || seen[b.Name().String()] || (b.Action == keymap.ActLive || place == &keymap.LiveKeys) && !oversees {
 				continue
 			}
 			seen[b.Name().String()] = true
@@ -100,6 +101,9 @@ func (m *model) palette() dialog.Dialog {
 			}
 		}
 		entries = append(entries, e)
+	}
+	if t != nil {
+		entries = append(entries, t.watchers.Entries(t.name)...)
 	}
 	if t != nil && t.pane != nil && t.pane.Leaves() {
 		entries = append(entries, palette.Entry{Name: []sanitize.Text{sanitize.Literal("leave it running: "), t.name}, Words: "detach", Do: doLeave{t.id}})
@@ -147,9 +151,11 @@ func (m *model) run(a doAction) tea.Cmd {
 		m.sayKey(a.bind, "")
 		return nil
 	}
-	if a.at == &keymap.AuditKeys || a.at == &keymap.EntryKeys || a.at == &keymap.PlayerKeys {
+	if first, ok := map[*keymap.Map]keymap.Action{
+		&keymap.LiveKeys: keymap.ActLive, &keymap.AuditKeys: keymap.ActAudit, &keymap.EntryKeys: keymap.ActAudit, &keymap.PlayerKeys: keymap.ActAudit,
+	}[a.at]; ok {
 		m.sayKey(a.bind, "")
-		return m.everywhere(keymap.ActAudit, none)
+		return m.everywhere(first, none)
 	}
 	t := m.find(a.tab)
 	if t == nil {

@@ -3,13 +3,18 @@ package console
 import (
 	"fmt"
 
+	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 )
 
 // castTo gives the terminals that what is typed in t goes to: t alone, or all that are
-// in the broadcast with it.
+// in the broadcast with it; none where t is only observed.
 func (m *model) castTo(t *tab) []*tab {
+	if t.req.Kind == backend.KindObserve {
+		m.say(m.st.Warn, "read-only, and not typed: you observe ", t.name)
+		return nil
+	}
 	out := []*tab{t}
 	if !m.cast[t.id] {
 		return out
@@ -37,8 +42,8 @@ func castWords(n int) string { return fmt.Sprintf("BROADCAST to %d · ", n) }
 // castKey takes a terminal into the broadcast or out of it, or all that are on the
 // screen.
 func (m *model) castKey(t *tab, act keymap.Action) {
-	if !t.needsPrefix() {
-		m.say(m.st.Faint, "nothing runs here", sanitize.Text{})
+	if !t.own() {
+		m.say(m.st.Faint, "nothing of yours runs here", sanitize.Text{})
 		return
 	}
 	if act == keymap.ActCast {
@@ -49,7 +54,7 @@ func (m *model) castKey(t *tab, act keymap.Action) {
 		clear(m.cast)
 	} else {
 		for _, other := range m.tabs {
-			if m.onScreen(other) && other.needsPrefix() {
+			if m.onScreen(other) && other.own() {
 				m.cast[other.id] = true
 			}
 		}

@@ -114,23 +114,6 @@ func (e *BrokeError) Error() string { return "console: " + e.Panic.Error() }
 // Unwrap implements errors.
 func (e *BrokeError) Unwrap() error { return e.Panic }
 
-// did is the newest of what the console has done, by names in the program: of actions and
-// of messages' types. What they hold is not in it.
-type did struct{ names []string }
-
-// maxDid is how many names are kept.
-const maxDid = 40
-
-func (d *did) add(name string) {
-	if name == "" || len(d.names) > 0 && d.names[len(d.names)-1] == name {
-		return
-	}
-	if len(d.names) == maxDid {
-		d.names = slices.Delete(d.names, 0, 1)
-	}
-	d.names = append(d.names, name)
-}
-
 // Run shows the console until its user quits or ctx is done. It closes the
 // terminals that it opened, but not b.
 func Run(ctx context.Context, b backend.Backend, o Options) error {
@@ -151,7 +134,7 @@ func Run(ctx context.Context, b backend.Backend, o Options) error {
 	cancel()
 	var broke *program.PanicError
 	if errors.As(err, &broke) {
-		return &BrokeError{Panic: broke, Did: m.did.names, Cols: m.cols, Rows: m.rows, Tabs: len(m.tabs)}
+		return &BrokeError{Panic: broke, Did: m.did.Names, Cols: m.cols, Rows: m.rows, Tabs: len(m.tabs)}
 	}
 	m.closeTabs()
 	if err != nil && !errors.Is(err, program.ErrStopped) {

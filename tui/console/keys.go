@@ -21,6 +21,8 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/links"
+	"github.com/tucdesk/tucdesk/tui/console/live"
+	"github.com/tucdesk/tucdesk/tui/console/onlookers"
 	"github.com/tucdesk/tucdesk/tui/console/palette"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/program"
@@ -67,8 +69,11 @@ func (m *model) paste(text string) {
 		m.agents.Query.Insert(text)
 		m.agents.ApplyFilter()
 	case t != nil && t.needsPrefix():
-		into, why := t.name, prompts.WhyPaste(text, t.pane.Bracketed())
-		if n := len(m.castTo(t)); n > 1 {
+		into, why, n := t.name, prompts.WhyPaste(text, t.pane.Bracketed()), len(m.castTo(t))
+		switch {
+		case n == 0:
+			return
+		case n > 1:
 			into, why = sanitize.Clean(fmt.Sprintf("%d terminals", n)), "It goes to all of them. "+why
 		}
 		if why != "" {
@@ -127,7 +132,7 @@ func (m *model) filterKey(k tea.KeyPressMsg) tea.Cmd {
 
 // agentDo does an action of the list of targets. A key that is none may be a digit.
 func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
-	m.did.add(act.String())
+	m.did.Add(act.String())
 	a := &m.agents
 	t, ok := a.Current()
 	switch act {
@@ -194,7 +199,7 @@ func (m *model) agentDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 }
 
 func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
-	m.did.add(act.String())
+	m.did.Add(act.String())
 	q := &m.queue
 	switch act {
 	case keymap.ActShow:
@@ -240,7 +245,7 @@ func (m *model) tabKey(k tea.KeyPressMsg) tea.Cmd {
 
 // tabDo does an action of the terminal on the screen.
 func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
-	m.did.add(act.String())
+	m.did.Add(act.String())
 	switch act {
 	case keymap.ActScroll:
 		if t.state == tabRunning {
@@ -272,6 +277,8 @@ func (m *model) tabDo(t *tab, act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.askToLend(t)
 	case keymap.ActCast, keymap.ActCastAll:
 		m.castKey(t, act)
+	case keymap.ActWatchers:
+		m.push(t.watchers.Dialog(t.name))
 	case keymap.ActLinks:
 		if t.pane != nil {
 			m.push(links.Choose(t.pane.Links(), m.opts.OpenURL != nil))
@@ -314,6 +321,8 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 		m.push(arrange.Layouts(m.kept.Layouts, m.plans()))
 	case keymap.ActAudit:
 		return m.do(dialog.DoDialog{Next: auditlog.Of(m.ctx, m.backend, m.keys)})
+	case keymap.ActLive:
+		return m.do(dialog.DoDialog{Next: live.Of(m.ctx, m.backend, m.nameOf)})
 	case keymap.ActAgents:
 		m.goTo(atAgents)
 	case keymap.ActApprovals:
@@ -336,7 +345,7 @@ func (m *model) everywhere(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 func (m *model) quit() tea.Cmd {
 	running := 0
 	for _, t := range m.tabs {
-		if t.needsPrefix() {
+		if t.own() {
 			running++
 		}
 	}
@@ -394,6 +403,10 @@ func (m *model) do(what any) tea.Cmd {
 		return tea.Quit
 	case tour.DoShow:
 		return m.everywhere(what.At, tea.KeyPressMsg{})
+	case live.Watch:
+		return m.open(what.Request(), what.Title(m.nameOf(what.Session.Target)))
+	case onlookers.Dismissal:
+		what.Do()
 	case dialog.DoOpen:
 		return m.open(what.Req, m.nameOf(what.Req.Target))
 	case dialog.DoAsk:

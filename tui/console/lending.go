@@ -16,8 +16,8 @@ type doLend struct{ tab int }
 
 // askToLend says what that means before it is done.
 func (m *model) askToLend(t *tab) {
-	if !t.needsPrefix() {
-		m.say(m.st.Faint, "nothing runs here", sanitize.Text{})
+	if !t.own() {
+		m.say(m.st.Faint, "nothing of yours runs here", sanitize.Text{})
 		return
 	}
 	m.push(prompts.Raw(t.name, m.opts.Prefix, doLend{t.id}))

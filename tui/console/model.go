@@ -24,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/program"
 	"github.com/tucdesk/tucdesk/tui/console/toasts"
 	"github.com/tucdesk/tucdesk/tui/console/tour"
+	"github.com/tucdesk/tucdesk/tui/console/trail"
 )
 
 const (
@@ -105,7 +106,7 @@ type model struct {
 	notices []backend.Notice
 
 	dirty bool
-	did   did
+	did   trail.Trail
 }
 
 func newModel(ctx context.Context, b backend.Backend, o Options) *model {
@@ -178,7 +179,7 @@ func (m *model) Update(msg tea.Msg) tea.Cmd {
 		return nil
 	}
 	m.dirty = true
-	m.did.add(fmt.Sprintf("%T", msg))
+	m.did.Add(fmt.Sprintf("%T", msg))
 	return tea.Batch(m.handle(msg), m.askVerdicts(), m.poll(), m.attention.Follow(m.ctx, m.backend, m.dialogs, m.now()))
 }
 
@@ -199,6 +200,9 @@ func (m *model) frame() tea.Cmd {
 				canvas.Lit(m.st.Hold, ": "), canvas.Span{Style: m.st.Hold, Text: note}) {
 				m.dirty = true
 			}
+		}
+		for _, news := range t.watchers.News(t.name) {
+			m.say(m.st.Hold, "", news)
 		}
 		if t.pane.TakeBell() {
 			if !shown {

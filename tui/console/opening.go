@@ -13,7 +13,9 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/details"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
+	"github.com/tucdesk/tucdesk/tui/console/onlookers"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
+	"github.com/tucdesk/tucdesk/tui/console/pane/predict"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/prompts"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
@@ -121,11 +123,14 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 		cols, rows := area.Dx(), area.Dy()
 		t.pane = pane.New(msg.term, cols, rows, m.wake)
 		t.pane.Predict(m.opts.Echo)
+		if t.req.Kind.Watches() {
+			t.pane.Predict(predict.Never) // others type, too
+		}
 		if m.keyboard {
 			t.pane.OfferKeyboard()
 		}
 		t.pane.Show(m.onScreen(t))
-		t.starts = starts.Follow(msg.term, t.pane.Touch)
+		t.starts, t.watchers = starts.Follow(msg.term, t.pane.Touch), onlookers.Follow(msg.term, t.pane.Touch)
 		if m.cols < hintFrom {
 			m.say(m.st.Faint, m.opts.Prefix+" then ? shows the keys", sanitize.Text{})
 		}

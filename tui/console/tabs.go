@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -12,6 +13,8 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/connection"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/live"
+	"github.com/tucdesk/tucdesk/tui/console/onlookers"
 	"github.com/tucdesk/tucdesk/tui/console/pane"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
 	"github.com/tucdesk/tucdesk/tui/console/starts"
@@ -34,26 +37,30 @@ const (
 
 // A tab is one request and what came of it.
 type tab struct {
-	id     int
-	req    backend.OpenRequest
-	name   sanitize.Text // the target's
-	state  tabState
-	since  time.Time
-	ctx    context.Context
-	cancel context.CancelFunc                                                   // ends opening and waiting
-	open   func(context.Context, backend.OpenRequest) (backend.Terminal, error) // nil: the backend's
-	pane   *pane.Pane
-	starts *starts.List     // nil where the pane's program starts are not judged
-	scroll bool             // keys scroll
-	bell   bool             // rang while not shown
-	asked  backend.Approval // that it waits for, as the queue has it
-	err    error
+	id       int
+	req      backend.OpenRequest
+	name     sanitize.Text // the target's
+	state    tabState
+	since    time.Time
+	ctx      context.Context
+	cancel   context.CancelFunc                                                   // ends opening and waiting
+	open     func(context.Context, backend.OpenRequest) (backend.Terminal, error) // nil: the backend's
+	pane     *pane.Pane
+	starts   *starts.List     // nil where the pane's program starts are not judged
+	watchers *onlookers.List  // nil where nobody can watch it
+	scroll   bool             // keys scroll
+	bell     bool             // rang while not shown
+	asked    backend.Approval // that it waits for, as the queue has it
+	err      error
 }
 
 // needsPrefix says whether keys go to a program.
 func (t *tab) needsPrefix() bool {
 	return t.state == tabRunning && !t.pane.Status().Ended
 }
+
+// own says whether it is a program of this member.
+func (t *tab) own() bool { return t.needsPrefix() && !t.req.Kind.Watches() }
 
 // title is the tab's name in the bar, with a mark for what happened.
 func (t *tab) title() []sanitize.Text {
@@ -119,7 +126,7 @@ func (t *tab) details(st *canvas.Styles) []canvas.Para {
 	if t.state != tabRunning {
 		return append(paras, canvas.Para{Label: "", Text: sanitize.Literal("Nothing is open yet."), Style: st.Plain})
 	}
-	return append(paras, connection.Details(st, t.pane.Assurance())...)
+	return slices.Concat(paras, t.watchers.Details(st), connection.Details(st, t.pane.Assurance()))
 }
 
 // status is the line below a terminal.
@@ -132,5 +139,5 @@ func (t *tab) status(style uv.Style, keys *keymap.Keys) []canvas.Span {
 	} else if t.open != nil {
 		return []canvas.Span{canvas.Lit(style, "a plan: each target gets a session of its own")}
 	}
-	return connection.Status(style, keys, t.pane.Status(), t.scroll, t.pane.Assurance())
+	return slices.Concat(live.Status(t.req.Kind, style), t.watchers.Status(style), connection.Status(style, keys, t.pane.Status(), t.scroll, t.pane.Assurance()))
 }

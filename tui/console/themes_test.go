@@ -56,6 +56,8 @@ func TestThemes(t *testing.T) {
 		{"palette", seen("alice"), []string{"ctrl+p", "down"}},
 		{"audit", seen("dora"), []string{"t", "up", "up"}},
 		{"details", alice, []string{"down", "i"}},
+		{"live", running("carol", "web-1", "cache-1"), []string{"o", "down"}},
+		{"observed", running("bob", "web-1"), []string{"o", "enter"}},
 		{"tour", alice, []string{"T"}},
 		{"help", alice, []string{"?"}},
 		{"ask", alice, []string{"down", "enter"}},

@@ -72,8 +72,12 @@ func (c *CLI) PS() *cobra.Command {
 			"also those whose client is gone or has left, which a machine keeps for the time that policy calls grace.\n" +
 			"`tucdesk attach` brings one back. apid does not know what runs in them.\n" +
 			"GATE is the level at which program starts inside a shell are judged: enforced, line, advisory or none.\n" +
-			"--all adds the shells of others that policy lets you observe or join; for auditors, everybody's sessions.",
-		Args: cobra.NoArgs,
+			"--all adds the shells of others that policy lets you observe or join; for auditors, everybody's sessions.\n\n" +
+			"--json prints an array, empty where nothing runs. Each session has session, target, kind, as, owner, device, gate and\n" +
+			"state; here, attached and returns; detached and until while nobody is at it; observe and join, whether you may;\n" +
+			"started and ends_by. Times are RFC 3339 in UTC.",
+		Example: "  tucdesk ps --all --json | jq -r '.[] | select(.observe) | .session'",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := c.Open()
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
+	"github.com/tucdesk/tucdesk/tui/console/onlookers"
 )
 
 // Observe gives the command that looks at a shell of another member.
@@ -221,7 +222,11 @@ func TellWatchers(say func(sanitize.Text), t backend.Terminal) (dismiss func()) 
 			before := now
 			now = all
 			mu.Unlock()
-			for _, text := range changes(before, all) {
+			for _, c := range onlookers.Changes(before, all) {
+				text := c.Words("this shell")
+				if !c.Left {
+					text += "; Enter ~ w ends that"
+				}
 				say(sanitize.Clean(text))
 			}
 		}
@@ -233,29 +238,4 @@ func TellWatchers(say func(sanitize.Text), t backend.Terminal) (dismiss func()) 
 			watched.Dismiss(o.N)
 		}
 	}
-}
-
-// changes says who came and who left.
-func changes(before, now []backend.Onlooker) (texts []string) {
-	known := map[uint64]bool{}
-	for _, o := range before {
-		known[o.N] = true
-	}
-	for _, o := range now {
-		if known[o.N] {
-			delete(known, o.N)
-			continue
-		}
-		what := "watches this shell"
-		if o.Types {
-			what = "has joined this shell, and types"
-		}
-		texts = append(texts, fmt.Sprintf("%s %s; Enter ~ w ends that", o.Who, what))
-	}
-	for _, o := range before {
-		if known[o.N] {
-			texts = append(texts, fmt.Sprintf("%s does not watch this shell any more", o.Who))
-		}
-	}
-	return texts
 }

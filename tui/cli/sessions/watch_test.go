@@ -3,7 +3,6 @@ package sessions
 import (
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
@@ -30,17 +29,6 @@ func TestPick(t *testing.T) {
 	}
 	if _, err := pick(all, backend.KindObserve, "aa"); err == nil || !strings.Contains(err.Error(), "2 shells") {
 		t.Errorf("two of them: %v", err)
-	}
-}
-
-func TestChanges(t *testing.T) {
-	bob, carol := backend.Onlooker{N: 1, Who: "bob"}, backend.Onlooker{N: 2, Who: "carol", Types: true}
-	got := changes([]backend.Onlooker{bob}, []backend.Onlooker{carol})
-	if want := []string{"carol has joined this shell, and types; Enter ~ w ends that", "bob does not watch this shell any more"}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-	if got := changes([]backend.Onlooker{bob}, []backend.Onlooker{bob}); len(got) > 0 {
-		t.Errorf("nothing has changed: %q", got)
 	}
 }
 

@@ -90,6 +90,9 @@ const (
 	ActPrevMarker
 	ActTour
 	ActAttach
+	ActLive
+	ActJoin
+	ActWatchers
 )
 
 // names are the actions in a file.
@@ -164,6 +167,9 @@ var names = map[Action]string{
 	ActPrevMarker: "previous-marker",
 	ActTour:       "tour",
 	ActAttach:     "attach",
+	ActLive:       "live-sessions",
+	ActJoin:       "join",
+	ActWatchers:   "watchers",
 }
 
 // String is the action's name in a file.
@@ -205,6 +211,7 @@ var (
 		{ActNextTab, []string{"tab", "n"}, "next tab", ""},
 		{ActPrevTab, []string{"shift+tab", "p"}, "previous tab", ""},
 		{ActLayouts, []string{"l"}, "layouts: keep or open one", ""},
+		{ActLive, []string{"o"}, "live sessions of others: observe or join", ""},
 		{ActAudit, []string{"t"}, "the audit log, and recordings of sessions", ""},
 		{ActSaid, []string{"m"}, "messages: what was said", ""},
 		{ActTour, []string{"T"}, "the tour: what the console can do, step by step", ""},
@@ -260,6 +267,7 @@ var (
 		{ActDetails, []string{"i"}, "what protects this terminal", ""},
 		{ActAgain, []string{"r", "enter"}, "open again, once it ended", ""},
 		{ActYes, []string{"y"}, "confirm the program start that waits", ""},
+		{ActWatchers, []string{"w"}, "who watches this shell: end it", ""},
 		{ActQuit, []string{"q"}, "quit", ""},
 	}, everywhereKeys)}
 
@@ -303,6 +311,14 @@ var (
 		{ActApprove, []string{"a"}, "approve, once it was read to its end", "approve"},
 		{ActDeny, []string{"d"}, "deny, with a reason", "deny"},
 		{ActBack, []string{"esc", "q"}, "back", "back"},
+	}, moveKeys)}
+
+	LiveKeys = Map{"Live sessions", slices.Concat([]Binding{
+		{ActOpen, []string{"enter"}, "observe: see it, and type nothing", "observe"},
+		{ActJoin, []string{"t"}, "join: see it, and type in it, too", "type"},
+		{ActFilter, []string{"/"}, "filter: words of target, member or user", "filter"},
+		{ActRefresh, []string{"r"}, "ask for the list again", ""},
+		{ActBack, []string{"esc", "q"}, "drop the filter, or back", "back"},
 	}, moveKeys)}
 
 	AuditKeys = Map{"The audit log", slices.Concat([]Binding{
@@ -350,7 +366,7 @@ var (
 )
 
 // All is every map that help shows.
-var All = []*Map{&AgentKeys, &FilterKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys, &AuditKeys, &EntryKeys, &PlayerKeys, &PaletteKeys}
+var All = []*Map{&AgentKeys, &FilterKeys, &ApprovalKeys, &RequestKeys, &TerminalKeys, &ScrollKeys, &CopyKeys, &LiveKeys, &AuditKeys, &EntryKeys, &PlayerKeys, &PaletteKeys}
 
 func without(bs []Binding, a Action) []Binding {
 	var out []Binding

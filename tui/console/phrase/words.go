@@ -193,8 +193,11 @@ func Request(style uv.Style, kind string, argv []string) canvas.Para {
 // Exit is how a program ended.
 func Exit(e backend.Exit) sanitize.Text {
 	s := fmt.Sprintf("exit code %d", e.Code)
-	if e.Signal != "" {
+	switch {
+	case e.Signal != "":
 		s = "ended by signal " + e.Signal
+	case e.Code == 0 && e.Reason != "":
+		s = "ended" // by TucDesk, and nobody has seen a code
 	}
 	if e.Reason != "" {
 		s += ": " + e.Reason
