@@ -168,6 +168,15 @@ type (
 		Await(ctx context.Context, id ApprovalID) error
 	}
 
+	// A PlanApprover decides requests that were asked for together as one.
+	PlanApprover interface {
+		// DecideTogether answers all approvals of one plan as Pending last yielded
+		// them, or none: where they are not exactly the plan's, or this member may not
+		// decide one, it decides nothing. decided counts those that took the decision:
+		// fewer than all, beside an error, where one could not be delivered.
+		DecideTogether(ctx context.Context, ids []ApprovalID, d Decision) (decided int, err error)
+	}
+
 	// A Watcher says at once what a listing would show only when it is next
 	// asked for. What changes because time passes, it does not say.
 	Watcher interface {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
-	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/palette"
@@ -147,7 +146,7 @@ func (m *model) run(a doAction) tea.Cmd {
 			m.say(m.st.Faint, "no request waits", sanitize.Text{})
 			return nil
 		}
-		m.push(&approvals.Request{Seen: seen, Hints: m.keys})
+		m.push(m.queue.Open(seen))
 		m.sayKey(a.bind, "")
 		return nil
 	}

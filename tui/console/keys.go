@@ -12,7 +12,6 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/agents"
-	"github.com/tucdesk/tucdesk/tui/console/approvals"
 	"github.com/tucdesk/tucdesk/tui/console/arrange"
 	"github.com/tucdesk/tucdesk/tui/console/auditlog"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
@@ -204,7 +203,7 @@ func (m *model) approvalDo(act keymap.Action, k tea.KeyPressMsg) tea.Cmd {
 	switch act {
 	case keymap.ActShow:
 		if a, ok := q.Current(); ok {
-			m.push(&approvals.Request{Seen: a, Hints: m.keys})
+			m.push(q.Open(a))
 		}
 	case keymap.ActRefresh:
 		m.say(m.st.Faint, "asking again", sanitize.Text{})

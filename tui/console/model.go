@@ -286,11 +286,7 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 		}
 		for _, d := range m.dialogs {
 			if r, ok := d.(*approvals.Request); ok {
-				if a, ok := m.queue.Find(r.Seen.ID); ok {
-					r.Update(a)
-				} else {
-					r.Seen.CanDecide, r.Seen.WhyNot = false, "it is no longer in the queue"
-				}
+				m.queue.Update(r)
 			}
 		}
 		if fresh {

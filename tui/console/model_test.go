@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/together"
 )
 
 func TestHeldOpensByItself(t *testing.T) {
@@ -180,8 +182,8 @@ func TestChangedRequest(t *testing.T) {
 		if !r.Read {
 			t.Fatal("not read")
 		}
-		other := r.Seen
-		other.Argv = append([]string{"restart"}, make([]string, 500)...)
+		other := slices.Clone(r.Seen)
+		other[0].Argv = append([]string{"restart"}, make([]string, 500)...)
 		r.Update(other)
 		h.keys("a")
 		h.see("it changed while you read")
@@ -563,7 +565,7 @@ func TestLongTexts(t *testing.T) {
 	q.Draw(c, c.Bounds(), time.Now())
 	a.Draw(c, c.Bounds())
 	for _, seen := range q.List {
-		r := approvals.Request{Seen: seen}
+		r := approvals.Request{Seen: together.Plan{seen}}
 		r.Draw(c, c.Bounds(), time.Now())
 		if seen.CanDecide && r.Read {
 			t.Error("all of it was on one screen")

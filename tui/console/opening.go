@@ -234,21 +234,15 @@ func (m *model) again(t *tab) tea.Cmd {
 
 // decide sends a decision, unless the request is not what was read any more.
 func (m *model) decide(d dialog.DoDecide) tea.Cmd {
-	now, ok := m.queue.Find(d.Seen.ID)
-	if !ok || !approvals.Same(now, d.Seen) {
+	if !m.queue.Unchanged(d.Seen) {
 		m.say(m.st.Warn, "not decided: the request changed or is gone", sanitize.Text{})
-		return nil
-	}
-	ap, ok := backend.As[backend.Approver](m.backend)
-	if !ok {
 		return nil
 	}
 	m.dialogs = slices.DeleteFunc(m.dialogs, func(x dialog.Dialog) bool { _, is := x.(*approvals.Request); return is })
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, decideTimeout)
 		defer cancel()
-		err := ap.Decide(ctx, d.Seen.ID, d.Decision)
-		return decidedMsg{d.Decision.Approve, phrase.Brief(d.Seen.Target), err}
+		return decidedMsg{d.Decision.Approve, phrase.Brief(d.Seen.Place()), approvals.Decide(ctx, m.backend, d)}
 	}
 }
 

@@ -4,23 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/approvals"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/together"
 )
 
 // maxApprovals bounds what a backend can make this hold.
 const maxApprovals = 10_000
 
 // queue asks for the approvals, what can be decided first.
-func (t *talk) queue(ctx context.Context) ([]backend.Approval, error) {
+func (t *talk) queue(ctx context.Context) (*approvals.View, error) {
+	q := &approvals.View{Able: true}
 	ap, ok := backend.As[backend.Approver](t.b)
 	if !ok {
-		return nil, nil
+		return q, nil
 	}
 	ctx, cancel := call(ctx)
 	defer cancel()
@@ -28,19 +32,17 @@ func (t *talk) queue(ctx context.Context) ([]backend.Approval, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := approvals.View{Able: true}
 	q.Set(list, t.now())
-	return q.List, nil
+	return q, nil
 }
 
 // count says how many wait for this member, if any do.
 func (t *talk) count(ctx context.Context) {
-	list, err := t.queue(ctx)
+	q, err := t.queue(ctx)
 	if err != nil {
 		t.failed("The queue of approvals did not come", err)
 		return
 	}
-	q := approvals.View{List: list}
 	if n := q.Pending(t.now()); n > 0 {
 		t.say("Approvals that wait for you: %d.", n)
 	}
@@ -53,11 +55,12 @@ func (t *talk) approvals(ctx context.Context) error {
 		t.say("This backend has no approvals.")
 		return nil
 	}
-	list, err := t.queue(ctx)
+	q, err := t.queue(ctx)
 	if err != nil {
 		t.failed("The queue of approvals did not come", err)
 		return nil
 	}
+	list := q.List
 	if len(list) == 0 {
 		t.say("Nothing waits for approval.")
 		return nil
@@ -66,7 +69,7 @@ func (t *talk) approvals(ctx context.Context) error {
 	for first := 0; first < len(list); first += pageSize {
 		page := list[first:min(first+pageSize, len(list))]
 		for i, a := range page {
-			t.say("  %d. %s", first+i+1, t.request(a))
+			t.say("  %d. %s", first+i+1, t.request(q.Together(a)))
 		}
 		question := "Number of an approval:"
 		if left := len(list) - first - len(page); left > 0 {
@@ -82,15 +85,16 @@ func (t *talk) approvals(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
-		return t.approval(ctx, list[n-1])
+		return t.approval(ctx, q.Together(list[n-1]))
 	}
 	return nil
 }
 
 // request is an approval in one line.
-func (t *talk) request(a backend.Approval) string {
+func (t *talk) request(p together.Plan) string {
+	a := p[0]
 	s := fmt.Sprintf("%s on %s: %s. State: %s.",
-		phrase.Brief(a.Operator), phrase.Brief(a.Target), phrase.BriefRequest(a.Kind, a.Argv), approvals.StateWord(a, t.now()))
+		phrase.Brief(a.Operator), phrase.Brief(p.Place()), phrase.BriefRequest(a.Kind, a.Argv), approvals.StateWord(a, t.now()))
 	if others := a.Reading(t.now()); others != "" {
 		s += " " + phrase.Brief(others).String() + "."
 	}
@@ -98,11 +102,12 @@ func (t *talk) request(a backend.Approval) string {
 }
 
 // approval says all of one, and has it decided.
-func (t *talk) approval(ctx context.Context, a backend.Approval) error {
+func (t *talk) approval(ctx context.Context, p together.Plan) error {
 	t.blank()
 	t.say("A request.")
-	t.paras(approvals.Paras(t.st, a, t.now()))
-	if !approvals.Decidable(a, t.now()) {
+	t.paras(approvals.PlanParas(t.st, p, t.now()))
+	a := p[0]
+	if slices.ContainsFunc(p, func(a backend.Approval) bool { return !approvals.Decidable(a, t.now()) }) {
 		t.say("There is nothing for you to decide here.")
 		return nil
 	}
@@ -120,29 +125,28 @@ func (t *talk) approval(ctx context.Context, a backend.Approval) error {
 		if decision.Reason, err = t.line(ctx, "Why not? They will read it. Enter alone goes back:"); err != nil || decision.Reason == "" {
 			return err
 		}
-	case approvals.Typed(a):
-		name := sanitize.Clean(a.Target).String()
-		typed, err := t.line(ctx, "It is of high risk. Type the target's name to approve:")
+	case slices.ContainsFunc(p, approvals.Typed):
+		word, called := p.Word()
+		typed, err := t.line(ctx, "It is of high risk. Type "+called+" to approve:")
 		if err != nil {
 			return err
 		}
-		if typed != name {
-			t.say("That is not the target's name. Nothing was decided.")
+		if typed != sanitize.Clean(word).String() {
+			t.say("That is not %s. Nothing was decided.", called)
 			return nil
 		}
 	}
-	ap, _ := backend.As[backend.Approver](t.b)
 	ctx, cancel := call(ctx)
 	defer cancel()
-	switch err := ap.Decide(ctx, a.ID, decision); {
+	switch err := approvals.Decide(ctx, t.b, dialog.DoDecide{Seen: p, Decision: decision}); {
 	case errors.Is(err, backend.ErrDecided):
 		t.failed("Somebody was faster, or the time ran out", err)
 	case err != nil:
 		t.failed("Not decided", err)
 	case decision.Approve:
-		t.say("Approved: %s.", phrase.Brief(a.Target))
+		t.say("Approved: %s.", phrase.Brief(p.Place()))
 	default:
-		t.say("Denied: %s.", phrase.Brief(a.Target))
+		t.say("Denied: %s.", phrase.Brief(p.Place()))
 	}
 	return nil
 }
@@ -197,11 +201,14 @@ func (t *talk) changes(ctx context.Context, states map[backend.TargetID]backend.
 			}
 		}
 	}
-	list, queueErr := t.queue(ctx)
-	for _, a := range list {
+	q, queueErr := t.queue(ctx)
+	if queueErr != nil {
+		q = &approvals.View{}
+	}
+	for _, a := range q.List {
 		state := approvals.StateWord(a, t.now())
 		if asked[a.ID] != state && (!first || approvals.Decidable(a, t.now())) {
-			t.say("  %s: %s", at, t.request(a))
+			t.say("  %s: %s", at, t.request(q.Together(a)))
 		}
 		asked[a.ID] = state
 	}

@@ -64,6 +64,8 @@ type Approver struct {
 var (
 	_ backend.Approver = (*Approver)(nil)
 	_ backend.Attender = (*Approver)(nil)
+
+	_ backend.PlanApprover = (*Approver)(nil)
 )
 
 // Pending yields what waits, oldest first. Each is decoded from the bytes that

@@ -9,13 +9,11 @@
 package approvals
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
 	"github.com/tucdesk/tucdesk/tui/console/inquiry"
+	"github.com/tucdesk/tucdesk/tui/console/together"
 )
 
 // A CLI makes commands with what it has. All fields are required.
@@ -248,57 +247,24 @@ func look(ctx context.Context, b backend.Approver, id string) ([]backend.Approva
 	return slices.DeleteFunc(all, func(p backend.Approval) bool { return p.Plan != plan }), nil
 }
 
-// alike reports whether two requests of a plan differ in nothing but their machine.
-func alike(p, q backend.Approval) bool {
-	return slices.Equal(p.Argv, q.Argv) && slices.Equal(p.Env, q.Env) && p.Cwd == q.Cwd && p.As == q.As && p.Runbook == q.Runbook &&
-		p.Stdin == q.Stdin && p.Reason == q.Reason && p.Lasts == q.Lasts && p.Operator == q.Operator && p.Tier == q.Tier && p.Risk == q.Risk && slices.Equal(p.Content, q.Content) && p.Unread == q.Unread && p.Kind == q.Kind &&
-		p.Progress() == q.Progress() && p.Turn == q.Turn && p.WhyNot == q.WhyNot && p.AskUntil.Equal(q.AskUntil)
-}
-
 // printAll shows approvals that were asked for together: once what is the same on several
 // machines.
-func (c *CLI) printAll(ps []backend.Approval) {
-	if len(ps) == 1 && ps[0].Plan == "" {
+func (c *CLI) printAll(ps together.Plan) {
+	if ps.IsOne() {
 		c.print(ps[0])
 		return
 	}
-	if n := machines(ps); n == len(ps) {
-		fmt.Fprintf(c.Out, "one plan for %d machines; it is decided as a whole\n", ps[0].PlanSize)
-	} else {
-		fmt.Fprintf(c.Out, "one plan of %d requests on %d machine(s); it is decided as a whole\n", ps[0].PlanSize, n)
+	fmt.Fprintf(c.Out, "one plan for %s\n", ps.Size())
+	if why := ps.Missing(); why != "" {
+		fmt.Fprintln(c.Out, why)
 	}
-	if len(ps) != ps[0].PlanSize {
-		fmt.Fprintf(c.Out, "only %d of its requests are here (yet): it can't be approved\n", len(ps))
-	}
-	var groups [][]backend.Approval
-	for _, p := range slices.SortedStableFunc(slices.Values(ps), func(p, q backend.Approval) int { return cmp.Compare(p.Step, q.Step) }) {
-		at := slices.IndexFunc(groups, func(g []backend.Approval) bool { return alike(g[0], p) })
-		if at < 0 {
-			at, groups = len(groups), append(groups, nil)
-		}
-		groups[at] = append(groups[at], p)
-	}
-	for i, g := range groups {
+	groups := ps.Groups()
+	for i, one := range groups {
 		if len(groups) > 1 {
 			fmt.Fprintf(c.Out, "\n-- %d of %d\n", i+1, len(groups))
 		}
-		one := g[0]
-		names := make([]string, len(g))
-		for i, p := range g {
-			names[i] = p.Target
-		}
-		one.Target = strings.Join(names, ", ")
 		c.print(one)
 	}
-}
-
-// machines counts the machines of a plan's requests.
-func machines(ps []backend.Approval) int {
-	names := map[string]bool{}
-	for _, p := range ps {
-		names[p.Target] = true
-	}
-	return len(names)
 }
 
 func (c *CLI) print(p backend.Approval) { Print(c.Out, p) }
@@ -419,13 +385,7 @@ func (c *CLI) decide(approve bool) *cobra.Command {
 				}
 				// For high risk a single key is too little: the target's name
 				// is typed.
-				word, what := ps[0].Target, "the target's name"
-				if len(ps) > 1 {
-					word, what = strconv.Itoa(len(ps)), "the number of machines"
-					if machines(ps) != len(ps) {
-						what = "the number of requests"
-					}
-				}
+				word, what := together.Plan(ps).Word()
 				fmt.Fprintf(c.Err, "sign this? type %s (%s): ", what, sanitize.Clean(word))
 				var answer string
 				if _, err := fmt.Fscanln(c.In, &answer); err != nil || answer != word {
@@ -453,7 +413,7 @@ func (c *CLI) decide(approve bool) *cobra.Command {
 
 // decideAll decides one approval, or a plan as a whole.
 func decideAll(ctx context.Context, b *control.Backend, ps []backend.Approval, d backend.Decision) error {
-	if len(ps) == 1 && ps[0].Plan == "" {
+	if together.Plan(ps).IsOne() {
 		return b.Decide(ctx, ps[0].ID, d)
 	}
 	ids := make([]backend.ApprovalID, len(ps))

@@ -4,6 +4,8 @@
 package approvals
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,8 +15,15 @@ import (
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
+	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/together"
+)
+
+var (
+	errNoApprovals = errors.New("this backend has no approvals")
+	errNoPlans     = errors.New("this backend can't decide several requests as one")
 )
 
 // A View is the queue of approvals.
@@ -23,7 +32,8 @@ type View struct {
 	Keys   *keymap.Keys // for hints
 	loaded bool
 	Err    error
-	List   []backend.Approval
+	List   []backend.Approval          // of a plan, one
+	plans  map[string]together.Plan    // all of each
 	rang   map[backend.ApprovalID]bool // those of the last list that could be decided
 	cursor int
 	top    int
@@ -38,6 +48,14 @@ func (q *View) Set(list []backend.Approval, now time.Time) (fresh bool) {
 	}
 	// What waits stands first; the backend's order otherwise.
 	slices.SortStableFunc(list, func(a, b backend.Approval) int { return order(a, now) - order(b, now) })
+	q.plans = map[string]together.Plan{}
+	list = slices.DeleteFunc(list, func(a backend.Approval) bool {
+		if a.Plan == "" {
+			return false
+		}
+		q.plans[a.Plan] = append(q.plans[a.Plan], a)
+		return len(q.plans[a.Plan]) > 1
+	})
 	rang := make(map[backend.ApprovalID]bool)
 	for _, a := range list {
 		if awaits(a, now) {
@@ -98,11 +116,69 @@ func (q *View) Current() (backend.Approval, bool) {
 
 // Find gives the approval of an id, if the queue has it.
 func (q *View) Find(id backend.ApprovalID) (backend.Approval, bool) {
-	at := slices.IndexFunc(q.List, func(a backend.Approval) bool { return a.ID == id })
-	if at < 0 {
-		return backend.Approval{}, false
+	for _, a := range q.List {
+		for _, a := range q.Together(a) {
+			if a.ID == id {
+				return a, true
+			}
+		}
 	}
-	return q.List[at], true
+	return backend.Approval{}, false
+}
+
+// Together gives all that was asked for together with a, and a.
+func (q *View) Together(a backend.Approval) together.Plan {
+	if p := q.plans[a.Plan]; p != nil {
+		return p
+	}
+	return together.Plan{a}
+}
+
+// Open gives the dialog that shows an approval of the queue, with all that was asked for
+// together with it.
+func (q *View) Open(a backend.Approval) *Request {
+	return &Request{Seen: q.Together(a), Hints: q.Keys}
+}
+
+// Update has a dialog show its request as the queue has it now.
+func (q *View) Update(r *Request) {
+	if a, ok := q.Find(r.Seen[0].ID); ok {
+		r.Update(q.Together(a))
+		return
+	}
+	for i := range r.Seen {
+		r.Seen[i].CanDecide, r.Seen[i].WhyNot = false, "it is no longer in the queue"
+	}
+}
+
+// Unchanged reports whether the queue still has what was read.
+func (q *View) Unchanged(seen together.Plan) bool {
+	a, ok := q.Find(seen[0].ID)
+	return ok && slices.EqualFunc(q.Together(a), seen, same)
+}
+
+// Decide sends a decision about what was read: about a plan, one for all of it.
+func Decide(ctx context.Context, b backend.Backend, d dialog.DoDecide) error {
+	if d.Seen.IsOne() {
+		ap, ok := backend.As[backend.Approver](b)
+		if !ok {
+			return errNoApprovals
+		}
+		return ap.Decide(ctx, d.Seen[0].ID, d.Decision)
+	}
+	ap, ok := backend.As[backend.PlanApprover](b)
+	if !ok {
+		return errNoPlans
+	}
+	ids := make([]backend.ApprovalID, len(d.Seen))
+	for i, a := range d.Seen {
+		ids[i] = a.ID
+	}
+	n, err := ap.DecideTogether(ctx, ids, d.Decision)
+	if err != nil && n > 0 {
+		return fmt.Errorf("%d of %d requests were decided, then: %w", n, len(ids), err)
+	}
+	return err
 }
 
 // Move moves the cursor by rows, within the queue.
@@ -189,7 +265,7 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	}
 	spans = append(spans,
 		canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(a.Operator)}, canvas.Lit(c.Styles.Faint, " on "),
-		canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(a.Target)}, canvas.Lit(c.Styles.Faint, ": "),
+		canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(q.Together(a).Place())}, canvas.Lit(c.Styles.Faint, ": "),
 		canvas.Span{Style: c.Styles.Plain, Text: phrase.BriefRequest(a.Kind, a.Argv)})
 	c.Spans(x, y, area.Max.X-x, spans...)
 	if i == q.cursor {
@@ -222,6 +298,26 @@ func (q *View) drawEmpty(c *canvas.Canvas, area uv.Rectangle) {
 	}
 	inside := uv.Rect(area.Min.X+2, area.Min.Y+1, area.Dx()-4, max(0, area.Dy()-1))
 	c.Rows(inside, canvas.Layout(paras, max(1, inside.Dx())), 0)
+}
+
+// PlanParas is all of what is decided at once: how much that is and where, then once what
+// is the same on several machines.
+func PlanParas(st *canvas.Styles, p together.Plan, now time.Time) []canvas.Para {
+	if p.IsOne() {
+		return Paras(st, p[0], now)
+	}
+	paras := []canvas.Para{{Label: "Plan", Text: sanitize.Clean(p.Size()), Style: st.Bold}}
+	if why := p.Missing(); why != "" {
+		paras = append(paras, canvas.Para{Label: " ", Text: sanitize.Clean(why), Style: st.Warn})
+	}
+	groups := p.Groups()
+	for i, one := range groups {
+		if len(groups) > 1 {
+			paras = append(paras, canvas.Para{Label: "Part", Text: sanitize.Clean(fmt.Sprintf("%d of %d", i+1, len(groups))), Style: st.Bold})
+		}
+		paras = append(paras, Paras(st, one, now)...)
+	}
+	return paras
 }
 
 // Paras is all of an approval, the command first. Its last line is the
@@ -333,10 +429,10 @@ func refuseLong(a *backend.Approval) {
 	}
 }
 
-// Same says whether two views of an approval ask for the same.
-func Same(a, b backend.Approval) bool {
+// same says whether two views of an approval ask for the same.
+func same(a, b backend.Approval) bool {
 	return a.ID == b.ID && a.Target == b.Target && a.Operator == b.Operator && a.Kind == b.Kind &&
-		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Lasts == b.Lasts && a.Stdin == b.Stdin && a.Unread == b.Unread && a.Runbook == b.Runbook && slices.Equal(a.Content, b.Content) &&
+		a.As == b.As && a.Cwd == b.Cwd && a.Tier == b.Tier && a.Risk == b.Risk && a.Reason == b.Reason && a.Lasts == b.Lasts && a.Stdin == b.Stdin && a.Unread == b.Unread && a.Runbook == b.Runbook && a.Plan == b.Plan && a.PlanSize == b.PlanSize && slices.Equal(a.Content, b.Content) &&
 		slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env)
 }
 

@@ -22,8 +22,8 @@ type Attention struct {
 func (a *Attention) Follow(ctx context.Context, b backend.Backend, open []dialog.Dialog, now time.Time) tea.Cmd {
 	var id backend.ApprovalID
 	for _, d := range open {
-		if r, ok := d.(*Request); ok && Decidable(r.Seen, now) {
-			id = r.Seen.ID
+		if r, ok := d.(*Request); ok && r.decidable(now) {
+			id = r.Seen[0].ID
 		}
 	}
 	at, ok := backend.As[backend.Attender](b)

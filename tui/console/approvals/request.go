@@ -2,6 +2,7 @@ package approvals
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +15,19 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/dialog"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/phrase"
+	"github.com/tucdesk/tucdesk/tui/console/together"
 )
 
-var (
-	ErrNoReason   = errors.New("a reason is needed")
-	errNotTheName = errors.New("that is not the target's name")
-)
+// ErrNoReason means a no without a reason.
+var ErrNoReason = errors.New("a reason is needed")
 
-// A Request shows one approval and lets it be decided.
+// A Request shows one approval, or all that were asked for together, and lets it be
+// decided.
 type Request struct {
-	Seen    backend.Approval // what is on the screen
-	changed bool             // it is not what it was
-	Read    bool             // its end was on the screen
-	Hints   *keymap.Keys     // what hints name
+	Seen    together.Plan // what is on the screen
+	changed bool          // it is not what it was
+	Read    bool          // its end was on the screen
+	Hints   *keymap.Keys  // what hints name
 	dialog.Scroller
 }
 
@@ -36,12 +37,27 @@ func (r *Request) Keys() *keymap.Map { return &keymap.RequestKeys }
 // Paste implements dialog.Dialog.
 func (r *Request) Paste(string) {}
 
-// Update takes the approval as the backend has it now.
-func (r *Request) Update(a backend.Approval) {
-	if !Same(r.Seen, a) {
+// Update takes it as the backend has it now.
+func (r *Request) Update(p together.Plan) {
+	if !slices.EqualFunc(r.Seen, p, same) {
 		r.changed, r.Read, r.Top = true, false, 0
 	}
-	r.Seen = a
+	r.Seen = p
+}
+
+// decidable says whether this member could decide all of it now.
+func (r *Request) decidable(now time.Time) bool {
+	return !slices.ContainsFunc(r.Seen, func(a backend.Approval) bool { return !Decidable(a, now) })
+}
+
+// turn says why a yes is not asked for yet.
+func (r *Request) turn() string {
+	for _, a := range r.Seen {
+		if a.Turn != "" {
+			return a.Turn
+		}
+	}
+	return ""
 }
 
 // Key implements dialog.Dialog.
@@ -52,11 +68,11 @@ func (r *Request) Key(k tea.KeyPressMsg, now time.Time) dialog.Outcome {
 	case keymap.ActBack:
 		return dialog.Outcome{Close: true}
 	case keymap.ActApprove:
-		if awaits(r.Seen, now) && r.Read {
+		if r.decidable(now) && r.turn() == "" && r.Seen.IsWhole() && r.Read {
 			return dialog.Outcome{Do: dialog.DoDialog{Next: r.approvePrompt()}}
 		}
 	case keymap.ActDeny:
-		if Decidable(r.Seen, now) {
+		if r.decidable(now) {
 			return dialog.Outcome{Do: dialog.DoDialog{Next: r.denyPrompt()}}
 		}
 	}
@@ -70,12 +86,14 @@ func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
 		return canvas.Span{Style: style, Text: sanitize.Clean(words)}
 	}
 	switch {
-	case r.Seen.Mine && waits(r.Seen, now):
+	case r.Seen[0].Mine && waits(r.Seen[0], now):
 		return canvas.Lit(st.Faint, "yours: waiting for somebody else")
-	case !Decidable(r.Seen, now):
+	case !r.decidable(now):
 		return say(st.Faint, "nothing to decide; "+key(keymap.ActBack)+" goes back")
-	case r.Seen.Turn != "":
+	case r.turn() != "":
 		return say(st.Faint, "an earlier step waits; "+key(keymap.ActDeny)+" denies")
+	case !r.Seen.IsWhole():
+		return say(st.Warn, "not all of it is here: "+key(keymap.ActDeny)+" denies")
 	case r.changed && !r.Read:
 		return canvas.Lit(st.Warn, "it changed while you read: read it again to its end")
 	case !r.Read:
@@ -87,7 +105,7 @@ func (r *Request) hint(st *canvas.Styles, now time.Time) canvas.Span {
 // Draw implements dialog.Dialog.
 func (r *Request) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.Cursor {
 	cols := min(dialog.Cols, area.Dx())
-	rows := canvas.Layout(Paras(c.Styles, r.Seen, now), cols-4)
+	rows := canvas.Layout(PlanParas(c.Styles, r.Seen, now), cols-4)
 	inside := c.Box(dialog.Area(area, cols, len(rows)+3), sanitize.Literal("Request"))
 	text := uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), inside.Dy()-1)
 	r.Scroller.Draw(c, text, rows)
@@ -98,11 +116,14 @@ func (r *Request) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) *tea.
 
 // summary is the request again, in the prompt that decides it.
 func (r *Request) summary(st *canvas.Styles) []canvas.Para {
-	return []canvas.Para{
-		{Label: "Operator", Text: sanitize.Clean(r.Seen.Operator), Style: st.Plain},
-		{Label: "Target", Text: sanitize.Clean(r.Seen.Target), Style: st.Plain},
-		phrase.Request(st.Bold, r.Seen.Kind, r.Seen.Argv),
+	paras := []canvas.Para{{Label: "Operator", Text: sanitize.Clean(r.Seen[0].Operator), Style: st.Plain}}
+	if !r.Seen.IsOne() {
+		paras = append(paras, canvas.Para{Label: "Plan", Text: sanitize.Clean(r.Seen.Size()), Style: st.Plain})
 	}
+	for _, one := range r.Seen.Groups() {
+		paras = append(paras, canvas.Para{Label: "Target", Text: sanitize.Clean(one.Target), Style: st.Plain}, phrase.Request(st.Bold, one.Kind, one.Argv))
+	}
+	return paras
 }
 
 func (r *Request) approvePrompt() dialog.Dialog {
@@ -115,13 +136,14 @@ func (r *Request) approvePrompt() dialog.Dialog {
 			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true, Reason: strings.TrimSpace(reason)}}, nil
 		},
 	}
-	if Typed(seen) {
-		name := sanitize.Clean(seen.Target).String()
+	if slices.ContainsFunc(seen, Typed) {
+		word, called := seen.Word()
+		word = sanitize.Clean(word).String()
 		p.Title = sanitize.Literal("Approve: high risk")
-		p.Label = "Type the target's name"
+		p.Label = "Type " + called
 		p.Submit = func(s string) (any, error) {
-			if s != name {
-				return nil, errNotTheName
+			if s != word {
+				return nil, errors.New("that is not " + called)
 			}
 			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true}}, nil
 		}

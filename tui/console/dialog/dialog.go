@@ -13,6 +13,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
+	"github.com/tucdesk/tucdesk/tui/console/together"
 )
 
 // A Dialog lies above the view and sees keys first. What it decides it
@@ -73,7 +74,7 @@ type (
 	DoOpen   struct{ Req backend.OpenRequest } // open, confirmed where that is needed
 	DoAsk    struct{ Req backend.OpenRequest } // ask for approval, with the reason
 	DoDecide struct {                          // decide an approval
-		Seen     backend.Approval
+		Seen     together.Plan // as it was read
 		Decision backend.Decision
 	}
 	DoDialog struct{ Next Dialog } // show another one above
