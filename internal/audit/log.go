@@ -155,6 +155,9 @@ func checkAgent(r *roster.Roster, e Entry, signer key.Kid) error {
 	if e.Target.Kid != signer {
 		return fmt.Errorf("%w: an agent speaks of itself only", ErrSigner)
 	}
+	if err := e.CheckNames(r); err != nil {
+		return fmt.Errorf("%w: %w", ErrSigner, err)
+	}
 	return nil
 }
 

@@ -414,6 +414,9 @@ func (v *verification) checkTogether(index int64, c checked) {
 			bad("signer", "the log's key may not sign what only an agent can say (%s)", e.Type)
 		}
 		v.checkRecorded(index, e)
+		if err := e.CheckNames(v.roster); err != nil {
+			bad("name", "%v", err)
+		}
 	} else if err := checkAgent(v.roster, e, signer); err != nil {
 		bad("signer", "%v", err)
 	}
@@ -493,6 +496,9 @@ func (v *verification) checkProof(index int64, c checked) {
 		v.report.add(Tampered, index, "proof", "one proof stands for two %s entries", e.Type)
 	}
 	v.proofs[use] = struct{}{}
+	if e.Timestamp < p.IAT-2*int64(token.Skew/time.Second) { // whose clock is ahead, and whose is set back
+		v.report.add(Tampered, index, "proof", "it is dated before the operator has signed")
+	}
 	v.operators[p.Operator] = append(v.operators[p.Operator], operatorLink{p.ActorSeq, c.proof.Hash(), p.ActorPrev, index})
 	if len(p.Checkpoint) > 0 {
 		v.checkSeen(index, p.Checkpoint, v.roster.Run(p.RosterHead.Seq))

@@ -256,6 +256,32 @@ func TestForgeries(t *testing.T) {
 			e.Command.Commitment = envelope.Sum([]byte("another"))
 			w.says(e)
 		}, "proof", audit.Tampered},
+		{"another's name for the operator's key", func(w *world) {
+			e := w.asks(audit.Verdict, token.ActSession, "allow")
+			e.Actor.Name = "bob@example.com"
+			w.says(e)
+		}, "name", audit.Tampered},
+		{"another name for the machine's key", func(w *world) {
+			e := w.asks(audit.Verdict, token.ActSession, "allow")
+			e.Target.Name = "db-1"
+			w.says(e)
+		}, "name", audit.Tampered},
+		{"a person's name for apid's own key", func(w *world) {
+			w.says(audit.Entry{Type: audit.Approval, Action: "expire", Actor: party(w.logKey, "alice@example.com"), SessionID: token.ID{9}})
+		}, "name", audit.Tampered},
+		{"a person's name for nobody's key", func(w *world) {
+			w.says(audit.Entry{Type: audit.SignIn, Action: "sign-in", Actor: party(mallory, "alice@example.com")})
+		}, "name", audit.Tampered},
+		{"another's name, by an agent", func(w *world) {
+			e := w.own(audit.Exec, alice(w))
+			e.Actor.Name = "bob@example.com"
+			w.smuggle(w.web1, e)
+		}, "signer", audit.Tampered},
+		{"dated before it was asked", func(w *world) {
+			e := w.asks(audit.Verdict, token.ActSession, "allow")
+			w.now = w.now.Add(-2 * time.Minute)
+			w.says(e)
+		}, "proof", audit.Tampered},
 		{"other policy", func(w *world) {
 			e := w.asks(audit.Verdict, token.ActSession, "allow")
 			e.Policy.Hash = envelope.Sum([]byte("another"))

@@ -101,14 +101,17 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 	}
 	e := v.Entry()
 	out := backend.LogEntry{
-		Index: index, Time: time.Unix(e.Timestamp, 0).UTC(), Type: string(e.Type), Actor: e.Actor.Name, Action: e.Action,
-		Signer: signer(r, v.Signer()), Team: e.TeamID, Target: e.Target.Name, Effect: e.Policy.Effect, Rule: e.Policy.Rule,
+		Index: index, Time: time.Unix(e.Timestamp, 0).UTC(), Type: string(e.Type), Actor: audit.NameOf(r, e.Actor.Kid), Action: e.Action,
+		Signer: signer(r, v.Signer()), Team: e.TeamID, Target: audit.NameOf(r, e.Target.Kid), Effect: e.Policy.Effect, Rule: e.Policy.Rule,
 		Tier: e.Command.Tier, Sealed: len(e.Command.Sealed) > 0, Exit: int(e.Outcome.Exit), Signal: e.Outcome.Signal,
 		Reason: e.Outcome.Reason, Recorded: !e.Outcome.Recording.IsZero(),
 		BreakGlass: e.BreaksGlass(),
 	}
 	if e.TeamFP != r.TeamFP() {
 		return backend.LogEntry{Index: index, Problem: "it is of another team"}
+	}
+	if err := e.CheckNames(r); err != nil {
+		return backend.LogEntry{Index: index, Problem: err.Error()}
 	}
 	if !e.SessionID.IsZero() {
 		out.Session = e.SessionID.String()

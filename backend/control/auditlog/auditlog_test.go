@@ -151,11 +151,14 @@ func TestProblems(t *testing.T) {
 	stranger := audit.NewChain(must(key.GenerateIdentity()), audit.Link{})
 	foreign := w.entry(audit.Exec, "start")
 	foreign.TeamFP[0] ^= 1
+	misnamed := w.entry(audit.Exec, "start")
+	misnamed.Actor.Name = "bob@example.com"
 	for what, raw := range map[string][]byte{
 		"nothing":        nil,
 		"cut":            good[:len(good)-1],
 		"a stranger's":   must(stranger.Next(w.entry(audit.Exec, "start"))),
 		"another team's": must(w.machine.Next(foreign)),
+		"another's name": must(w.machine.Next(misnamed)),
 	} {
 		if got := w.read(t, raw); got.Problem == "" || got.Actor != "" || got.Signer != "" || got.Action != "" {
 			t.Errorf("%s: %+v", what, got)

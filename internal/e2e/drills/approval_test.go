@@ -160,6 +160,31 @@ func approvalDrills() []*drill {
 			},
 		},
 		{
+			part: malApid, name: "show an approver another user", promise: "an approver signs what the operator signed, and sees it",
+			attack: "says of a held request that it is for another user on the machine than its operator signed",
+			shows:  "as another user, than its operator signed",
+			check: check{
+				file: "backend/control/review/review.go", in: "Open",
+				old:  "if a.Kind != ap.Kind || a.As != ap.As {",
+				new:  "if false && a.Kind != ap.Kind {",
+				then: "the approver sees the user that the operator has signed, whatever apid says",
+			},
+			play: func(w *world) string {
+				alice, bob := w.as("alice"), w.as("bob")
+				id := alice.ask("web-1", w.canary(0).held())
+				w.apid.play("GET /v1/approvals/"+string(id), alter(func(ap *wire.Approval) { ap.As = "nobody" }))
+				ctx, cancel := w.context()
+				defer cancel()
+				for ap, err := range bob.Pending(ctx) {
+					w.must(err)
+					if ap.ID == id && ap.CanDecide && ap.As == "nobody" {
+						w.t.Errorf("MUST NOT HAPPEN: it can be approved as for %q", ap.As)
+					}
+				}
+				return w.said(bob.decide(id))
+			},
+		},
+		{
 			part: malApid, name: "ask in an operator's name", promise: "a request in the queue is signed by who asks",
 			attack: "puts a request into the queue that names an operator and that no operator has signed",
 			shows:  "the request does not verify",

@@ -30,6 +30,23 @@ func logDrills() []*drill {
 			},
 		},
 		{
+			part: malApid, name: "name somebody else", promise: "an entry names people as the roster does",
+			attack: "leaves an operator's key in an entry, writes another one's name beside it, and signs the whole log anew",
+			shows:  "it names a key otherwise than the roster does",
+			check: check{
+				file: "internal/audit/names.go", in: "(Entry).CheckNames",
+				old: "if p.Name != \"\" && p.Name != NameOf(r, p.Kid) {", new: "if false && p.Name != NameOf(r, p.Kid) {",
+				then: "the edited log verifies; what auditors see comes from the roster all the same",
+			},
+			play: func(w *world) string {
+				w.as("alice").fine("web-1")
+				lines := w.lines()
+				at := w.find(lines, audit.Verdict, "")
+				lines[at].entry.Actor.Name = "bob@example.com"
+				return w.judged(w.forge(lines))
+			},
+		},
+		{
 			part: malApid, name: "edit an agent's entry", promise: "what ran is signed by the machine on which it ran",
 			attack: "changes the exit code in a machine's own entry, and signs the whole log anew",
 			shows:  "signature: ",
