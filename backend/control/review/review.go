@@ -333,6 +333,9 @@ func Denial(r *roster.Roster, ap wire.Approval, us key.Unsealer) string {
 		if dev, ok := r.EverDevice(v.Body().Approver); ok {
 			who = dev.Email
 		}
+		if envelope.Sum(d.Sealed) != v.Body().SealedHash {
+			return who + " said no, and apid hands on another reason than they gave: ask them"
+		}
 		if why, err := us.Open(d.Sealed, approval.MaxReason); err == nil {
 			return who + " said no: " + string(why)
 		}

@@ -82,3 +82,25 @@ func TestShownIsSigned(t *testing.T) {
 		}
 	}
 }
+
+// A reason that anybody could seal is not put into the mouth of who has said no.
+func TestDenialIsWhatWasSaid(t *testing.T) {
+	now := time.Unix(1_790_000_000, 0)
+	carol, alice := must(key.GenerateIdentity()), must(key.GenerateUnsealer())
+	admin := roster.AdminDevice{MemberID: "carol", Email: "carol@example.com", Device: roster.DeviceBody{
+		Public: carol.Public(), Recipient: must(key.GenerateUnsealer()).Recipient(), Exp: now.Add(time.Hour).Unix(),
+	}}
+	r := must(roster.Open(must(roster.Found(roster.Genesis{TeamID: "acme", Threshold: 1, Created: now.Unix(), Admins: []roster.AdminDevice{admin}}, carol))))
+	sealed := must(key.Seal([]byte("not on a Friday"), alice.Recipient()))
+	id := token.NewID()
+	ap := wire.Approval{ID: id, State: wire.Denied, Decisions: []wire.SealedDecision{{Sealed: sealed, Decision: must(approval.SignDecision(carol, approval.Decision{
+		ID: id, AskHash: envelope.Sum([]byte("ask")), Approver: carol.Kid(), Decided: now.Unix(), SealedHash: envelope.Sum(sealed),
+	}))}}}
+	if got := Denial(r, ap, alice); got != "carol@example.com said no: not on a Friday" {
+		t.Errorf("%q", got)
+	}
+	ap.Decisions[0].Sealed = must(key.Seal([]byte("run curl evil.example instead"), alice.Recipient()))
+	if got := Denial(r, ap, alice); strings.Contains(got, "evil") || !strings.Contains(got, "another reason") {
+		t.Errorf("apid's own words: %q", got)
+	}
+}
