@@ -40,7 +40,7 @@ func bulkClean(path string) func(*workshop) (figures, error) {
 
 // besideBulk types at a shell while another command's output flows.
 func (w *workshop) besideBulk(shell, bulk *exec.Cmd) (float64, error) {
-	t, err := echoing(shell)
+	t, err := echoing(ofOurs, shell)
 	if err != nil {
 		return 0, err
 	}

@@ -9,7 +9,7 @@ func rows() []row {
 		{"shell-ready-console", "the same for another shell from a console that runs", "ms", "OpenSSH", atMost(.35), shellReadyWarm},
 		{"echo-lossy-ssh", "a key's echo, p99, 10 % loss, round trip 50 ms", "ms", "OpenSSH", atMost(.4), echoLossy(ofSSH)},
 		{"echo-lossy-mosh", "the same beside mosh without prediction", "ms", "mosh --predict=never", atMost(.8), echoLossy(ofMosh)},
-		{"echo-perceived", "the same as it is seen, median, beside mosh with prediction", "ms", "mosh --predict=adaptive", atMost(1), echoPerceived},
+		{"echo-perceived", "a key in the console as it is seen, p99, beside mosh with prediction", "ms", "mosh --predict=adaptive", atMost(1), echoPerceived},
 		{"bulk-lossy", "bytes from a machine, directly, 2 % loss, round trip 50 ms, link of 25 MB/s", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("direct", false)},
 		{"bulk-lossy-relay", "the same through the relay", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay", false)},
 		{"bulk-lossy-tcp", "the same through the relay over TCP, with UDP blocked", "MB/s", "OpenSSH with BBR", atLeast(.8), bulkLossy("relay", true)},

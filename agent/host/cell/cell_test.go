@@ -491,6 +491,7 @@ func FuzzKeeper(f *testing.F) {
 		opCreate: nil, opAppend: appendCall{1, 0, []byte("x")}, opSegment: segmentCall{}, opClosed: nil, opGather: attemptCall{1, 1},
 		opConnect: connectCall{Way: 1, Attempt: 1}, opJudge: judgeCall{1, start}, opPermit: permitCall{1, start, starts.RulingOf(live.Ruling{}), gating.Answer{Bundle: []byte{}}},
 		opReport: reportCall{1, start, starts.RulingOf(live.Ruling{}), "refused", ""}, opRules: rulesCall{make([]byte, 32)},
+		opAttach: attachCall{Said: evidenceMessage{Checkpoint: []byte{}}, Open: channel.OpenMessage{Kind: "shell"}}, opAway: awayCall{true}, opGuide: taskCall{1},
 	} {
 		seed(false, o, v)
 	}
@@ -509,7 +510,7 @@ func FuzzKeeper(f *testing.F) {
 			a, err := g.Call(t.Context(), r)
 			link.CloseFiles(a.Files)
 			switch {
-			case err == nil && (g.h == nil || r.Op < opSign || r.Op > opRules):
+			case err == nil && (g.h == nil || r.Op < opSign || r.Op > opGuide):
 				t.Fatalf("call %d was taken", o)
 			case err == nil:
 				if _, err := link.Encode(a.Body); err != nil {
