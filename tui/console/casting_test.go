@@ -119,7 +119,7 @@ func TestLinks(t *testing.T) {
 func TestBroadcastFrame(t *testing.T) {
 	inBubble(t, alice, 80, 24, func(h *harness) {
 		h.keys("enter", DefaultPrefix, "b", DefaultPrefix, "a", "down", "down", "down", "down", "enter", DefaultPrefix, "b")
-		h.see("┌─ BROADCAST: keys go to 2 ─", "└──")
+		h.see("┌─ BROADCAST to 2 · ctrl+] B ends it ─", "└──")
 		if a := h.m.areaOf(h.m.current()); a.Dx() != 78 || a.Dy() != 20 {
 			t.Errorf("inside are %v", a)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/tucdesk/tucdesk/tui/console/canvas"
 	"github.com/tucdesk/tucdesk/tui/console/keymap"
 	"github.com/tucdesk/tucdesk/tui/console/tabbar"
+	"github.com/tucdesk/tucdesk/tui/console/waiting"
 )
 
 // Dirty implements program.Model.
@@ -114,9 +115,13 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 	case m.place == atApprovals:
 		c.Spans(0, y, m.cols, m.keys.Of(&keymap.ApprovalKeys).Footer(c)...)
 	case m.prefixed:
-		c.Spans(0, y, m.cols, append([]canvas.Span{canvas.Lit(c.Styles.Warn, m.opts.Prefix+" then: ")}, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)...)
+		then := []canvas.Span{canvas.Lit(c.Styles.Warn, m.opts.Prefix+" then: ")}
+		if m.casting(t) > 0 {
+			then = append(append(then, m.keys.Of(&keymap.TerminalKeys).Hints(c, keymap.Hint{Action: keymap.ActCastAll, Word: "end broadcast"})...), canvas.Lit(c.Styles.Plain, "  "))
+		}
+		c.Spans(0, y, m.cols, append(then, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)...)
 	case t.state != tabRunning:
-		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)
+		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Hints(c, waiting.Hints(t.state == tabFailed)...)...)
 	default:
 		status := c.Styles.Status
 		said := " "

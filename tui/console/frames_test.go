@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -73,13 +76,17 @@ func hostile() backend.Backend {
 	return w.Backend("alice")
 }
 
-// TestFrames draws every view at three sizes and compares with testdata.
+// A view is a place of the console, and the way to it.
+type view struct {
+	name    string
+	backend func() backend.Backend
+	do      func(*harness)
+}
+
+// TestFrames draws every view at three sizes, on a dark terminal, a light one and without
+// colours, and compares with testdata.
 func TestFrames(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		backend func() backend.Backend
-		do      func(*harness)
-	}{
+	for _, tc := range []view{
 		{"agents", seen("alice"), func(h *harness) {}},
 		{"agents-filter", alice, func(h *harness) { h.keys("/"); h.typing("env:prod db") }},
 		{"agents-arranged", alice, func(h *harness) {
@@ -177,16 +184,92 @@ func TestFrames(t *testing.T) {
 		}},
 		{"palette-hostile-target", hostileTabs, func(h *harness) { h.keys("ctrl+p", "down"); h.typing("login") }},
 		{"help", alice, func(h *harness) { h.keys("?") }},
+		{"welcome", alice, func(h *harness) {
+			h.m.dialogs = newModel(h.m.ctx, h.m.backend, Options{Notice: "This is a demo on this machine.\nIn a second terminal: tucdesk demo bob"}).dialogs
+		}},
+		{"attach", func() backend.Backend { return left{alice()} }, func(h *harness) { h.keys("A") }},
+		{"columns", alice, func(h *harness) { h.keys("c") }},
+		{"group", alice, func(h *harness) { h.keys("b") }},
+		{"keep-view", alice, func(h *harness) { h.m.opts.Keeper = &shelf{}; h.keys("w"); h.typing("keep"); h.keys("enter") }},
+		{"keep-layout", alice, func(h *harness) { h.keys("enter", DefaultPrefix, "|", DefaultPrefix, "l", "end", "enter") }},
+		{"exec-many", alice, func(h *harness) {
+			h.m.opts.Many = func(context.Context, []backend.TargetID, []string) (backend.Terminal, error) {
+				return nil, backend.ErrUnavailable
+			}
+			h.keys("space", "space", "x")
+			h.typing("uptime")
+		}},
+		{"splits-zoomed", alice, func(h *harness) {
+			h.keys("enter", DefaultPrefix, "|", DefaultPrefix, "-", DefaultPrefix, "z")
+			h.sleep(7e9)
+		}},
+		{"copy-search", alice, func(h *harness) {
+			h.keys("enter")
+			h.typing("flood 30")
+			h.keys("enter")
+			h.sleep(1e8)
+			h.keys(DefaultPrefix, "c", "/")
+			h.typing("line 2[0-9]")
+			h.keys("enter", "v", "up")
+		}},
+		{"lost-link", func() backend.Backend {
+			w := mem.Demo()
+			w.SetLink(backend.Link{Lost: true, Since: time.Now().Add(-12 * time.Second), Until: time.Now().Add(9 * time.Minute), Why: "no answer from the relay"})
+			return w.Backend("alice")
+		}, func(h *harness) { h.keys("enter"); h.sleep(7e9) }},
+		{"start-confirm", starting(backend.Start{
+			ID: 1, State: backend.StartConfirm, Argv: []string{"systemctl", "restart", "nginx"}, Cwd: "/root", Env: []string{"LD_PRELOAD=/tmp/x.so"},
+			Tier: "high", Reason: "to be confirmed by the operator because of commands.catalogue (line 79)",
+		}), func(h *harness) { h.keys("enter"); h.sleep(7e9) }},
+		{"start-held", starting(backend.Start{
+			ID: 1, State: backend.StartHold, Argv: []string{"rm", "-rf", "/srv/\u202e*"}, Cwd: "/srv", Reason: "held by sre-prod (line 33)", Approvers: "1 of role:approver",
+		}), func(h *harness) { h.keys("enter"); h.sleep(7e9) }},
+		{"player-search", seen("dora"), func(h *harness) { h.keys("t", "g", "down", "p", "space", "/"); h.typing("restart") }},
+		{"player-checked", seen("dora"), func(h *harness) { h.keys("t", "g", "down", "p", "space", "c") }},
 	} {
-		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
-			t.Run(fmt.Sprintf("%s/%dx%d", tc.name, size[0], size[1]), func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			var all strings.Builder
+			for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
+				fmt.Fprintf(&all, "%dx%d\n", size[0], size[1])
 				inBubble(t, tc.backend, size[0], size[1], func(h *harness) {
 					tc.do(h)
-					h.golden(tc.name)
+					all.WriteString(h.painted())
 				})
-			})
-		}
+			}
+			compare(t, filepath.Join("testdata", "frames", tc.name+".txt"), all.String())
+		})
 	}
+}
+
+// A starter is a backend of terminals in which a program start is judged.
+type starter struct {
+	backend.Backend
+	start backend.Start
+}
+
+func (b starter) Unwrap() backend.Backend { return b.Backend }
+
+func (b starter) Open(ctx context.Context, req backend.OpenRequest) (backend.Terminal, error) {
+	term, err := b.Backend.Open(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	starts := make(chan backend.Start, 1)
+	starts <- b.start
+	close(starts)
+	return gated{term, starts}, nil
+}
+
+type gated struct {
+	backend.Terminal
+	starts chan backend.Start
+}
+
+func (t gated) Starts() <-chan backend.Start { return t.starts }
+func (t gated) Confirm(uint64, bool)         {}
+
+func starting(s backend.Start) func() backend.Backend {
+	return func() backend.Backend { return starter{alice(), s} }
 }
 
 // TestAnySize draws every view at sizes that nobody asked for.

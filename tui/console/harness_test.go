@@ -201,7 +201,7 @@ func (h *harness) miss(unwanted ...string) {
 // golden compares the frame with testdata.
 func (h *harness) golden(name string) {
 	h.t.Helper()
-	compare(h.t, filepath.Join("testdata", "frames", fmt.Sprintf("%s-%dx%d.txt", name, h.m.cols, h.m.rows)), h.screen())
+	compare(h.t, filepath.Join("testdata", "frames", fmt.Sprintf("%s-%dx%d.txt", name, h.m.cols, h.m.rows)), h.painted())
 }
 
 // compare fails where got is not what the file at path holds.

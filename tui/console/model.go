@@ -242,7 +242,9 @@ func (m *model) handle(msg tea.Msg) tea.Cmd {
 	case tea.WindowSizeMsg:
 		m.resize(msg.Width, msg.Height)
 	case tea.BackgroundColorMsg:
-		m.st = m.opts.Theme.Styles(msg.IsDark())
+		st := m.opts.Theme.Styles(msg.IsDark())
+		m.said.Restyle(m.st, st)
+		m.st = st
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:

@@ -49,7 +49,7 @@ func (m *model) drawFrame(c *canvas.Canvas, t *tab) {
 		return
 	}
 	if n := m.casting(t); n > 0 {
-		c.Frame(area, c.Styles.Deny, canvas.Lit(c.Styles.Deny, fmt.Sprintf(" BROADCAST: keys go to %d ", n)))
+		c.Frame(area, c.Styles.Deny, canvas.Lit(c.Styles.Deny, fmt.Sprintf(" BROADCAST to %d · %s %s ends it ", n, m.opts.Prefix, m.keys.Key(&keymap.TerminalKeys, keymap.ActCastAll))))
 		return
 	}
 	c.Frame(area, c.Styles.Faint, canvas.Lit(c.Styles.Faint, " not in the broadcast "))

@@ -2,106 +2,105 @@ package console
 
 import (
 	"fmt"
-	"path/filepath"
+	"image/color"
 	"strings"
 	"testing"
 
+	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
 	uv "github.com/charmbracelet/ultraviolet"
-
-	"github.com/tucdesk/tucdesk/backend"
-	"github.com/tucdesk/tucdesk/tui/console/canvas"
 )
 
-// styled is the frame with its styles as a terminal of a profile gets them. An ESC
-// is written as ␛, so that the golden file can be read.
-func (h *harness) styled(p colorprofile.Profile) string {
-	c := uv.NewScreenBuffer(h.m.cols, h.m.rows)
-	h.m.Draw(c)
-	var b strings.Builder
-	for y := range h.m.rows {
-		line := c.Line(y)
-		for x := range line {
-			line[x].Style = uv.ConvertStyle(line[x].Style, p)
+// painted is the frame as letters and, cell by cell below them, as styles: a dot is plain,
+// and what each other letter stands for is said at the end, on a dark terminal, a light
+// one, and with NO_COLOR. The letters are the same in all three, or it fails: nothing is
+// said by colour alone.
+func (h *harness) painted() string {
+	h.t.Helper()
+	letters := h.screen()
+	styles := make([][3]string, h.m.cols*h.m.rows)
+	for i, white := range []bool{false, true} {
+		h.ground(white)
+		if h.screen() != letters {
+			h.t.Errorf("light and dark differ in letters:\n%s", h.screen())
 		}
-		b.WriteString(strings.TrimRight(line.Render(), " ") + "\n")
+		c := uv.NewScreenBuffer(h.m.cols, h.m.rows)
+		h.m.Draw(c)
+		for y := range h.m.rows {
+			for x, cell := range c.Line(y) {
+				of := &styles[y*h.m.cols+x]
+				if cell.Width == 0 && x > 0 { // the second half of a wide one
+					*of = styles[y*h.m.cols+x-1]
+					continue
+				}
+				of[i] = sgr(cell.Style, colorprofile.ANSI)
+				if !white {
+					of[2] = sgr(cell.Style, colorprofile.ASCII)
+				}
+			}
+		}
 	}
-	return strings.ReplaceAll(b.String(), "\x1b", "␛")
+	h.ground(false)
+	const plain = "0"
+	names := map[[3]string]byte{{plain, plain, plain}: '.'}
+	var b, legend strings.Builder
+	b.WriteString(letters)
+	b.WriteString("styles\n")
+	for y := range h.m.rows {
+		var row []byte
+		for _, s := range styles[y*h.m.cols : (y+1)*h.m.cols] {
+			name, ok := names[s]
+			if !ok {
+				name = byte('a' + len(names) - 1)
+				names[s] = name
+				fmt.Fprintf(&legend, "%c: dark %s, light %s, without colours %s\n", name, s[0], s[1], s[2])
+				if coloured(s[2]) {
+					h.t.Errorf("a colour in spite of NO_COLOR: %s", s[2])
+				}
+			}
+			row = append(row, name)
+		}
+		b.WriteString(strings.TrimRight(string(row), ".") + "\n")
+	}
+	b.WriteString(legend.String())
+	return b.String()
 }
 
-// coloured says whether a styled frame sets a colour.
-func coloured(frame string) bool {
-	for _, sgr := range strings.Split(frame, "␛[")[1:] {
-		params, _, _ := strings.Cut(sgr, "m")
-		for p := range strings.SplitSeq(params, ";") {
-			if len(p) >= 2 && strings.ContainsRune("3491", rune(p[0])) && p != "39" && p != "49" {
-				return true
-			}
+// sgr is a style as a terminal of a profile gets it, the parameters alone.
+func sgr(s uv.Style, p colorprofile.Profile) string {
+	s = uv.ConvertStyle(s, p)
+	if s.IsZero() {
+		return "0"
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(s.String(), "\x1b["), "m")
+}
+
+// ground has the terminal say what its background is.
+func (h *harness) ground(white bool) {
+	var c color.Color = color.Black
+	if white {
+		c = color.White
+	}
+	h.send(tea.BackgroundColorMsg{Color: c})
+	h.settle()
+}
+
+// coloured says whether parameters of a style set a colour.
+func coloured(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		if len(p) >= 2 && strings.ContainsRune("3491", rune(p[0])) && p != "39" && p != "49" {
+			return true
 		}
 	}
 	return false
 }
 
-// TestThemes draws views dark, light and without colours, and compares with testdata.
-// The letters are the same in all: nothing is said by colour alone.
-func TestThemes(t *testing.T) {
-	for _, view := range []struct {
-		name    string
-		backend func() backend.Backend
-		keys    []string
-	}{
-		{"agents", seen("alice"), nil},
-		{"approvals", seen("bob"), []string{"v", "down"}},
-		{"request", seen("bob"), []string{"v", "down", "enter"}},
-		{"palette", seen("alice"), []string{"ctrl+p", "down"}},
-		{"audit", seen("dora"), []string{"t", "up", "up"}},
-		{"details", alice, []string{"down", "i"}},
-		{"live", running("carol", "web-1", "cache-1"), []string{"o", "down"}},
-		{"observed", running("bob", "web-1"), []string{"o", "enter"}},
-		{"tour", alice, []string{"T"}},
-		{"help", alice, []string{"?"}},
-		{"ask", alice, []string{"down", "enter"}},
-		{"denied", alice, []string{"down", "down", "down", "enter"}},
-		{"zoom-raw", alice, []string{"enter", DefaultPrefix, "Z"}},
-		{"broadcast", alice, []string{"enter", DefaultPrefix, "|", DefaultPrefix, "B"}},
-		{"audit-entry", seen("dora"), []string{"t", "up", "up", "enter"}},
-		{"player", seen("dora"), []string{"t", "g", "down", "p", "space", "m", "m"}},
-	} {
-		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 50}} {
-			t.Run(fmt.Sprintf("%s/%dx%d", view.name, size[0], size[1]), func(t *testing.T) {
-				inBubble(t, view.backend, size[0], size[1], func(h *harness) {
-					h.keys(view.keys...)
-					letters := h.screen()
-					for _, theme := range []struct {
-						name    string
-						dark    bool
-						profile colorprofile.Profile
-					}{
-						{"dark", true, colorprofile.ANSI}, {"light", false, colorprofile.ANSI}, {"nocolor", true, colorprofile.ASCII},
-					} {
-						h.m.st = canvas.NewStyles(theme.dark)
-						if h.screen() != letters {
-							t.Errorf("%s: the letters differ", theme.name)
-						}
-						got := h.styled(theme.profile)
-						if theme.name == "nocolor" && coloured(got) {
-							t.Error("a colour in spite of NO_COLOR")
-						}
-						if theme.name != "nocolor" && view.name == "agents" && !coloured(got) {
-							t.Errorf("%s: no colour", theme.name)
-						}
-						path := filepath.Join("testdata", "themes", fmt.Sprintf("%s-%s-%dx%d.txt", view.name, theme.name, size[0], size[1]))
-						compare(t, path, got)
-					}
-				})
-			})
-		}
-	}
-}
-
-// TestNoColourIsASCII: what NO_COLOR makes of a terminal is what TestThemes draws.
+// TestNoColourIsASCII: what NO_COLOR makes of a terminal is what painted draws.
 func TestNoColourIsASCII(t *testing.T) {
 	if p := colorprofile.Env([]string{"TERM=xterm-256color", "NO_COLOR=1"}); p != colorprofile.ASCII {
 		t.Errorf("NO_COLOR gives %v", p)
+	}
+	if !coloured("1;93") || !coloured("38;5;1") || coloured("1;7") || coloured("0;39") {
+		t.Error("coloured does not know a colour")
 	}
 }

@@ -233,6 +233,9 @@ func (q *View) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) {
 	}
 }
 
+// narrow is the width, in cells, under which a row has no room for all of it.
+const narrow = 60
+
 func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time) {
 	a := q.List[i]
 	x, y := area.Min.X, area.Min.Y
@@ -245,7 +248,7 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	if !waits(a, now) {
 		left = ""
 	}
-	if area.Dx() < 60 {
+	if area.Dx() < narrow {
 		stateCells = 9
 	}
 	c.Spans(x, y, 7, canvas.Lit(c.Styles.Plain, left))
@@ -263,10 +266,14 @@ func (q *View) drawRow(c *canvas.Canvas, area uv.Rectangle, i int, now time.Time
 	if a.Tier != "" && a.Tier != "default" {
 		spans = append(spans, canvas.Lit(c.Styles.Warn, "["), canvas.Span{Style: c.Styles.Warn, Text: phrase.Brief(a.Tier)}, canvas.Lit(c.Styles.Warn, "] "))
 	}
-	spans = append(spans,
-		canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(a.Operator)}, canvas.Lit(c.Styles.Faint, " on "),
-		canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(q.Together(a).Place())}, canvas.Lit(c.Styles.Faint, ": "),
-		canvas.Span{Style: c.Styles.Plain, Text: phrase.BriefRequest(a.Kind, a.Argv)})
+	who := canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(a.Operator)}
+	target := canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(q.Together(a).Place())}
+	what := canvas.Span{Style: c.Styles.Plain, Text: phrase.BriefRequest(a.Kind, a.Argv)}
+	if area.Dx() < narrow { // what tells requests apart first
+		spans = append(spans, target, canvas.Lit(c.Styles.Faint, ": "), what, canvas.Lit(c.Styles.Faint, ", by "), who)
+	} else {
+		spans = append(spans, who, canvas.Lit(c.Styles.Faint, " on "), target, canvas.Lit(c.Styles.Faint, ": "), what)
+	}
 	c.Spans(x, y, area.Max.X-x, spans...)
 	if i == q.cursor {
 		c.Restyle(area, uv.AttrReverse)

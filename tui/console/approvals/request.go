@@ -132,6 +132,7 @@ func (r *Request) approvePrompt() dialog.Dialog {
 		Title: sanitize.Literal("Approve"),
 		Body:  r.summary,
 		Label: "Reason, if you like",
+		Does:  "approve",
 		Submit: func(reason string) (any, error) {
 			return dialog.DoDecide{Seen: seen, Decision: backend.Decision{Approve: true, Reason: strings.TrimSpace(reason)}}, nil
 		},
@@ -157,6 +158,7 @@ func (r *Request) denyPrompt() dialog.Dialog {
 		Title: sanitize.Literal("Deny"),
 		Body:  r.summary,
 		Label: "Why? They will read it.",
+		Does:  "deny",
 		Submit: func(reason string) (any, error) {
 			if reason = strings.TrimSpace(reason); reason == "" {
 				return nil, ErrNoReason

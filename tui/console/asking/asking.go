@@ -119,14 +119,16 @@ func (f *Form) Draw(c *canvas.Canvas, area uv.Rectangle, _ time.Time) *tea.Curso
 	text := uv.Rect(in.Min.X, in.Min.Y, in.Dx(), max(0, in.Dy()-below))
 	f.Scroller.Draw(c, text, rows)
 	if !f.AtEnd() && text.Dy() > 0 {
-		c.Spans(in.Min.X, text.Max.Y-1, in.Dx(), canvas.Lit(c.Styles.Warn, "more: up, down"))
+		dialog.More(c, uv.Rect(in.Min.X, text.Max.Y-1, in.Dx(), 1))
 	}
 	until := ""
 	if f.most > 0 {
-		until = "  nothing: " + phrase.Duration(f.most)
+		until = "  empty: " + phrase.Duration(f.most)
 	}
+	hints := [2]string{"  enter: ask  esc: back", until}
+	hints[1-f.at] += "  tab: here"
 	var cursor *tea.Cursor
-	for i, label := range [][2]string{{Why, "  enter: ask  esc: back"}, {HowLong, until + "  tab"}} {
+	for i, label := range [][2]string{{Why, hints[0]}, {HowLong, hints[1]}} {
 		y := in.Max.Y - below + 2*i
 		c.Spans(in.Min.X, y, in.Dx(), canvas.Lit(c.Styles.Bold, label[0]), canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(label[1])})
 		mark := "  "

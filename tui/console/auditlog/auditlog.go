@@ -402,23 +402,27 @@ func (v *View) drawRow(c *canvas.Canvas, row uv.Rectangle, e *backend.LogEntry, 
 		c.Spans(row.Min.X, row.Min.Y, row.Dx(), spans...)
 		return
 	}
-	at := e.Time.Local().Format("01-02 15:04:05")
-	if row.Dx() < 60 {
-		at = at[6:]
+	at, narrow := e.Time.Local().Format("01-02 15:04:05"), row.Dx() < 60
+	if narrow {
+		at = at[6:11]
 	}
 	if e.BreakGlass {
 		spans = append(spans, canvas.Lit(c.Styles.Deny, "BREAK-GLASS "))
 	}
-	spans = append(spans,
-		canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(at + " ")},
-		canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(e.Actor)},
-		canvas.Lit(c.Styles.Faint, " "),
-		canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(e.Type)})
+	spans = append(spans, canvas.Span{Style: c.Styles.Faint, Text: sanitize.Clean(at + " ")})
+	who := canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(e.Actor)}
+	if !narrow {
+		spans = append(spans, who, canvas.Lit(c.Styles.Faint, " "))
+	}
+	spans = append(spans, canvas.Span{Style: c.Styles.Bold, Text: phrase.Brief(e.Type)})
 	if e.Action != "" && e.Action != e.Type {
 		spans = append(spans, canvas.Lit(c.Styles.Plain, " "), canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(e.Action)})
 	}
 	if e.Target != "" {
 		spans = append(spans, canvas.Lit(c.Styles.Faint, " on "), canvas.Span{Style: c.Styles.Plain, Text: phrase.Brief(e.Target)})
+	}
+	if narrow && e.Actor != "" {
+		spans = append(spans, canvas.Lit(c.Styles.Faint, " by "), who)
 	}
 	if e.Effect != "" {
 		word, style := phrase.Verdict(c.Styles, effect(e.Effect))

@@ -52,6 +52,18 @@ func (st *Styles) named() map[string]*uv.Style {
 	}
 }
 
+// As is what a style of st, found by what it is named for, is among others; one that is
+// none of st stays.
+func (st *Styles) As(style uv.Style, others *Styles) uv.Style {
+	mine, theirs := st.named(), others.named()
+	for _, name := range StyleNames() {
+		if mine[name].Equal(&style) {
+			return *theirs[name]
+		}
+	}
+	return style
+}
+
 // StyleNames are the names of Theme.Own, sorted.
 func StyleNames() []string {
 	var names []string

@@ -121,6 +121,12 @@ func (s *Scroller) Draw(c *canvas.Canvas, area uv.Rectangle, rows []canvas.Row) 
 	c.Rows(area, rows, s.Top)
 }
 
+// More says, in a line of its own, that there is more than is shown.
+func More(c *canvas.Canvas, line uv.Rectangle) {
+	c.Blank(line, c.Styles.Plain)
+	c.Spans(line.Min.X, line.Min.Y, line.Dx(), canvas.Lit(c.Styles.Warn, "more: up, down"))
+}
+
 // AtEnd says whether the last row was on the screen.
 func (s *Scroller) AtEnd() bool { return s.total > 0 && s.Top+s.shown >= s.total }
 
@@ -158,6 +164,7 @@ type Prompt struct {
 	Title   sanitize.Text
 	Body    func(*canvas.Styles) []canvas.Para
 	Label   string
+	Does    string // what enter does, in a word or two; empty: it goes on
 	input   canvas.LineEdit
 	Preview func(string) (sanitize.Text, bool) // what the line means; false for a problem
 	Submit  func(string) (any, error)
@@ -204,9 +211,13 @@ func (p *Prompt) Draw(c *canvas.Canvas, area uv.Rectangle, _ time.Time) *tea.Cur
 	y := inside.Max.Y - 3
 	p.Scroller.Draw(c, uv.Rect(inside.Min.X, inside.Min.Y, inside.Dx(), max(0, inside.Dy()-4)), rows)
 	if !p.AtEnd() {
-		c.Spans(inside.Min.X, y-1, inside.Dx(), canvas.Lit(c.Styles.Warn, "more: up, down"))
+		More(c, uv.Rect(inside.Min.X, y-1, inside.Dx(), 1))
 	}
-	c.Spans(inside.Min.X, y, inside.Dx(), canvas.Lit(c.Styles.Bold, p.Label), canvas.Lit(c.Styles.Faint, "  enter: go on  esc: back"))
+	does := p.Does
+	if does == "" {
+		does = "go on"
+	}
+	c.Spans(inside.Min.X, y, inside.Dx(), canvas.Lit(c.Styles.Bold, p.Label), canvas.Lit(c.Styles.Faint, "  enter: "+does+"  esc: back"))
 	c.Put(inside.Min.X, y+1, 2, c.Styles.Bold, "> ")
 	cursor := p.input.Draw(c, inside.Min.X+2, y+1, inside.Dx()-2)
 	switch {

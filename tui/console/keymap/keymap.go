@@ -405,6 +405,26 @@ func (m *Map) Footer(c *canvas.Canvas) []canvas.Span {
 	return spans
 }
 
+// A Hint is an action that matters just now, and a word or two for it.
+type Hint struct {
+	Action Action
+	Word   string
+}
+
+// Hints is a footer of a few actions, in the order given.
+func (m *Map) Hints(c *canvas.Canvas, hints ...Hint) []canvas.Span {
+	few := Map{Name: m.Name}
+	for _, h := range hints {
+		for _, b := range m.Bindings {
+			if b.Action == h.Action {
+				b.footer = h.Word
+				few.Bindings = append(few.Bindings, b)
+			}
+		}
+	}
+	return few.Footer(c)
+}
+
 // HelpLine is what help says of a binding.
 func HelpLine(b Binding) string {
 	if len(b.Keys) < 2 {

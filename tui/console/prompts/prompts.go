@@ -38,6 +38,7 @@ func Quit(running int) dialog.Dialog {
 			return []canvas.Para{{Label: "", Text: sanitize.Clean(fmt.Sprintf("Terminals that still run: %d. Quitting ends their programs.", running)), Style: st.Warn}}
 		},
 		Label:  "Type yes to quit",
+		Does:   "quit",
 		Submit: Yes(dialog.DoQuit{}),
 	}
 }
@@ -52,6 +53,7 @@ func Exec(what []canvas.Para, do func(words []string) any) dialog.Dialog {
 				canvas.Para{Label: "", Text: sanitize.Literal("There is no shell in between: words go to the program as they are."), Style: st.Faint})
 		},
 		Label: "Command",
+		Does:  "run",
 		Preview: func(s string) (sanitize.Text, bool) {
 			words, err := argv.Split(s)
 			if err != nil {

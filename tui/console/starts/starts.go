@@ -133,7 +133,7 @@ func (l *List) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time, confirm 
 func about(st *canvas.Styles, s backend.Start, confirm string) []canvas.Para {
 	what := phrase.Request(st.Bold, "", s.Argv)
 	what.Label = "Program"
-	paras := []canvas.Para{what}
+	var paras []canvas.Para
 	if s.Cwd != "" {
 		paras = append(paras, canvas.Para{Label: "Folder", Text: phrase.Clean(s.Cwd), Style: st.Plain})
 	}
@@ -156,15 +156,16 @@ func about(st *canvas.Styles, s backend.Start, confirm string) []canvas.Para {
 	default:
 		head.Text, head.Style = sanitize.Clean("✗ "+string(s.State)), st.Deny
 	}
-	paras = append([]canvas.Para{head}, paras...)
+	first := []canvas.Para{head, what}
+	if next != "" { // before what may not have room
+		first = append(first, canvas.Para{Text: sanitize.Clean(next), Style: st.Faint})
+	}
+	paras = append(first, paras...)
 	if s.State.Waits() || slices.Contains([]backend.StartState{backend.StartRefused, backend.StartKilled, backend.StartNoticed}, s.State) {
 		paras = append(paras, canvas.Para{Label: "Why", Text: phrase.Clean(s.Reason), Style: st.Plain})
 	}
 	if s.State == backend.StartHold && s.Approvers != "" {
 		paras = append(paras, canvas.Para{Label: "Who", Text: phrase.Clean(s.Approvers), Style: st.Plain})
-	}
-	if next != "" {
-		paras = append(paras, canvas.Para{Text: sanitize.Clean(next), Style: st.Faint})
 	}
 	return paras
 }

@@ -61,6 +61,16 @@ func (l *Log) Announce(now time.Time, terminal int, line ...canvas.Span) bool {
 	return true
 }
 
+// Restyle is for a terminal that says late what its background is: what was said until
+// then changes from one set of styles to another, in the dialog too.
+func (l *Log) Restyle(from, to *canvas.Styles) {
+	for _, s := range l.said {
+		for i := range s.Line {
+			s.Line[i].Style = from.As(s.Line[i].Style, to)
+		}
+	}
+}
+
 // Forget is for a terminal that is closed.
 func (l *Log) Forget(terminal int) { delete(l.announced, terminal) }
 

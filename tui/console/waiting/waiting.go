@@ -37,6 +37,15 @@ type Request struct {
 	Keys  *keymap.Keys     // for hints
 }
 
+// Hints are what can be done while a request stands, or once it failed.
+func Hints(failed bool) []keymap.Hint {
+	first := []keymap.Hint{{Action: keymap.ActAgents, Word: "targets"}, {Action: keymap.ActCloseTab, Word: "give up"}}
+	if failed {
+		first = []keymap.Hint{{Action: keymap.ActAgain, Word: "again"}, {Action: keymap.ActCloseTab, Word: "close"}, {Action: keymap.ActAgents, Word: "targets"}}
+	}
+	return append(first, keymap.Hint{Action: keymap.ActHelp, Word: "keys"}, keymap.Hint{Action: keymap.ActPalette, Word: "actions"})
+}
+
 // stands says how far the decision is.
 func (r Request) stands(st *canvas.Styles, now time.Time) (paras []canvas.Para) {
 	a := r.Asked
