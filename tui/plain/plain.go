@@ -93,7 +93,7 @@ func (t *talk) run(ctx context.Context) error {
 	for {
 		t.blank()
 		t.count(ctx)
-		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "One command on several targets", "Shells of yours that run: come back to one", "Quit")
+		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "One command on several targets", "Shells of yours that run: come back to one", "Recordings: hear what a terminal showed", "Quit")
 		switch {
 		case err != nil:
 			return err
@@ -110,6 +110,8 @@ func (t *talk) run(ctx context.Context) error {
 			err = t.several(ctx)
 		case n == 6:
 			err = t.attach(ctx)
+		case n == 7:
+			err = t.recordings(ctx)
 		default:
 			t.say("Goodbye.")
 			return nil
@@ -179,6 +181,7 @@ func (t *talk) line(ctx context.Context, question string) (string, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 		case err != nil && len(b) == 0:
 			t.blank()
+			t.say("The input has ended, and with it this conversation. What was not answered was not done.")
 			return "", errEnd
 		default:
 			s := strings.TrimSpace(strings.TrimRight(string(b), "\r\n"))

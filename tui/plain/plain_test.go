@@ -68,15 +68,16 @@ func TestTour(t *testing.T) {
 			done <- say(t.Context(), t, alice, "alice @ mem",
 				"1", "5", "1", "echo hello", "", // list, web-1, a command, back
 				"2", "env:prod db", "1", "1", "restart now", "nginx hangs", "30m", "", // held: asked with a reason, for half an hour
-				"9", "nonsense", "7")
+				"9", "nonsense", "8")
 		}()
 		synctest.Wait()
 		bob := say(t.Context(), t, w.Backend("bob"), "bob @ mem",
 			"3", "2", "2", "", // back without a reason
 			"3", "2", "1", "wrong", // high risk is typed
-			"3", "2", "1", "db-1", "7")
+			"3", "2", "1", "db-1", "8")
 		golden(t, "alice", <-done)
 		golden(t, "bob", bob+say(t.Context(), t, w.Backend("bob"), "bob @ mem", "3", "1", "2", "call me first", ""))
+		golden(t, "dora", say(t.Context(), t, w.Backend("dora"), "dora @ mem", "6", "7", "1")) // she hears what alice has done, and her input ends
 	})
 }
 
@@ -140,7 +141,7 @@ func (h hostile) Open(context.Context, backend.OpenRequest) (backend.Terminal, e
 }
 
 func TestHostileText(t *testing.T) {
-	out := say(t.Context(), t, hostile{mem.Demo().Backend("alice")}, evil, "1", "1", "1", "x", "", "2", evil, evil, "7")
+	out := say(t.Context(), t, hostile{mem.Demo().Backend("alice")}, evil, "1", "1", "1", "x", "", "2", evil, evil, "8")
 	for _, r := range out {
 		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || r == '\u202e' {
 			t.Fatalf("%q reaches the terminal in:\n%q", r, out)
@@ -246,7 +247,7 @@ func TestSeveralAndAttach(t *testing.T) {
 		},
 		Attach: func(term backend.Terminal) (backend.Exit, error) { return backend.Exit{Code: 4}, nil },
 	}
-	got := talk(o, "5", "9", "1,5", "echo hi", "yes", "6", "1", "7")
+	got := talk(o, "5", "9", "1,5", "echo hi", "yes", "6", "1", "8")
 	for _, want := range []string{`"9" is none of`, "Ended: exit code 3.", "1. web-1, since", "Ended: exit code 4.", "Goodbye."} {
 		if !strings.Contains(got, want) {
 			t.Errorf("it lacks %q:\n%s", want, got)
@@ -258,7 +259,7 @@ func TestSeveralAndAttach(t *testing.T) {
 	if fmt.Sprint(ran) != "[[cache-1 web-1] [echo hi]yes<nil>]" {
 		t.Errorf("ran %q", ran)
 	}
-	got = talk(Options{}, "5", "6", "7")
+	got = talk(Options{}, "5", "6", "8")
 	if !strings.Contains(got, "one target at a time") || !strings.Contains(got, "this is none") || !strings.Contains(got, "Goodbye.") {
 		t.Errorf("without either:\n%s", got)
 	}

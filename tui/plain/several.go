@@ -27,7 +27,7 @@ func (t *talk) several(ctx context.Context) error {
 		return nil
 	}
 	t.blank()
-	t.say("Targets: %d.", len(t.rows))
+	t.say("Targets: %d.%s", len(t.rows), t.ofShells("; what a command's are is said before it runs"))
 	chosen, err := t.numbers(ctx)
 	if err != nil || chosen == nil {
 		return err
@@ -116,12 +116,8 @@ func choice(s string, most int) (out []int, _ error) {
 // attach comes back to one of the member's shells that nobody is at.
 func (t *talk) attach(ctx context.Context) error {
 	from, ok := backend.As[backend.Sessioner](t.b)
-	switch {
-	case !ok:
+	if !ok {
 		t.say("This backend knows no shells to come back to.")
-		return nil
-	case t.o.Attach == nil:
-		t.say("A shell needs a terminal, and this is none. In one, tucdesk attach does the same.")
 		return nil
 	}
 	asking, cancel := call(ctx)
@@ -143,6 +139,13 @@ func (t *talk) attach(ctx context.Context) error {
 	}
 	if len(shells) == 0 {
 		t.say("No shell of yours runs that nobody is at.")
+		return nil
+	}
+	if t.o.Attach == nil {
+		for _, c := range choices {
+			t.say("  %s", c)
+		}
+		t.say("A shell needs a terminal, and this is none. In one, tucdesk attach comes back to it.")
 		return nil
 	}
 	n, err := t.choose(ctx, "Which one do you come back to?", choices...)

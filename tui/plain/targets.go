@@ -64,9 +64,9 @@ func (t *talk) targets(ctx context.Context) error {
 		t.say("No target matches %q.", sanitize.Clean(t.query).String())
 		return nil
 	case t.query == "":
-		t.say("Targets: %d.", len(t.rows))
+		t.say("Targets: %d.%s", len(t.rows), t.ofShells(""))
 	default:
-		t.say("Targets that match %q: %d.", sanitize.Clean(t.query).String(), len(t.rows))
+		t.say("Targets that match %q: %d.%s", sanitize.Clean(t.query).String(), len(t.rows), t.ofShells(""))
 	}
 	for first := 0; first < len(t.rows); first += pageSize {
 		page := t.rows[first:min(first+pageSize, len(t.rows))]
@@ -91,6 +91,14 @@ func (t *talk) targets(ctx context.Context) error {
 		return t.target(ctx, t.rows[n-1])
 	}
 	return nil
+}
+
+// ofShells says what the verdicts in a list are about, where there are any.
+func (t *talk) ofShells(more string) string {
+	if !inquiry.Policy(t.b) {
+		return ""
+	}
+	return " The verdicts are those of a login shell" + more + "."
 }
 
 // pick asks for a number up to most, for n, or for nothing.

@@ -69,7 +69,7 @@ func many(b backend.Backend) func(context.Context, []backend.TargetID, []string)
 // carryOut shows a plan, asks, has it approved where that is needed, runs it, and shows
 // what came of it.
 func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet.Plan, answer func() (string, error), out io.Writer) (int, error) {
-	fmt.Fprintf(out, "%s\n\n", sanitize.Argv(plan[0].Request.Argv))
+	fmt.Fprintf(out, "The plan for %s\n\n", sanitize.Argv(plan[0].Request.Argv))
 	if err := plan.Show(out); err != nil {
 		return fleet.ExitNotAll, err
 	}
@@ -82,7 +82,7 @@ func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet
 		return fleet.ExitNotAll, clean(err)
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(out, "%d target(s) are left out: they are denied, or offline.\n", len(left))
+		fmt.Fprintf(out, "Left out, as they are denied or offline: %s.\n", targets(len(left)))
 	}
 	reason := ""
 	if held := plan.With(backend.Hold); len(held) > 0 {
@@ -94,7 +94,7 @@ func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet
 			return fleet.ExitNotAll, errNotConfirmed
 		}
 	}
-	fmt.Fprintf(out, "Run this on %d target(s)? type yes: ", len(plan))
+	fmt.Fprintf(out, "Run this on %s? Type yes: ", targets(len(plan)))
 	if said, err := answer(); err != nil || said != "yes" {
 		return fleet.ExitNotAll, errNotConfirmed
 	}
@@ -116,6 +116,14 @@ func carryOut(ctx context.Context, b fleet.Opener, asker fleet.Asker, plan fleet
 	}
 	fmt.Fprintf(out, "\n%s\n", fleet.Count(results))
 	return fleet.ExitCode(results), nil
+}
+
+// targets counts targets in words.
+func targets(n int) string {
+	if n == 1 {
+		return "1 target"
+	}
+	return fmt.Sprintf("%d targets", n)
 }
 
 // clean is an error whose words may be a network's.

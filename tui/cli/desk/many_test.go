@@ -22,7 +22,7 @@ func TestMany(t *testing.T) {
 		code  int
 	}{
 		{[]backend.TargetID{"web-1", "cache-1", "vault"}, []string{"echo", "hi there"}, "yes\r",
-			[]string{"nobody logs in to the vault", "1 target(s) are left out", "Run this on 2 target(s)? type yes: ", "== cache-1, web-1 (exit 0)", "hi there"}, "== vault", 0},
+			[]string{"nobody logs in to the vault", "Left out, as they are denied or offline: 1 target.", "Run this on 2 targets? Type yes: ", "== cache-1, web-1 (exit 0)", "hi there"}, "== vault", 0},
 		{[]backend.TargetID{"web-1", "web-2"}, []string{"exit", "3"}, "yes\r", []string{"look", "exit 3"}, "", 123},
 		{[]backend.TargetID{"web-1"}, []string{"echo", "ran"}, "y\r", []string{"nothing was run"}, "==", 125},
 		{[]backend.TargetID{"vault"}, []string{"echo", "ran"}, "", []string{"nothing was run: none of them may run it, or can: vault is denied"}, "==", 125},

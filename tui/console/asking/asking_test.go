@@ -69,7 +69,7 @@ func TestForm(t *testing.T) {
 			}
 		}
 	}
-	see(80, 24, "db-1", Why, HowLong, "nothing: 2h00m", "enter: ask")
+	see(80, 24, "db-1", Why, HowLong, "empty: 2h00m", "enter: ask")
 	see(40, 12, "db-1", Why, HowLong)
 	see(1, 1)
 	if out := press("tab", "9", "h", "enter"); out.Close || f.at != 0 {
