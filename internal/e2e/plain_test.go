@@ -8,7 +8,8 @@ import (
 )
 
 // TestPlain takes the tour by numbers, through pipes: alice runs something and asks
-// for what is held, bob approves it by its number, and it runs by itself.
+// for what is held, bob approves it by its number, and it runs by itself; she runs one
+// command on two machines, and dora hears the recording of it.
 func TestPlain(t *testing.T) {
 	d := startDemo(t, "")
 	plain := func(persona string, lines ...string) *exec.Cmd {
@@ -21,7 +22,7 @@ func TestPlain(t *testing.T) {
 	if err := os.Mkdir(victim, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	alice := plain("alice", "2", "web-1", "1", "1", "echo hello", "1", "rm -rf "+victim, "the disk is full", "", "", "7")
+	alice := plain("alice", "2", "web-1", "1", "1", "echo hello", "1", "rm -rf "+victim, "the disk is full", "", "", "5", "1,3", "echo on many", "yes", "6", "8")
 	var said, errs strings.Builder
 	alice.Stdout, alice.Stderr = &said, &errs
 	if err := alice.Start(); err != nil {
@@ -29,7 +30,7 @@ func TestPlain(t *testing.T) {
 	}
 	var bob string
 	await(t, "alice's request", func() bool {
-		out, err := plain("bob", "3", "1", "1", "web-1", "7").Output()
+		out, err := plain("bob", "3", "1", "1", "web-1", "8").Output()
 		if err != nil {
 			t.Fatalf("bob: %v\n%s", err, out)
 		}
@@ -44,11 +45,19 @@ func TestPlain(t *testing.T) {
 			t.Errorf("bob does not hear %q in:\n%s", want, bob)
 		}
 	}
-	for _, want := range []string{"output: hello", "It needs an approval first.", "Approved.", "Ended: exit code 0.", "Goodbye."} {
+	for _, want := range []string{"output: hello", "It needs an approval first.", "Approved.", "Ended: exit code 0.", "Run this on 2 targets? Type yes:  yes", "2 of 2 ended well", "No shell of yours runs", "Goodbye."} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("alice does not hear %q in:\n%s", want, said.String())
 		}
 	}
+	await(t, "a recording of it", func() bool {
+		out, err := plain("dora", "7", "1", "8").Output()
+		if err != nil {
+			t.Fatalf("dora: %v\n%s", err, out)
+		}
+		heard := string(out)
+		return strings.Contains(heard, " by alice@example.com, ended ") && strings.Contains(heard, "Checked: ") && strings.Contains(heard, "  on many\nThe recording ends.")
+	})
 	if _, err := os.Stat(victim); !os.IsNotExist(err) {
 		t.Errorf("the approved command has not run: %v", err)
 	}
