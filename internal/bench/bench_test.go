@@ -106,7 +106,7 @@ func TestNeedSaysHowToInstall(t *testing.T) {
 }
 
 func TestOwnProcess(t *testing.T) {
-	bytes, err := resident(os.Getpid())
+	bytes, err := memory(os.Getpid())
 	if err != nil || bytes < 1e6 {
 		t.Errorf("%g bytes in RAM, %v", bytes, err)
 	}

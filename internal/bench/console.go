@@ -330,7 +330,7 @@ func consoleRSS(w *workshop) (figures, error) {
 	all := 0.0
 	for _, pid := range family(d.Pid()) { // not its shell
 		if other, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); other == exe {
-			bytes, err := resident(pid)
+			bytes, err := memory(pid)
 			if err != nil {
 				return figures{}, err
 			}

@@ -145,18 +145,21 @@ func cpu(pid int) (float64, error) {
 // ticks is how many of the kernel's ticks are a second, for every program.
 const ticks = 100
 
-// resident gives the memory of a process that is in RAM, in bytes.
-func resident(pid int) (float64, error) {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
+// memory gives what a process costs in RAM, in bytes: a page that it shares with others
+// counts for its part (PSS), so that the sum over processes of one program is what they
+// take together.
+func memory(pid int) (float64, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"))
 	if err != nil {
 		return 0, err
 	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0, errors.New("statm is cut short")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "Pss:" {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			return float64(kb) * 1024, err
+		}
 	}
-	pages, err := strconv.ParseInt(f[1], 10, 64)
-	return float64(pages) * float64(os.Getpagesize()), err
+	return 0, errors.New("smaps_rollup does not say Pss")
 }
 
 // family gives a process and all that it has started.
