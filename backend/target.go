@@ -90,6 +90,10 @@ type OpenRequest struct {
 	// Session is not empty where the terminal of a session that runs is meant, which
 	// Sessions or Watchable has listed, instead of a new one.
 	Session SessionID
+	// Owner, where Session is another member's, is whose it is, as Watchable has listed
+	// it. Where it is somebody else's, the request is refused with ErrDenied. Empty:
+	// whosever it is.
+	Owner string
 
 	Reason string // why, in the member's words; for Ask and the audit log
 	// Lasts is how long the terminal is needed at most, for Ask; 0: as long as policy lets.

@@ -149,17 +149,18 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	if user == "" {
 		user = d.a.agent.LoginUser
 	}
-	record := v.Obligations.Record
+	record, owner := v.Obligations.Record, ""
 	if !errand.Recorded(p.Kind) {
 		record = recorder.Off
 	}
 	if t.shell != nil {
 		record = recorder.Off // its owner's session is what is recorded
+		owner = t.shell.a.operator.Email
 	}
 	level := cmp.Or(t.level, gate.None) // an exec is one argument list, which was judged: what it starts is not
 	return live.Task{
 		ID: t.id, User: user, Record: record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts, Output: v.Obligations.MaxOutput,
-		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level)},
+		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level), Owner: owner},
 	}, nil
 }
 

@@ -63,6 +63,8 @@ type view struct {
 	text strings.Builder
 	cols uint16
 	end  string
+
+	owner string // as the machine has said
 }
 
 func (w *world) watches(a attempt) *view {
@@ -71,7 +73,7 @@ func (w *world) watches(a attempt) *view {
 	if ch == nil || !e.answer.Allowed() {
 		w.t.Fatalf("not let in: %+v", e)
 	}
-	return &view{t: w.t, mux: mux, ch: ch}
+	return &view{t: w.t, mux: mux, ch: ch, owner: e.answer.Owner}
 }
 
 // until reads until a text has been shown; "": until the end.
@@ -170,6 +172,9 @@ func TestWatch(t *testing.T) {
 	carl := w.watches(w.watcher("join", id, w.carl))
 	if got := next(2); got[1].Who != "carl@example.com" || !got[1].Types {
 		t.Errorf("the owner hears of %+v", got)
+	}
+	if bob.owner != "alice@example.com" || carl.owner != bob.owner {
+		t.Errorf("the machine says that the shell is %q's, and %q's", bob.owner, carl.owner)
 	}
 	io.WriteString(carl.ch, "echo carl-$V\n")
 	for _, v := range []*view{carl, bob} {

@@ -249,6 +249,10 @@ func (b *Backend) start(ctx context.Context, l *link, extra bool) (backend.Termi
 		v := backend.Verdict{Rule: answer.Rule, Line: answer.Line, Reason: p.agent.Name + " refused: " + answer.Reason}
 		return nil, v.Err()
 	}
+	if err := onlooker.Whose(p.req, answer.Owner); err != nil {
+		ch.Close()
+		return nil, err
+	}
 	past, err := ch.ReadPast(ctx, answer)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s did not say what the terminal had shown: %w", backend.ErrUnavailable, p.agent.Name, err)

@@ -114,6 +114,9 @@ func (b *Backend) watch(req backend.OpenRequest) (backend.Terminal, error) {
 	if s == nil {
 		return nil, fmt.Errorf("mem: %w", errNoShell.Err())
 	}
+	if req.Owner != "" && req.Owner != s.Owner {
+		return nil, fmt.Errorf("mem: this shell is %s's, not %s's: %w", s.Owner, req.Owner, backend.ErrDenied)
+	}
 	w := &watcher{b: b, stage: s, types: req.Kind == backend.KindJoin}
 	w.some = sync.NewCond(&w.mu)
 	b.mu.Lock()

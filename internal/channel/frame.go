@@ -190,6 +190,7 @@ type Answer struct {
 	Reason    string `cbor:"reason,omitempty"`
 	Gate      string `cbor:"gate,omitempty"`      // how commands are gated in this channel
 	Recording string `cbor:"recording,omitempty"` // whether and how it is recorded
+	Owner     string `cbor:"owner,omitempty"`     // of a shell that is watched: e-mail address, as the machine's roster has it
 	// Past is what a terminal has shown before this channel; nil where it is new.
 	Past *Past `cbor:"past,omitempty"`
 }

@@ -10,6 +10,7 @@ package onlooker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,17 @@ type Terminal struct {
 	ended      error  // io.EOF: it was said why, here or by the session's exit
 	told       bool   // by the shell's side: reason
 	reason     string
+}
+
+// Whose answers an error where the machine says that a shell is another member's than who
+// asked for it was told. That was apid's word, which could lead anybody to type in front
+// of somebody else.
+func Whose(req backend.OpenRequest, owner string) error {
+	if req.Owner == "" || req.Owner == owner || !req.Kind.Watches() {
+		return nil
+	}
+	return fmt.Errorf("%w: the machine says that this shell is %s's, and apid has said that it is %s's: do not look or type there, and tell an admin",
+		backend.ErrDenied, cmp.Or(owner, "nobody"), req.Owner)
 }
 
 // New gives the terminal of who watches, by the request that opened it.

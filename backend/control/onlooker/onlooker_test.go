@@ -2,6 +2,7 @@ package onlooker
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -28,6 +29,28 @@ func messages(all ...watching.Message) (b []byte) {
 		b = m.Append(b)
 	}
 	return b
+}
+
+// Whose shell it is says the machine. Where apid has said that it is another's, nobody is
+// led to it.
+func TestWhose(t *testing.T) {
+	const alice, mallory = "alice@example.com", "mallory@example.com"
+	for _, tt := range []struct {
+		kind       backend.Kind
+		told, said string
+		ok         bool
+	}{
+		{backend.KindJoin, alice, alice, true},
+		{backend.KindJoin, alice, mallory, false},
+		{backend.KindObserve, alice, mallory, false},
+		{backend.KindJoin, alice, "", false}, // a machine that does not say
+		{backend.KindJoin, "", mallory, true},
+		{backend.KindShell, alice, "", true}, // one's own
+	} {
+		if err := Whose(backend.OpenRequest{Kind: tt.kind, Owner: tt.told}, tt.said); (err == nil) != tt.ok || !tt.ok && !errors.Is(err, backend.ErrDenied) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
 }
 
 // What is drawn is what the shell shows, at its own size, in the part with the cursor; and

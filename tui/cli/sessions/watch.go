@@ -53,7 +53,7 @@ func (c *CLI) watch(kind backend.Kind, use, short, long string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req := backend.OpenRequest{Target: s.Target, Kind: kind, As: s.As, Session: s.ID, TTY: kind == backend.KindJoin || c.Person(), Reason: reason}
+			req := backend.OpenRequest{Target: s.Target, Kind: kind, As: s.As, Session: s.ID, Owner: s.Owner, TTY: kind == backend.KindJoin || c.Person(), Reason: reason}
 			return c.Run(cmd.Context(), req, way)
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) (out []string, _ cobra.ShellCompDirective) {

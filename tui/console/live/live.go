@@ -51,7 +51,7 @@ func (w Watch) Request() backend.OpenRequest {
 	if w.Join {
 		kind = backend.KindJoin
 	}
-	return backend.OpenRequest{Target: w.Session.Target, Kind: kind, As: w.Session.As, Session: w.Session.ID, TTY: true}
+	return backend.OpenRequest{Target: w.Session.Target, Kind: kind, As: w.Session.As, Session: w.Session.ID, Owner: w.Session.Owner, TTY: true}
 }
 
 // Title names whose shell it is: "web-1 of alice". target is the target's name.
