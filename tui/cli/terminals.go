@@ -337,7 +337,7 @@ func (a *app) carry(t backend.Terminal, tty, noStdin bool) (backend.Exit, error)
 	defer stopSignals()
 	in := a.stdin
 	if g, ok := backend.TerminalAs[backend.GatedTerminal](t); ok && tty && g.Starts() != nil {
-		asked := &starts.Prompt{In: a.stdin, Out: a.stderr, Terminal: g}
+		asked := &starts.Prompt{In: a.stdin, Say: a.notices.SayLines, Terminal: g}
 		go asked.Follow()
 		in = asked
 	}

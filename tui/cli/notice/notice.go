@@ -31,7 +31,7 @@ const (
 	stays = 10 * time.Second
 	// sizeSeen is how long another size must last for a program to see it.
 	sizeSeen = 100 * time.Millisecond
-	// maxKept bounds the notices that wait; the oldest give way.
+	// maxKept bounds the lines that wait; the oldest give way.
 	maxKept = 64
 )
 
@@ -47,14 +47,26 @@ type Notices struct {
 func New(w io.Writer) *Notices { return &Notices{w: w} }
 
 // Say says one. It begins with the program's name, so line does not.
-func (n *Notices) Say(line sanitize.Text) {
+func (n *Notices) Say(line sanitize.Text) { n.SayLines([]sanitize.Text{line}) }
+
+// SayLines says one of several lines. The first begins with the program's name.
+func (n *Notices) SayLines(lines []sanitize.Text) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	text := make([]string, len(lines))
+	for i, line := range lines {
+		text[i] = line.String()
+		if i == 0 {
+			text[i] = "tucdesk: " + text[i]
+		}
+	}
 	if n.screen == nil {
-		fmt.Fprintf(n.w, "tucdesk: %s\n", line)
+		for _, line := range text {
+			fmt.Fprintln(n.w, line)
+		}
 		return
 	}
-	n.screen.say("tucdesk: " + line.String())
+	n.screen.say(text)
 }
 
 // Over has notices go to a raw terminal on which a program draws through the Screen that
@@ -97,13 +109,15 @@ func (s *Screen) Write(p []byte) (int, error) {
 	return n, s.show()
 }
 
-func (s *Screen) say(line string) {
+func (s *Screen) say(lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
-	s.waits = keep(s.waits, line)
+	for _, line := range lines {
+		s.waits = keep(s.waits, line)
+	}
 	_ = s.show() // the program's next write has the same error
 }
 

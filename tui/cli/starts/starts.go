@@ -10,7 +10,6 @@ package starts
 import (
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,11 +18,11 @@ import (
 )
 
 // A Prompt stands between the keyboard and a terminal whose program starts are
-// judged. It says, on a line of its own, what waits or did not start, and takes y and n
+// judged. It says, on lines of its own, what waits or did not start, and takes y and n
 // for the answer to a confirmation.
 type Prompt struct {
 	In       io.Reader
-	Out      io.Writer
+	Say      func(lines []sanitize.Text)
 	Terminal backend.GatedTerminal
 
 	mu    sync.Mutex
@@ -49,7 +48,7 @@ func (p *Prompt) Follow() {
 			p.asked = append(p.asked, asked{s.ID, time.Now()})
 		}
 		p.mu.Unlock()
-		fmt.Fprint(p.Out, startLines(s))
+		p.Say(startLines(s))
 	}
 }
 
@@ -62,33 +61,33 @@ func (p *Prompt) forget(id uint64) {
 	}
 }
 
-// startLines are the lines about a start. The terminal is raw: a line ends in \r\n.
-func startLines(s backend.Start) string {
-	what := sanitize.Argv(s.Argv).String()
+// startLines are the lines about a start.
+func startLines(s backend.Start) []sanitize.Text {
+	what := sanitize.Argv(s.Argv)
 	if s.Cwd != "" {
-		what += " in " + sanitize.Clean(s.Cwd).String()
+		what = sanitize.Join(what, sanitize.Literal(" in "), sanitize.Clean(s.Cwd))
 	}
 	if len(s.Env) > 0 {
-		what += " with " + sanitize.Argv(s.Env).String()
+		what = sanitize.Join(what, sanitize.Literal(" with "), sanitize.Argv(s.Env))
 	}
-	reason := sanitize.Clean(s.Reason).String()
-	var lines []string
+	reason := sanitize.Clean(s.Reason)
+	say := func(words string, text sanitize.Text) sanitize.Text {
+		return sanitize.Join(sanitize.Clean(words), text)
+	}
 	switch s.State {
 	case backend.StartConfirm:
-		lines = []string{reason, "  " + what, "  run it? press y or n"}
+		return []sanitize.Text{reason, say("  ", what), sanitize.Literal("  run it? press y or n")}
 	case backend.StartHold:
-		lines = []string{"waits: " + reason, "  " + what,
-			fmt.Sprintf("  asked for approval %s (%s); Ctrl-C takes it back", sanitize.Clean(string(s.Approval)), sanitize.Clean(s.Approvers))}
+		asked := fmt.Sprintf("  asked for approval %s (%s); Ctrl-C takes it back", s.Approval, s.Approvers)
+		return []sanitize.Text{say("waits: ", reason), say("  ", what), sanitize.Clean(asked)}
 	case backend.StartRuns:
-		lines = []string{"runs: " + what}
+		return []sanitize.Text{say("runs: ", what)}
 	case backend.StartCanceled:
-		lines = []string{"taken back: " + what}
+		return []sanitize.Text{say("taken back: ", what)}
 	case backend.StartNoticed:
-		lines = []string{"noticed, and not stopped (gate advisory): " + what, "  " + reason}
-	default:
-		lines = []string{string(s.State) + ": " + what, "  " + reason}
+		return []sanitize.Text{say("noticed, and not stopped (gate advisory): ", what), say("  ", reason)}
 	}
-	return "\r\ntucdesk: " + strings.Join(lines, "\r\n") + "\r\n"
+	return []sanitize.Text{say(string(s.State)+": ", what), say("  ", reason)}
 }
 
 // Read gives what is typed, but for answers.
