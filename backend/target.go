@@ -205,7 +205,7 @@ type Approval struct {
 	Stdin    string   // what the command reads, in words; empty means nothing known
 	Cwd      string
 	As       string
-	Tier     string // critical, high, medium, default or empty
+	Tier     string // critical, high, medium, low, default or empty
 	Risk     string // what makes it of that tier, in words: "deletes files"; empty: nothing is known
 	Reason   string // in the operator's words
 	State    ApprovalState

@@ -447,7 +447,7 @@ func same(a, b backend.Approval) bool {
 // lower tiers does, an unknown tier too.
 func Typed(a backend.Approval) bool {
 	switch a.Tier {
-	case "", "default", "medium":
+	case "", "default", "low", "medium":
 		return false
 	}
 	return true
