@@ -61,6 +61,14 @@ const (
 	KindJoin    Kind = "join"
 )
 
+// Ungated says of a kind what protects it less than a shell; empty: nothing.
+func (k Kind) Ungated() string {
+	if k == KindForward || k == KindProxy {
+		return "not gated, not recorded"
+	}
+	return ""
+}
+
 // Watches reports whether what is opened looks at another session's shell.
 func (k Kind) Watches() bool { return k == KindObserve || k == KindJoin }
 

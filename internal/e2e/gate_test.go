@@ -22,7 +22,9 @@ func TestConsoleGate(t *testing.T) {
 	// Whatever the profile of whoever runs the tests starts must not be asked about.
 	d := &demo{dir: filepath.Join(t.TempDir(), "demo"), policy: `version: 1
 mode: allowlist
-allowlist: [{name: sre, members: ["role:sre"], targets: {tags: {env: staging}}, sessions: [shell, exec], as: [root]}]
+allowlist:
+  - {name: sre, members: ["role:sre"], targets: {tags: {env: staging}}, sessions: [shell, exec], as: [root]}
+  - {name: ssh, members: ["role:sre"], targets: {tags: {env: staging}}, sessions: [proxy], as: [root], forwards: ["localhost:*"]}
 commands: {critical: ["mkfs* ..."], high: ["rm -r* ..."], medium: ["perl*"]}
 `}
 	d.startProcesses(t)
@@ -83,4 +85,5 @@ commands: {critical: ["mkfs* ..."], high: ["rm -r* ..."], medium: ["perl*"]}
 	alice.See("ctrl+] then")
 	alice.Keys("y")
 	alice.See("\n42")
+	t.Run("ssh", func(t *testing.T) { testSSH(t, d) })
 }

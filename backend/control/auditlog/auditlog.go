@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tucdesk/tucdesk/backend"
@@ -115,6 +116,9 @@ func entry(r *roster.Roster, with key.Unsealer, index uint64, raw []byte) backen
 	}
 	if !e.SessionID.IsZero() {
 		out.Session = e.SessionID.String()
+	}
+	if note := backend.Kind(e.Action).Ungated(); note != "" && e.Type == audit.SessionStart {
+		out.Reason = strings.TrimPrefix(out.Reason+"; "+note, "; ")
 	}
 	if plain, err := with.Open(e.Command.Sealed, token.MaxCommand); err == nil {
 		var c token.Command

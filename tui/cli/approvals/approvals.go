@@ -299,9 +299,7 @@ func Print(w io.Writer, p backend.Approval) {
 		line("file", sanitize.Clean(f.String()))
 	}
 	line("content", sanitize.Clean(p.NotCovered()))
-	if p.Kind == string(backend.KindForward) || p.Kind == string(backend.KindProxy) {
-		line("note", sanitize.Literal("not gated, not recorded"))
-	}
+	line("note", sanitize.Clean(backend.Kind(p.Kind).Ungated()))
 	line("tier", sanitize.Clean(p.Tier))
 	if p.Risk != "" {
 		line("risk", sanitize.Clean("it "+p.Risk))

@@ -31,11 +31,3 @@ func CopiedOf(r filecopy.Report) *Copied {
 	}
 	return c
 }
-
-// Ungated says of a kind of session what protects it less than a shell; empty: nothing.
-func Ungated(kind string) string {
-	if kind == "forward" || kind == "proxy" {
-		return ungated
-	}
-	return ""
-}

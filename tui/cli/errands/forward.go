@@ -28,7 +28,7 @@ const (
 )
 
 // ungated is what everybody is told of what goes through.
-const ungated = "not gated, not recorded"
+var ungated = backend.KindProxy.Ungated()
 
 func (c *CLI) forwardCommand() *cobra.Command {
 	var asJSON bool

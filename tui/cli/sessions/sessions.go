@@ -23,7 +23,6 @@ import (
 	"github.com/tucdesk/tucdesk/backend/control/sessions"
 	"github.com/tucdesk/tucdesk/internal/key"
 	"github.com/tucdesk/tucdesk/internal/sanitize"
-	"github.com/tucdesk/tucdesk/tui/cli/errands"
 	"github.com/tucdesk/tucdesk/tui/cli/output"
 )
 
@@ -163,7 +162,7 @@ func (c *CLI) list(ctx context.Context, b *control.Backend, all, ended bool) ([]
 			name = s.Target.String() // a machine that was removed
 		}
 		one := row{
-			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: errands.Ungated(s.Kind), Gate: s.Gate, As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
+			Session: s.ID.String(), Target: name, Kind: s.Kind, Note: backend.Kind(s.Kind).Ungated(), Gate: s.Gate, As: s.As, State: s.State, Device: s.Operator, Here: s.Operator == self,
 			Attached: s.State == "started" && s.Away == 0, Started: time.Unix(s.Started, 0).UTC(), EndsBy: time.Unix(s.EndsBy, 0).UTC(),
 		}
 		if d, ok := r.EverDevice(s.Operator); ok {

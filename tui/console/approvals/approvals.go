@@ -382,8 +382,8 @@ func Paras(st *canvas.Styles, a backend.Approval, now time.Time) []canvas.Para {
 	if why := a.NotCovered(); why != "" {
 		paras = append(paras, canvas.Para{Label: "Content", Text: sanitize.Clean(why), Style: st.Warn})
 	}
-	if a.Kind == string(backend.KindForward) || a.Kind == string(backend.KindProxy) {
-		paras = append(paras, canvas.Para{Label: "Note", Text: sanitize.Literal("not gated, not recorded"), Style: st.Warn})
+	if note := backend.Kind(a.Kind).Ungated(); note != "" {
+		paras = append(paras, canvas.Para{Label: "Note", Text: sanitize.Clean(note), Style: st.Warn})
 	}
 	if !a.Asked.IsZero() {
 		paras = append(paras, text("Asked", a.Asked.UTC().Format("15:04:05")+" UTC"))
