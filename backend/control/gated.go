@@ -52,17 +52,17 @@ func (b *Backend) followStarts(p *plan, mux *channel.Mux, gate string) *starts {
 		return nil
 	}
 	s := &starts{b: b, plan: p, out: make(chan backend.Start, maxStarts), waiting: map[uint64]*waitingStart{}}
-	go func() {
+	backend.Go(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		defer s.end()
-		go func() {
+		backend.Go(func() {
 			select {
 			case <-mux.Done():
 				cancel()
 			case <-ctx.Done():
 			}
-		}()
+		})
 		ch, err := mux.Open(ctx, channel.OpenMessage{Kind: gating.Kind})
 		if err != nil {
 			return
@@ -79,7 +79,7 @@ func (b *Backend) followStarts(p *plan, mux *channel.Mux, gate string) *starts {
 			}
 			s.take(ctx, e)
 		}
-	}()
+	})
 	return s
 }
 
@@ -110,7 +110,7 @@ func (s *starts) take(ctx context.Context, e gating.Event) {
 	s.waiting[e.ID] = w
 	s.mu.Unlock()
 	if e.State == gating.Hold {
-		go s.hold(ctx, e, shown)
+		backend.Go(func() { s.hold(ctx, e, shown) })
 		return
 	}
 	s.tell(shown)
@@ -279,7 +279,7 @@ func (t *terminal) Confirm(id uint64, yes bool) {
 	if w == nil || w.event.State != gating.Confirm {
 		return
 	}
-	go func() {
+	backend.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), answerStart)
 		defer cancel()
 		err := errors.New("not confirmed")
@@ -292,5 +292,5 @@ func (t *terminal) Confirm(id uint64, yes bool) {
 		if err != nil {
 			s.refuse(w.event, err)
 		}
-	}()
+	})
 }

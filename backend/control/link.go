@@ -69,14 +69,15 @@ func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, rel
 		l.mux.Close()
 		return nil, err
 	}
-	go l.keep()
+	backend.Go(l.keep)
 	return t, nil
 }
 
 // begin opens the terminal, and has a direct path looked for as b.path says.
 func (b *Backend) begin(ctx context.Context, l *link) (backend.Terminal, error) {
 	if b.path == DirectOnly {
-		go l.steer(l.way)
+		way := l.way
+		backend.Go(func() { l.steer(way) })
 		ctx, cancel := context.WithTimeoutCause(ctx, directIn, errors.New("no direct path has been found"))
 		defer cancel()
 		if err := l.way.Await(ctx, path.Direct); err != nil {
@@ -88,14 +89,14 @@ func (b *Backend) begin(ctx context.Context, l *link) (backend.Terminal, error) 
 		return nil, err
 	}
 	if b.path == AnyPath {
-		go func() {
+		backend.Go(func() {
 			// A command that is over by then has not cost two machines a search.
 			select {
 			case <-time.After(steerAfter):
 				l.steer(l.current())
 			case <-l.mux.Done():
 			}
-		}()
+		})
 	}
 	return t, nil
 }
@@ -112,13 +113,13 @@ func (l *link) current() *path.Switch {
 func (l *link) steer(way *path.Switch) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
+	backend.Go(func() {
 		select {
 		case <-l.mux.Done():
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	ch, err := l.mux.Open(ctx, channel.OpenMessage{Kind: direct.Kind})
 	if err != nil {
 		return
@@ -166,10 +167,10 @@ func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh boo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opening := make(chan opened, 1)
-	go func() {
+	backend.Go(func() {
 		way, err := l.open(ctx)
 		opening <- opened{way, err}
-	}()
+	})
 	var o opened
 	if sealed == nil {
 		if o = <-opening; o.err != nil {
@@ -189,7 +190,7 @@ func (l *link) meet(ctx context.Context, start starter, sealed []byte, fresh boo
 		if o = <-opening; o.err != nil {
 			return o.err
 		}
-		go func() { permitted <- o.way.Permit(ctx, peer) }()
+		backend.Go(func() { permitted <- o.way.Permit(ctx, peer) })
 		return nil
 	})
 	if err == nil {

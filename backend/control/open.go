@@ -77,10 +77,10 @@ const knocked = 2
 // greet has rendezvous and relay know of this device while apid is asked, so that they
 // need fewer round trips then.
 func (b *Backend) greet(ctx context.Context) {
-	go b.api.Greet(ctx, b.home.Profile.Rendezvous)
+	backend.Go(func() { b.api.Greet(ctx, b.home.Profile.Rendezvous) })
 	relays := b.home.Roster().Relays()
 	for _, addr := range relays[:min(len(relays), knocked)] {
-		go b.relays.Knock(ctx, addr)
+		backend.Go(func() { b.relays.Knock(ctx, addr) })
 	}
 }
 

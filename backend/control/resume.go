@@ -40,10 +40,10 @@ const (
 func (l *link) keep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
+	backend.Go(func() {
 		<-l.mux.Done()
 		cancel()
-	}()
+	})
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	now := time.Now()
@@ -114,7 +114,7 @@ func (l *link) resume(ctx context.Context, fresh bool) error {
 	}
 	l.b.logger.Info("session resumed", "target", l.plan.agent.Name, "session", l.plan.session)
 	if l.b.path != RelayOnly {
-		go l.steer(way)
+		backend.Go(func() { l.steer(way) })
 	}
 	return nil
 }

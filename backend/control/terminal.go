@@ -61,7 +61,7 @@ func newTerminal(b *Backend, l *link, ch *channel.Channel, a channel.Answer, ext
 	var out, errs *io.PipeWriter
 	t.stdout, out = io.Pipe()
 	t.stderr, errs = io.Pipe()
-	go t.read(out, errs)
+	backend.Go(func() { t.read(out, errs) })
 	return t
 }
 

@@ -14,13 +14,13 @@ import (
 func (b *Backend) Watch(ctx context.Context, changed func(backend.Change)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
+	backend.Go(func() {
 		select {
 		case <-b.ended:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	err := b.api.Events(ctx, func(e wire.Event) {
 		if c := b.hint(e); c != (backend.Change{}) {
 			changed(c)

@@ -98,8 +98,8 @@ func connect(ctx context.Context, path string, p peer, u *url.URL, dir string) (
 		body["dir"] = dir
 	}
 	c.link.Send("hello", 0, body)
-	go c.run()
-	go c.reap()
+	backend.Go(c.run)
+	backend.Go(c.reap)
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	f, err := c.await(ctx, greeted, "hello")
@@ -118,7 +118,7 @@ func connect(ctx context.Context, path string, p peer, u *url.URL, dir string) (
 	delete(c.calls, 0)
 	c.can = hello.Capabilities
 	c.mu.Unlock()
-	go c.ping()
+	backend.Go(c.ping)
 	return c.able(), nil
 }
 

@@ -168,11 +168,11 @@ func start(path string, logger *slog.Logger) (*program, error) {
 	}
 	p := &program{Reader: out, WriteCloser: in, cmd: cmd, out: out, err: stderr, kill: make(chan struct{}), done: make(chan struct{})}
 	listened := make(chan struct{})
-	go func() {
+	backend.Go(func() {
 		defer close(listened)
 		p.listen(stderr, logger.With("plugin", path))
-	}()
-	go p.wait(listened)
+	})
+	backend.Go(func() { p.wait(listened) })
 	return p, nil
 }
 
@@ -208,10 +208,10 @@ func (p *program) listen(r io.Reader, logger *slog.Logger) {
 // wait waits for the process, and ends the reading from it soon after.
 func (p *program) wait(listened <-chan struct{}) {
 	state := make(chan *os.ProcessState, 1)
-	go func() {
+	backend.Go(func() {
 		s, _ := p.cmd.Process.Wait() // nil is said below
 		state <- s
-	}()
+	})
 	var s *os.ProcessState
 	select {
 	case s = <-state:

@@ -110,12 +110,12 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	b.open[t] = struct{}{}
-	go func() {
+	backend.Go(func() {
 		<-t.ended
 		b.mu.Lock()
 		delete(b.open, t)
 		b.mu.Unlock()
-	}()
+	})
 	return t, nil
 }
 

@@ -70,7 +70,7 @@ func start(req backend.OpenRequest) (*terminal, error) {
 	case err != nil:
 		return nil, err
 	}
-	go t.wait()
+	backend.Go(t.wait)
 	return t, nil
 }
 
@@ -282,7 +282,7 @@ func (t *terminal) Close() error {
 	}
 	err := t.kill(syscall.SIGHUP)
 	closeAll(t.in, t.out, t.err)
-	go func() {
+	backend.Go(func() {
 		timer := time.NewTimer(hangUpFor)
 		defer timer.Stop()
 		select {
@@ -290,6 +290,6 @@ func (t *terminal) Close() error {
 		case <-timer.C:
 			_ = t.kill(syscall.SIGKILL)
 		}
-	}()
+	})
 	return err
 }

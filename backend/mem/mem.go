@@ -282,7 +282,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	}
 	b.open[term] = struct{}{}
 	b.world.visited(b.member, req, time.Now())
-	go term.run()
+	backend.Go(term.run)
 	return term, nil
 }
 

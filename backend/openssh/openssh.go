@@ -193,10 +193,10 @@ func (b *Backend) start(ctx context.Context, req backend.OpenRequest, to resolve
 		return nil, err
 	}
 	t := &terminal{Terminal: inner, said: said, tty: tty(req), ended: make(chan struct{})}
-	go func() {
+	backend.Go(func() {
 		defer b.open.Done()
 		t.judge()
-	}()
+	})
 	return t, nil
 }
 

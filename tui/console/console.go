@@ -130,6 +130,7 @@ func Run(ctx context.Context, b backend.Backend, o Options) error {
 		Model: m, Title: "TucDesk", In: o.In, Out: o.Out, Environ: o.Environ, Remote: slices.ContainsFunc(o.Environ, func(s string) bool { return strings.HasPrefix(s, "SSH_TTY=") }), Colours: o.Theme.Depth,
 	})
 	m.wake = p.Wake
+	defer backend.Catch(p.Broke)()
 	err = p.Run(ctx)
 	cancel()
 	var broke *program.PanicError

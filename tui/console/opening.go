@@ -113,7 +113,7 @@ func (m *model) opened(msg openedMsg) tea.Cmd {
 	t := m.find(msg.tab)
 	if t == nil { // closed meanwhile
 		if msg.term != nil {
-			go msg.term.Close()
+			backend.Go(func() { _ = msg.term.Close() })
 		}
 		return nil
 	}
@@ -220,7 +220,8 @@ func (m *model) again(t *tab) tea.Cmd {
 		return nil
 	}
 	if t.pane != nil {
-		go t.pane.Close()
+		p := t.pane
+		backend.Go(func() { _ = p.Close() })
 		t.pane = nil
 	}
 	// An approval is good for once. Where the backend was out of reach, that

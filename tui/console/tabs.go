@@ -90,7 +90,8 @@ func (t *tab) close() {
 	t.cancel()
 	if t.pane != nil {
 		// A terminal that is slow to end must not hold the screen.
-		go t.pane.Close()
+		p := t.pane
+		backend.Go(func() { _ = p.Close() })
 	}
 }
 

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"iter"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/term"
 	"github.com/creack/pty"
 
 	"github.com/tucdesk/tucdesk/backend"
@@ -22,6 +25,7 @@ import (
 type bomb struct {
 	backend.Backend
 	secret string
+	beside bool // on a goroutine of its own
 }
 
 func (b bomb) Targets(context.Context) iter.Seq2[backend.Target, error] {
@@ -33,6 +37,10 @@ func (b bomb) Targets(context.Context) iter.Seq2[backend.Target, error] {
 func (b bomb) Open(_ context.Context, req backend.OpenRequest) (backend.Terminal, error) {
 	var key [32]byte
 	copy(key[:], b.secret)
+	if b.beside {
+		backend.Go(func() { _, _ = explode(key, req, b.secret) })
+		return nil, backend.ErrUnavailable
+	}
 	return explode(key, req, b.secret)
 }
 
@@ -41,9 +49,16 @@ func explode(key [32]byte, req backend.OpenRequest, secret string) (backend.Term
 	panic("typed " + strings.Join(req.Argv, " ") + string(key[:]) + secret)
 }
 
-// TestReport breaks a real console that has secrets everywhere: its report, its error and
-// what is left on the terminal after it hold none.
+// TestReport breaks a real console that has secrets everywhere, in what it does itself and
+// in what a backend does beside it: its report, its error and what is left on the terminal
+// after it hold none, and the terminal is as it was.
 func TestReport(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		t.Run(fmt.Sprintf("beside=%v", beside), func(t *testing.T) { testReport(t, beside) })
+	}
+}
+
+func testReport(t *testing.T, beside bool) {
 	secret, typed := rand.Text(), rand.Text()
 	t.Setenv("TUCDESK_TEST_SECRET", secret)
 	master, tty, err := pty.Open()
@@ -53,6 +68,10 @@ func TestReport(t *testing.T) {
 	defer master.Close()
 	defer tty.Close()
 	if err := pty.Setsize(master, &pty.Winsize{Cols: 90, Rows: 24}); err != nil {
+		t.Fatal(err)
+	}
+	was, err := term.GetState(tty.Fd())
+	if err != nil {
 		t.Fatal(err)
 	}
 	shown := make(chan struct{}, 1)
@@ -75,7 +94,7 @@ func TestReport(t *testing.T) {
 	}()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- console.Run(t.Context(), bomb{mem.Demo().Backend("alice"), secret}, console.Options{In: tty, Out: tty, Environ: []string{"TERM=xterm-256color"}})
+		ended <- console.Run(t.Context(), bomb{mem.Demo().Backend("alice"), secret, beside}, console.Options{In: tty, Out: tty, Environ: []string{"TERM=xterm-256color"}})
 	}()
 	<-shown
 	if _, err := master.WriteString("x" + typed + "\r"); err != nil { // run a command
@@ -87,6 +106,9 @@ func TestReport(t *testing.T) {
 	}
 	if v, _ := broke.Panic.Value.(string); !strings.Contains(v, secret) || !strings.Contains(v, typed) {
 		t.Fatalf("the secrets were not in the panic: %q", v)
+	}
+	if now, err := term.GetState(tty.Fd()); err != nil || !reflect.DeepEqual(now, was) {
+		t.Errorf("the terminal's modes are not restored: %v", err)
 	}
 	home := t.TempDir()
 	var last string

@@ -66,7 +66,7 @@ func New(t backend.Terminal, req backend.OpenRequest) *Terminal {
 	}
 	w.some = sync.NewCond(&w.mu)
 	w.painter.Keys = w.types
-	go w.follow()
+	backend.Go(w.follow)
 	return w
 }
 
@@ -209,19 +209,19 @@ type Audience struct {
 // Follow asks a shell's machine who looks on, until the session ends.
 func Follow(mux *channel.Mux) *Audience {
 	a := &Audience{out: make(chan []backend.Onlooker, 1)}
-	go func() {
+	backend.Go(func() {
 		defer close(a.out)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		stop := make(chan struct{})
 		defer close(stop)
-		go func() {
+		backend.Go(func() {
 			select {
 			case <-mux.Done():
 				cancel()
 			case <-stop:
 			}
-		}()
+		})
 		ch, err := mux.Open(ctx, channel.OpenMessage{Kind: watching.Kind})
 		if err != nil {
 			return
@@ -248,7 +248,7 @@ func Follow(mux *channel.Mux) *Audience {
 			}
 			a.out <- all
 		}
-	}()
+	})
 	return a
 }
 

@@ -45,7 +45,7 @@ func Start(ctx context.Context, run Program) *Terminal {
 	t.out, t.show = io.Pipe()
 	in, input := io.Pipe()
 	t.input = input
-	go func() {
+	backend.Go(func() {
 		defer close(t.done)
 		code, err := run(ctx, in, lines{t.show})
 		if err != nil {
@@ -55,7 +55,7 @@ func Start(ctx context.Context, run Program) *Terminal {
 		cancel()
 		_ = in.CloseWithError(io.ErrClosedPipe)
 		_ = t.show.Close()
-	}()
+	})
 	context.AfterFunc(ctx, func() { _ = input.CloseWithError(context.Canceled) })
 	return t
 }

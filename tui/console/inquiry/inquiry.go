@@ -74,10 +74,10 @@ func Attend(ctx context.Context, b backend.Backend, id backend.ApprovalID) (stop
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() {
+	backend.Go(func() {
 		defer close(done)
 		_ = at.Attend(ctx, id) // a courtesy
-	}()
+	})
 	return func() {
 		cancel()
 		<-done

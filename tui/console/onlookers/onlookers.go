@@ -81,13 +81,13 @@ func Follow(term backend.Terminal, changed func()) *List {
 		return nil
 	}
 	l := &List{terminal: w}
-	go func() {
+	backend.Go(func() {
 		for all := range w.Watchers() {
 			l.take(all)
 			changed()
 		}
 		l.take(nil)
-	}()
+	})
 	return l
 }
 

@@ -102,8 +102,8 @@ func New(term backend.Terminal, cols, rows int, wake func()) *Pane {
 	p.shown.Store(true)
 	p.newEmulator()
 	p.remember()
-	go p.readOutput()
-	go p.writeInput()
+	backend.Go(p.readOutput)
+	backend.Go(p.writeInput)
 	return p
 }
 

@@ -38,7 +38,7 @@ type Model interface {
 // A WokenMsg follows Wake.
 type WokenMsg struct{}
 
-// A PanicError is a panic of the model or of one of its commands.
+// A PanicError is a panic of the model, of one of its commands, or of what Broke was told.
 type PanicError struct {
 	Value any      // may hold anything that was typed or shown
 	Stack []string // function, file and line of each call; no arguments, which may hold contents
@@ -85,6 +85,8 @@ const (
 	echoes = 3
 	// leaveWait bounds what a terminal may take to end.
 	leaveWait = 200 * time.Millisecond
+	// brokenWait bounds what the loop may take to end once something beside it broke.
+	brokenWait = 5 * time.Second
 	// maxPending bounds what commands and others have sent and the model has
 	// not taken yet.
 	maxPending = 64
@@ -110,6 +112,7 @@ type Runner struct {
 	input   chan []byte
 	signals chan os.Signal
 	broken  chan *PanicError
+	ended   chan struct{} // closed when Run returns
 
 	screen   *screen
 	out      *outbox
@@ -134,6 +137,7 @@ func New(o Options) *Runner {
 		input:   make(chan []byte),
 		signals: make(chan os.Signal, 8),
 		broken:  make(chan *PanicError, 1),
+		ended:   make(chan struct{}),
 		console: uv.NewConsole(o.In, o.Out, o.Environ),
 	}
 }
@@ -151,6 +155,7 @@ func (r *Runner) Wake() {
 // ctx is done (ErrStopped), or until it panics (*PanicError). The terminal is
 // restored then, whatever happened.
 func (r *Runner) Run(ctx context.Context) (err error) {
+	defer close(r.ended)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if _, err := r.console.MakeRaw(); err != nil {
@@ -168,6 +173,7 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	readEnded := make(chan struct{})
 	go func() {
+		defer r.caught()
 		defer close(readEnded)
 		r.read(reading, in)
 	}()
@@ -353,14 +359,7 @@ func (r *Runner) start(ctx context.Context, cmd tea.Cmd) {
 		return
 	}
 	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				select {
-				case r.broken <- broke(v):
-				default: // one is enough
-				}
-			}
-		}()
+		defer r.caught()
 		msg := cmd()
 		if msg == nil {
 			return
@@ -370,6 +369,32 @@ func (r *Runner) start(ctx context.Context, cmd tea.Cmd) {
 		case <-ctx.Done():
 		}
 	}()
+}
+
+// caught is deferred by what runs beside the loop.
+func (r *Runner) caught() {
+	if v := recover(); v != nil {
+		r.Broke(v)
+	}
+}
+
+// Broke ends the program because of a panic with v somewhere beside its loop: Run
+// restores the terminal and returns a *PanicError. It is called on the goroutine that
+// panics, by what has recovered it. Where the loop does not end, because what it waits for
+// is what broke, the terminal is restored from here, and the process ends.
+func (r *Runner) Broke(v any) {
+	p := broke(v)
+	select {
+	case r.broken <- p:
+	default: // one is enough
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(brokenWait):
+		_, _ = r.o.Out.WriteString(Restore)
+		_ = r.console.Restore()
+		panic(p) // which says no more than its kind
+	}
 }
 
 // measure asks for the terminal's size. One that is not positive is the report of

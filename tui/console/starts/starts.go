@@ -42,12 +42,12 @@ func Follow(term backend.Terminal, changed func()) *List {
 		return nil
 	}
 	l := &List{terminal: g}
-	go func() {
+	backend.Go(func() {
 		for s := range g.Starts() {
 			l.take(s, time.Now())
 			changed()
 		}
-	}()
+	})
 	return l
 }
 
