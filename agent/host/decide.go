@@ -27,6 +27,7 @@ const maxStaleHigh = time.Hour
 // is not used yet.
 type task struct {
 	level    gate.Level // of the gate, for a shell
+	recorded string     // of a shell that is watched: how it is
 	command  token.Command
 	roster   *roster.Roster
 	verdict  policy.Verdict

@@ -160,7 +160,7 @@ func (d *ward) Decide(ctx context.Context, m channel.OpenMessage) (live.Task, er
 	level := cmp.Or(t.level, gate.None) // an exec is one argument list, which was judged: what it starts is not
 	return live.Task{
 		ID: t.id, User: user, Record: record, Auditors: t.roster.Auditors(), Label: fmt.Sprintf("%s: %s; gate: %s", p.Kind, v.Reason, level), Facts: facts, Output: v.Obligations.MaxOutput,
-		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level), Owner: owner},
+		Answer: channel.Answer{Effect: channel.Allow, Rule: v.Rule, Line: v.Line, Reason: v.Reason, Gate: string(level), Recording: t.recorded, Owner: owner},
 	}, nil
 }
 

@@ -39,7 +39,7 @@ func (d *ward) findShell(t *task) *refusal {
 	} else if err != nil {
 		return unmet(codePolicy, t.verdict, "%s", err)
 	}
-	t.shell, t.level = shell, s.Gate
+	t.shell, t.level, t.recorded = shell, s.Gate, s.Recording()
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (d *demo) watches(t *testing.T) {
 	var id string
 	await(t, "the shell in bob's list", func() bool {
 		for _, r := range list("bob") {
-			if r.Kind == "shell" && r.Owner == "alice@example.com" && r.Observe && !r.Join {
+			if r.Kind == "shell" && r.Owner == "alice@example.com" && r.Observe && r.Join {
 				id = r.Session
 			}
 		}
@@ -106,8 +106,8 @@ func (d *demo) watches(t *testing.T) {
 	}
 	types(t, shell, "echo more-$V")
 	await(t, "what bob sees", func() bool { return bob.has("is-there") && bob.has("more-there") })
-	if _, errs, code := d.command(t, "bob", "join", id); code != 126 || !strings.Contains(errs, "error=denied") {
-		t.Errorf("bob joins: exit %d: %s", code, errs)
+	if _, errs, code := d.command(t, "bob", "join", id); code != 125 || !strings.Contains(errs, "there is no terminal here") {
+		t.Errorf("bob joins without a keyboard: exit %d: %s", code, errs)
 	}
 
 	carol := d.open(t, "carol")
@@ -115,6 +115,9 @@ func (d *demo) watches(t *testing.T) {
 	helps, err := carol.Open(t.Context(), backend.OpenRequest{Target: "web-1", Kind: backend.KindJoin, Session: backend.SessionID(id), TTY: true, Cols: 80, Rows: 24})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if a := helps.Assurance(); a.Recording != "on" || !a.E2EE {
+		t.Errorf("carol reads of the shell: %+v", a)
 	}
 	go io.Copy(io.Discard, helps)
 	types(t, helps, "echo carol-$V")

@@ -66,6 +66,14 @@ type Shell struct {
 	Recorded bool
 }
 
+// Recording says, in the words of an Answer, whether the shell is recorded.
+func (s Shell) Recording() string {
+	if s.Recorded {
+		return recorder.On
+	}
+	return recorder.Off
+}
+
 // An Onlooker is who wants to look.
 type Onlooker struct {
 	Operator, Agent key.Kid // devices

@@ -35,7 +35,7 @@ const (
 	// wide is the width from which on there are columns, in cells.
 	wide        = 70
 	targetCells = 20
-	ownerCells  = 26
+	ownerCells  = 24
 	idCells     = 8 // of a session's id
 )
 
