@@ -90,6 +90,20 @@ func TestLineShell(t *testing.T) {
 		if s.made("canceled") || s.made("other") {
 			t.Error("it ran")
 		}
+
+		// Who has joined may have typed it: their yes does not count.
+		all := s.net.Inside.(*inside).sessions
+		all.mu.Lock()
+		for _, d := range all.live {
+			d.typists.Add("bob")
+		}
+		all.mu.Unlock()
+		s.type_("touch typed")
+		e = s.expect(0, gating.Hold)
+		s.send(s.answer(e, attempt{approve: s.approvedBy(s.bob)}))
+		if e = s.expect(e.ID, gating.Refused); !strings.Contains(e.Reason, "bob@example.com has joined this shell, and approves nothing that starts in it") {
+			t.Errorf("approved by who has joined: %s", e.Reason)
+		}
 	})
 	wantEntries(t, w, "exec start  allow gate: line", "exec start high hold", "exec start medium confirm", "refusal shell critical deny", "refusal shell high hold")
 }

@@ -63,9 +63,22 @@ func (q Request) Approvals(given [][]byte, granted []token.ID) ([]ledger.Item, e
 	w := q.want()
 	w.Granted = granted
 	if err := approval.Check(verified, w); err != nil {
-		return nil, err
+		return nil, q.named(err, bodies)
 	}
 	return nonces(bodies), nil
+}
+
+// named says whose yes does not count because they may have typed it themselves.
+func (q Request) named(err error, given []approval.Approval) error {
+	if !errors.Is(err, approval.ErrNotEligible) {
+		return err
+	}
+	for _, a := range given {
+		if d, known := q.Roster.EverDevice(a.Approver); known && slices.Contains(q.Typists, d.MemberID) {
+			return fmt.Errorf("%w: %s has joined this shell, and approves nothing that starts in it; somebody else must", approval.ErrNotEligible, d.Email)
+		}
+	}
+	return err
 }
 
 // Lasts is how long the session may last that approvals are for; 0: none of them says. They
