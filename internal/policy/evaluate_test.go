@@ -470,7 +470,6 @@ gate: enforced
 max_session: 1h
 break_glass: {members: ["role:admin"], quorum: 2, expires: 30m}
 `
-	before := mustParse(t, doc)
 	lock := strings.Replace(doc, "mode: allowlist", "mode: lockdown", 1)
 	for name, tt := range map[string]struct {
 		doc    string
@@ -478,7 +477,10 @@ break_glass: {members: ["role:admin"], quorum: 2, expires: 30m}
 	}{
 		"all doors":                     {"version: 1\nmode: lockdown\n", true},
 		"all but the glass as it was":   {lock, true},
-		"the same, and other tests":     {lock + "tests: [{member: a@example.com, target: x, session: exec, command: ls, want: deny}]\n", true},
+		"the mode, and a remark":        {strings.Replace(lock, "mode: lockdown", "mode: lockdown # tonight", 1), true},
+		"the same, in one line":         {"{version: 1, mode: lockdown, break_glass: {members: [\"*\"], quorum: 1}}", false},
+		"the mode, and more beside it":  {strings.Replace(strings.Replace("{"+doc[:strings.Index(doc, "allowlist:\n")], "1\nmode: allowlist", "1,\nmode: lockdown, break_glass: {members: [\"*\"], quorum: 1}", 1)+"}\n", "\n}", "}", 1), false},
+		"the same, and other tests":     {lock + "tests: [{member: a@example.com, target: x, session: exec, command: ls, want: deny}]\n", false},
 		"no lockdown":                   {doc, false},
 		"a smaller quorum":              {strings.Replace(lock, "quorum: 2", "quorum: 1", 1), false},
 		"other people":                  {strings.Replace(lock, "role:admin", "*", 1), false},
@@ -490,14 +492,16 @@ break_glass: {members: ["role:admin"], quorum: 2, expires: 30m}
 		"no blocklist":                  {strings.Replace(lock, "db-*", "other-*", 1), false},
 		"a glass where there was none":  {"version: 1\nmode: lockdown\nbreak_glass: {members: [\"role:admin\"], quorum: 2, expires: 30m}\n", false},
 	} {
-		if got := mustParse(t, tt.doc).Closes(before); got != tt.closes {
+		if got := mustParse(t, tt.doc).Closes([]byte(tt.doc), []byte(doc)); got != tt.closes {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if mustParse(t, lock).Closes(nil) || !mustParse(t, "version: 1\nmode: lockdown\n").Closes(nil) || (*Policy)(nil).Closes(before) {
+	closes := func(doc, before string) bool { return mustParse(t, doc).Closes([]byte(doc), []byte(before)) }
+	const bare = "version: 1\nmode: lockdown\n"
+	if closes(lock, "") || !closes(bare, "") || (*Policy)(nil).Closes(nil, nil) {
 		t.Error("where there is no policy")
 	}
-	if locked := mustParse(t, lock); !locked.Closes(locked) || locked.Closes(mustParse(t, "version: 1\nmode: lockdown\n")) {
+	if !closes(lock, lock) || closes(lock, bare) {
 		t.Error("one lockdown after another")
 	}
 }

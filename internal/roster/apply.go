@@ -388,7 +388,7 @@ func (r *Roster) planPolicy(s statement, signers []key.Kid, b PolicySet) (func()
 		return nil, fmt.Errorf("%w: %v", ErrRefused, err)
 	}
 	n := r.threshold
-	if p.Closes(r.policy) {
+	if p.Closes(b.Document, r.document) {
 		n = 1 // whoever sees an attack may close the doors alone, and open none
 	}
 	if err := r.need(n, s, signers, key.Kid{}, false); err != nil {
