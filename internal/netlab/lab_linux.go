@@ -73,6 +73,7 @@ type Host struct {
 
 	lab      *Lab
 	space    string // name of the namespace
+	hidden   string // folder that programs see empty; empty: none
 	tun      *os.File
 	up, down *memnet.Link
 	reading  chan struct{} // closed when nothing is read any more
@@ -180,8 +181,15 @@ func (h *Host) Move() netip.Addr {
 
 // Command prepares a program that runs on the host.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.space, name}, args...)...)
+	run := []string{"netns", "exec", h.space} // with mounts of its own
+	if h.hidden != "" {
+		run = append(run, "/bin/sh", "-c", `mount -t tmpfs -o mode=0700 none "$0" && exec "$@"`, h.hidden)
+	}
+	return exec.CommandContext(ctx, "ip", append(append(run, name), args...)...)
 }
+
+// Hide has programs that are started on the host from now on see a folder empty.
+func (h *Host) Hide(folder string) { h.hidden = folder }
 
 // Sysctl sets a kernel's setting under /proc/sys/net of the host, such as
 // "ipv4/tcp_congestion_control".

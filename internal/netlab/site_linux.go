@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -79,6 +80,9 @@ func OpenSite(ctx context.Context, programs, dir string) (_ *Site, err error) {
 			return nil, err
 		}
 	}
+	if err := s.emptyHome(); err != nil {
+		return nil, err
+	}
 	pin, err := certificate(s.at("cert.pem"), s.at("key.pem"), s.Servers.Addr)
 	if err != nil {
 		return nil, err
@@ -93,6 +97,22 @@ func OpenSite(ctx context.Context, programs, dir string) (_ *Site, err error) {
 		_, err := s.output(s.Tucdesk(ctx, "exec", "--path", "relay", Target, "--", "true"))
 		return err
 	})
+}
+
+// emptyHome has shells on the machine begin without what this person's own profile
+// starts in them: it is no part of any product, and can take longer than the rest.
+func (s *Site) emptyHome() error {
+	me, err := user.Current()
+	if err != nil {
+		return fmt.Errorf("netlab: %w", err)
+	}
+	for _, needed := range []string{s.dir, s.programs} {
+		if rel, err := filepath.Rel(me.HomeDir, needed); err != nil || filepath.IsLocal(rel) {
+			return nil // it would be hidden too
+		}
+	}
+	s.Agent.Hide(me.HomeDir)
+	return nil
 }
 
 func (s *Site) at(name string) string      { return filepath.Join(s.dir, name) }
