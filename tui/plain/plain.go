@@ -93,7 +93,7 @@ func (t *talk) run(ctx context.Context) error {
 	for {
 		t.blank()
 		t.count(ctx)
-		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "One command on several targets", "Shells of yours that run: come back to one", "Recordings: hear what a terminal showed", "Quit")
+		n, err := t.choose(ctx, "Main menu.", "Targets: list all", "Targets: find by name or tag", "Approvals", "Watch for changes", "One command on several targets", "Shells that run: come back to one of yours, hear which of others you may watch", "Recordings: hear what a terminal showed", "Quit")
 		switch {
 		case err != nil:
 			return err

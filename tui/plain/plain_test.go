@@ -264,3 +264,45 @@ func TestSeveralAndAttach(t *testing.T) {
 		t.Errorf("without either:\n%s", got)
 	}
 }
+
+// crowd is a backend with many shells of others.
+type crowd struct {
+	backend.Backend
+	n   int
+	err error
+}
+
+func (c crowd) Watchable(context.Context) (out []backend.Session, err error) {
+	for i := range c.n {
+		out = append(out, backend.Session{ID: "5e55", Target: "web-1\x1b[2J", Owner: "alice@example.com", Observe: i > 0, Join: i < 2, Began: time.Unix(0, 0)})
+	}
+	return out, c.err
+}
+
+// TestOthers: others' shells are named with the command that shows them, and no more than
+// can be heard.
+func TestOthers(t *testing.T) {
+	for _, tc := range []struct {
+		with crowd
+		want []string
+	}{
+		{crowd{n: pageSize + 3}, []string{"you may watch: 23.", "of alice@example.com", ": tucdesk join 5e55", ": tucdesk observe 5e55\n  To type in it, too: tucdesk join 5e55", "And 3 more: tucdesk ps --all"}},
+		{crowd{err: errors.New("away")}, []string{"The list of others' shells did not come: away."}},
+		{crowd{}, []string{"knows no shells to come back to"}},
+	} {
+		tc.with.Backend = mem.Demo().Backend("bob")
+		var out bytes.Buffer
+		if err := Run(t.Context(), tc.with, Options{In: strings.NewReader("6\n8\n"), Out: &out}); err != nil {
+			t.Error(err)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("it lacks %q:\n%s", want, out.String())
+			}
+		}
+		if strings.Contains(out.String(), "\x1b") || tc.with.n == 0 && strings.Contains(out.String(), "may watch:") {
+			t.Errorf("said:\n%s", out.String())
+		}
+		tc.with.Close()
+	}
+}

@@ -115,6 +115,7 @@ func choice(s string, most int) (out []int, _ error) {
 
 // attach comes back to one of the member's shells that nobody is at.
 func (t *talk) attach(ctx context.Context) error {
+	t.others(ctx)
 	from, ok := backend.As[backend.Sessioner](t.b)
 	if !ok {
 		t.say("This backend knows no shells to come back to.")
@@ -156,4 +157,36 @@ func (t *talk) attach(ctx context.Context) error {
 	return t.open(ctx, backend.OpenRequest{
 		Target: s.Target, Kind: s.Kind, As: s.As, Session: s.ID, TTY: true, Cols: t.o.Cols, Rows: t.o.Rows, Term: t.o.Term,
 	})
+}
+
+// others says which shells of other members this one may watch, and by which command: what
+// is watched goes on by itself, and no choice would end it.
+func (t *talk) others(ctx context.Context) {
+	from, ok := backend.As[backend.Overseer](t.b)
+	if !ok {
+		return
+	}
+	asking, cancel := call(ctx)
+	defer cancel()
+	all, err := from.Watchable(asking)
+	switch {
+	case err != nil:
+		t.failed("The list of others' shells did not come", err)
+		return
+	case len(all) > 0:
+		t.say("Shells of others that you may watch: %d.", len(all))
+	}
+	for _, s := range all[:min(len(all), pageSize)] {
+		how := "observe"
+		if !s.Observe {
+			how = "join"
+		}
+		t.say("  %s of %s, since %s: tucdesk %s %s", phrase.Brief(string(s.Target)), phrase.Brief(s.Owner), sanitize.Clean(s.Began.Local().Format(time.TimeOnly)), how, phrase.Brief(string(s.ID)))
+		if s.Observe && s.Join {
+			t.say("  To type in it, too: tucdesk join %s", phrase.Brief(string(s.ID)))
+		}
+	}
+	if more := len(all) - pageSize; more > 0 {
+		t.say("  And %d more: tucdesk ps --all lists them.", more)
+	}
 }
