@@ -31,6 +31,9 @@ var (
 	// ErrTaken means that another client of the member has taken the terminal, which
 	// goes on there.
 	ErrTaken = errors.New("backend: attached by another client")
+	// ErrGone means that the backend has ended by itself, and nothing of it opens until it
+	// is opened anew. It comes beside ErrUnavailable.
+	ErrGone = errors.New("backend: gone")
 	// ErrClosed means that Close was called on the backend or the terminal.
 	ErrClosed = errors.New("backend: closed")
 )

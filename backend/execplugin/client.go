@@ -32,7 +32,8 @@ var answers = map[string]bool{
 	"verdicts": true, "asked": true, "done": true, "changed": true, "error": true, "pong": true,
 }
 
-// An EndedError says why a plugin is not there any more. It wraps backend.ErrUnavailable.
+// An EndedError says why a plugin is not there any more. It wraps backend.ErrUnavailable
+// and backend.ErrGone: a plugin is not started a second time.
 type EndedError struct {
 	Path string // the program
 	Why  string // in words
@@ -44,11 +45,11 @@ func (e *EndedError) Error() string {
 	if e.Said != "" {
 		s += "; it said last: " + e.Said
 	}
-	return s + "; open the backend again to start it anew"
+	return s + "; start tucdesk again to start it anew"
 }
 
 // Unwrap implements errors.
-func (e *EndedError) Unwrap() error { return backend.ErrUnavailable }
+func (e *EndedError) Unwrap() []error { return []error{backend.ErrUnavailable, backend.ErrGone} }
 
 // A peer is the other end: a program, or a test.
 type peer interface {

@@ -121,7 +121,7 @@ func (m *model) drawFooter(c *canvas.Canvas) {
 		}
 		c.Spans(0, y, m.cols, append(then, m.keys.Of(&keymap.TerminalKeys).Footer(c)...)...)
 	case t.state != tabRunning:
-		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Hints(c, waiting.Hints(t.state == tabFailed)...)...)
+		c.Spans(0, y, m.cols, m.keys.Of(&keymap.TerminalKeys).Hints(c, waiting.Hints(t.state == tabFailed, t.err)...)...)
 	default:
 		status := c.Styles.Status
 		said := " "

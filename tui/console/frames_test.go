@@ -38,6 +38,26 @@ func (b unreachable) Open(context.Context, backend.OpenRequest) (backend.Termina
 	return nil, fmt.Errorf("control: %w: the relay does not answer; is UDP or TCP 443 open?", backend.ErrUnavailable)
 }
 
+// gone is a backend that has ended by itself: nothing opens, and what was open has ended.
+type gone struct{ backend.Backend }
+
+var errGone = fmt.Errorf("the plugin acme ended: exit status 3 (%w, %w)", backend.ErrUnavailable, backend.ErrGone)
+
+func (b gone) Unwrap() backend.Backend { return b.Backend }
+
+func (b gone) Open(ctx context.Context, req backend.OpenRequest) (backend.Terminal, error) {
+	if req.Kind == backend.KindExec {
+		return nil, errGone
+	}
+	term, err := b.Backend.Open(ctx, req)
+	return goneTerminal{term}, err
+}
+
+type goneTerminal struct{ backend.Terminal }
+
+func (goneTerminal) Read([]byte) (int, error)    { return 0, errGone }
+func (goneTerminal) Wait() (backend.Exit, error) { return backend.Exit{}, errGone }
+
 func alice() backend.Backend { return mem.Demo().Backend("alice") }
 
 func seen(who string) func() backend.Backend {
@@ -125,6 +145,8 @@ func TestFrames(t *testing.T) {
 			h.settle()
 		}},
 		{"failed", func() backend.Backend { return unreachable{alice()} }, func(h *harness) { h.keys("enter") }},
+		{"failed-gone", func() backend.Backend { return gone{alice()} }, func(h *harness) { h.keys("x"); h.typing("uptime"); h.keys("enter") }},
+		{"ended-gone", func() backend.Backend { return gone{alice()} }, func(h *harness) { h.keys("enter") }},
 		{"exec", alice, func(h *harness) { h.keys("x"); h.typing("echo 'a  b' | wc") }},
 		{"terminal", alice, func(h *harness) { h.keys("enter"); h.typing("echo hello"); h.keys("enter") }},
 		{"terminal-assured", hostile, func(h *harness) { h.keys("G", "enter"); h.typing("flood 3"); h.keys("enter") }},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tucdesk/tucdesk/backend"
 	"github.com/tucdesk/tucdesk/backend/mem"
+	"github.com/tucdesk/tucdesk/internal/sanitize"
 	"github.com/tucdesk/tucdesk/internal/vt"
 )
 
@@ -183,6 +184,12 @@ func TestHostileStreams(t *testing.T) {
 	keys := func(s string) { master.WriteString(s) }
 
 	see("00⟨ESC⟩]52")
+	for i := range streams { // each name, and what its verdict says, below the list
+		see(fmt.Sprintf("> ● %02d", i))
+		keys("j")
+	}
+	keys("g")
+	see("> ● 00")
 	keys("i")
 	see("esc back")
 	keys("\x1b")
@@ -191,6 +198,12 @@ func TestHostileStreams(t *testing.T) {
 	see("enter show")
 	keys("\r")
 	see("d deny")
+	see(sanitize.Argv(argv).String()[:60]) // as it is there, in Go's notation
+	for range 12 {                         // all of it is drawn, page by page
+		keys("\x1b[6~")
+		time.Sleep(20 * time.Millisecond)
+	}
+	see("a approves, d denies")
 	keys("\x1b")
 	see("enter show")
 	keys("t")
@@ -235,6 +248,9 @@ func TestHostileStreams(t *testing.T) {
 		if rest = rest[n:]; n == 0 {
 			t.Fatalf("the console wrote %q", rest[:min(len(rest), 60)])
 		}
+	}
+	if m := outer.Modes(); m != (vt.Modes{}) {
+		t.Errorf("the terminal is left with %+v", m)
 	}
 	if got := outer.Title().String(); strings.Contains(got, "evil") {
 		t.Errorf("the title is %q", got)

@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -73,11 +74,15 @@ func Status(style uv.Style, keys *keymap.Keys, st pane.Status, scroll bool, a ba
 	say := func(text sanitize.Text) {
 		spans = append(spans, canvas.Span{Style: style, Text: text}, canvas.Lit(style, " · "))
 	}
-	again := keys.Key(&keymap.TerminalKeys, keymap.ActAgain) + " opens again, " + keys.Key(&keymap.TerminalKeys, keymap.ActCloseTab) + " closes"
+	closes := keys.Key(&keymap.TerminalKeys, keymap.ActCloseTab) + " closes"
+	again := keys.Key(&keymap.TerminalKeys, keymap.ActAgain) + " opens again, " + closes
 	if scroll || st.Back > 0 {
 		say(sanitize.Clean(fmt.Sprintf("%d of %d lines back, %s returns", st.Back, st.History, keys.Key(&keymap.ScrollKeys, keymap.ActBack))))
 	}
 	switch {
+	case st.Ended && errors.Is(st.Err, backend.ErrGone):
+		say(sanitize.Clean("its backend has ended: " + closes))
+		say(phrase.Error(st.Err))
 	case st.Ended && st.Err != nil:
 		say(sanitize.Clean("the link was lost; " + again))
 		say(phrase.Error(st.Err))

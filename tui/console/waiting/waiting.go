@@ -3,6 +3,7 @@
 package waiting
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,11 +38,14 @@ type Request struct {
 	Keys  *keymap.Keys     // for hints
 }
 
-// Hints are what can be done while a request stands, or once it failed.
-func Hints(failed bool) []keymap.Hint {
+// Hints are what can be done while a request stands, or once it failed, with err.
+func Hints(failed bool, err error) []keymap.Hint {
 	first := []keymap.Hint{{Action: keymap.ActAgents, Word: "targets"}, {Action: keymap.ActCloseTab, Word: "give up"}}
 	if failed {
-		first = []keymap.Hint{{Action: keymap.ActAgain, Word: "again"}, {Action: keymap.ActCloseTab, Word: "close"}, {Action: keymap.ActAgents, Word: "targets"}}
+		first = []keymap.Hint{{Action: keymap.ActCloseTab, Word: "close"}, {Action: keymap.ActAgents, Word: "targets"}}
+	}
+	if failed && !errors.Is(err, backend.ErrGone) {
+		first = append([]keymap.Hint{{Action: keymap.ActAgain, Word: "again"}}, first...)
 	}
 	return append(first, keymap.Hint{Action: keymap.ActHelp, Word: "keys"}, keymap.Hint{Action: keymap.ActPalette, Word: "actions"})
 }
@@ -106,6 +110,9 @@ func (r Request) Draw(c *canvas.Canvas, area uv.Rectangle, now time.Time) {
 			{Label: "Cause", Text: phrase.Error(r.Err), Style: c.Styles.Plain},
 			{},
 			{Label: "", Text: sanitize.Clean(key(keymap.ActAgain) + " tries again, " + key(keymap.ActCloseTab) + " closes the tab."), Style: c.Styles.Plain},
+		}
+		if errors.Is(r.Err, backend.ErrGone) {
+			tail[2].Text = sanitize.Clean("Its backend has ended: nothing of it opens until tucdesk is started again. " + key(keymap.ActCloseTab) + " closes the tab.")
 		}
 	}
 	paras := append([]canvas.Para{head, {}}, append(what, tail...)...)
