@@ -34,6 +34,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/path"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/roster"
+	"github.com/tucdesk/tucdesk/internal/runbook"
 	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
@@ -368,8 +369,9 @@ type attempt struct {
 	cwd       string
 	env       [][2]string
 	bound     []token.Bound
-	stdin     string // what the command says; "": none
-	input     string // what is sent
+	runbook   *runbook.Instance // of whose step it says to be
+	stdin     string            // what the command says; "": none
+	input     string            // what is sent
 	tty       *channel.TTY
 	confirmed bool
 	asker     *session.ID // nil: a fresh session id
@@ -451,7 +453,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if a.asker != nil {
 		id = *a.asker
 	}
-	c := token.Command{V: token.Version, Argv: a.argv, Cwd: a.cwd, Env: a.env, Bound: a.bound, Stdin: token.StdinNone, Salt: token.NewID()}
+	c := token.Command{V: token.Version, Argv: a.argv, Cwd: a.cwd, Env: a.env, Bound: a.bound, Runbook: a.runbook, Stdin: token.StdinNone, Salt: token.NewID()}
 	if a.stdin != "" {
 		c.Stdin = a.stdin
 	}
@@ -512,7 +514,7 @@ func (w *world) connect(a attempt) (*channel.Mux, *channel.Channel, end) {
 	if err != nil {
 		return nil, nil, end{err: err}
 	}
-	m := channel.OpenMessage{Kind: a.kind, Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: a.as, TTY: a.tty, Stdin: c.Stdin, Bound: c.Bound, Salt: c.Salt}
+	m := channel.OpenMessage{Kind: a.kind, Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: a.as, TTY: a.tty, Stdin: c.Stdin, Bound: c.Bound, Runbook: c.Runbook, Salt: c.Salt}
 	if a.open != nil {
 		a.open(&m)
 	}
