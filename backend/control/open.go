@@ -59,9 +59,9 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 	if newer := (*newerRosterError)(nil); errors.As(err, &newer) {
 		// apid judged by a newer roster or policy: fetch it and judge again. It has
 		// used up no approval.
-		r, err := b.syncNow(ctx)
-		if err != nil {
-			return nil, err
+		r, serr := b.syncNow(ctx)
+		if serr != nil {
+			return nil, serr
 		}
 		if p, approvals, err = b.plan(r, req, approvals); err != nil {
 			return nil, err

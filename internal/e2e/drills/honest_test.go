@@ -1,6 +1,10 @@
 package drills
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/roster"
+)
 
 // TestHonest: while nobody attacks, everything works. Without it the drills would
 // prove nothing.
@@ -23,6 +27,9 @@ func TestHonest(t *testing.T) {
 	if _, err := alice.run("web-1", denied.denied()); err == nil {
 		t.Error("a denied command ran")
 	}
+	// A device that has not heard of the newest statement asks again by itself.
+	w.publish(roster.KindThreshold, roster.Threshold{K: uint64(w.homes["carol"].Roster().Threshold())})
+	alice.fine("web-1")
 	if r := w.verify(w.export("dora")); r.ExitCode() != 0 {
 		t.Errorf("the log: %v", r.Problems)
 	}
