@@ -38,7 +38,7 @@ func TestConsoleOutlivesRelay(t *testing.T) {
 }
 
 // TestConsole is the five-minute tour, typed: filter, a verdict, a login shell,
-// vim, a resize, 50 MB, a held command, an approval in a second console.
+// vim, a resize, 50 MB, a split, a broadcast, a held command, an approval in a second console.
 func TestConsole(t *testing.T) {
 	editor := "vim"
 	if _, err := exec.LookPath(editor); err != nil {
@@ -94,6 +94,23 @@ func TestConsole(t *testing.T) {
 	alice.Type("clear; cat " + big + "; echo that was $(wc -c < " + big + ")")
 	alice.Keys("Enter")
 	alice.See(fmt.Sprintf("that was %d", bigSize))
+
+	// A second shell beside it, and one line for both; what ends that is named.
+	alice.Keys("C-]")
+	alice.See("| split")
+	alice.Keys("|")
+	alice.See("[4 web-1]", "▸ web-1")
+	alice.Keys("C-]")
+	alice.See("ctrl+] then")
+	alice.Keys("B")
+	alice.See("BROADCAST to 2 · ctrl+] B ends it")
+	alice.Type("clear; echo both $((40+2))")
+	alice.Keys("Enter")
+	alice.See("both 42")
+	alice.Keys("C-]")
+	alice.See("B end broadcast")
+	alice.Keys("B")
+	alice.Gone("BROADCAST to 2")
 
 	// A held command: asked for here, approved in bob's console, run by itself.
 	alice.Keys("C-]")
