@@ -48,8 +48,11 @@ func rosterDrills() []*drill {
 					}
 					return wire.OfferAnswer{}, true, nil
 				}
-				_, err = w.as("alice").run("web-1", c.low())
-				return w.said(err)
+				alice := w.as("alice")
+				_, err = alice.Sync(w.t.Context())
+				said := w.said(err)
+				_, err = alice.run("web-1", c.low())
+				return said + w.said(err)
 			},
 		},
 		{
@@ -262,7 +265,10 @@ func rosterDrills() []*drill {
 				m.await(w, "msg=roster")
 				w.publish(roster.KindRecipients, roster.Recipients{Auditors: []key.Recipient{w.homes["bob"].Unsealer.Recipient()}})
 				w.apid.play("POST /v1/sessions", w.granted(nil))
-				_, err := w.as("alice").run("web-1", c.low())
+				alice := w.as("alice")
+				_, err := alice.Sync(w.t.Context())
+				w.must(err)
+				_, err = alice.run("web-1", c.low())
 				w.said(err)
 				evidence, err := filepath.Glob(filepath.Join(m.dir, "roster", "fork-*"))
 				w.must(err)

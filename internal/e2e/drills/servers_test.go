@@ -69,11 +69,9 @@ func (a *apid) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.w.saw(body)
 	a.mu.Lock()
 	honest := a.honest
-	var t trick
-	for pattern, each := range a.tricks {
-		if ok, _ := path.Match(pattern, r.Method+" "+r.URL.Path); ok {
-			t = each
-		}
+	t := a.trickFor(r.Method + " " + r.URL.Path)
+	if t == nil && r.Method+" "+r.URL.Path == "POST /v1/token" {
+		t = atSignIn(a.trickFor("POST /v1/sessions"), body)
 	}
 	a.mu.Unlock()
 	ask := func(body []byte) answer {
@@ -100,6 +98,48 @@ func (a *apid) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(out.status)
 	w.Write(out.body)
+}
+
+// trickFor gives what is played for a request; nil: nothing. mu is held.
+func (a *apid) trickFor(request string) (t trick) {
+	for pattern, each := range a.tricks {
+		if ok, _ := path.Match(pattern, request); ok {
+			t = each
+		}
+	}
+	return t
+}
+
+// atSignIn plays a trick with sessions where one is asked for along with a token.
+func atSignIn(t trick, body []byte) trick {
+	var in wire.TokenRequest
+	if t == nil || json.Unmarshal(body, &in) != nil || in.Session == nil {
+		return nil
+	}
+	return func(r *http.Request, body []byte, ask func([]byte) answer) answer {
+		out := ask(body)
+		var both wire.TokenAnswer
+		if out.status != http.StatusOK || json.Unmarshal(out.body, &both) != nil {
+			return out
+		}
+		session, _ := json.Marshal(in.Session)
+		played := t(r, session, func([]byte) answer {
+			if both.Problem != nil {
+				b, _ := json.Marshal(both.Problem)
+				return answer{both.Problem.Status, out.header, b}
+			}
+			b, _ := json.Marshal(both.Session)
+			return answer{http.StatusOK, out.header, b}
+		})
+		both.Session, both.Problem = nil, nil
+		if played.status == http.StatusOK {
+			_ = json.Unmarshal(played.body, &both.Session)
+		} else {
+			_ = json.Unmarshal(played.body, &both.Problem)
+		}
+		out.body, _ = json.Marshal(both)
+		return out
+	}
 }
 
 // alter is the trick that changes true answers of type T.
