@@ -263,7 +263,7 @@ func (h *Host) build(identity key.Identity, unsealer key.Unsealer, led *ledger.L
 		return nil, nil, err
 	}
 	in := &inside{sessions: s, Team: t, Dues: &dues.Dues{Outbox: led.Outbox, Spool: s.spool, Logger: logger, Fail: fail}, Signer: &presence.Signer{
-		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: c.Now, Gate: s.levels.String(),
+		Identity: identity, Roster: t.Newest, TeamID: c.TeamID, Audience: c.RendezvousURL, API: api, Now: led.Used.Now, Gate: s.levels.String(),
 	}}
 	n, err := h.network(in, ready, end)
 	if err != nil {

@@ -5,6 +5,8 @@
 //     the id is on disk, so whatever follows happens at most once, also across
 //     kill -9 and power loss.
 //   - Head: the newest roster head. It is never replaced by a lower one.
+//   - The clock: how far the machine's has come. When it goes back by more than a
+//     minute nothing is used, since what had expired would be good again.
 //   - Outbox: the agent's signed audit entries, numbered and chained, kept until
 //     the audit log has acknowledged them.
 //   - Running: which sessions run, and what must be known of them after a new start.

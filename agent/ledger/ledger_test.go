@@ -235,11 +235,18 @@ func TestUsedPruneRaisesTheFloor(t *testing.T) {
 		t.Fatal("an id that expired an hour ago is still kept")
 	}
 	now = t0 // the clock is turned back; the id would look fresh again
-	if err := u.Use(first); !errors.Is(err, ErrTooOld) {
+	if err := u.Use(first); !errors.Is(err, ErrBack) {
 		t.Fatalf("pruned id after a clock rollback: %v", err)
 	}
-	if err := mustUsed(t, d.kill(), clock).Use(first); !errors.Is(err, ErrTooOld) {
+	d = d.kill()
+	if err := mustUsed(t, d, clock).Use(first); !errors.Is(err, ErrBack) {
 		t.Fatalf("the same after a restart: %v", err)
+	}
+	if err := d.Remove(clockName); err != nil { // as ResetClock does
+		t.Fatal(err)
+	}
+	if err := mustUsed(t, d, clock).Use(first); !errors.Is(err, ErrTooOld) {
+		t.Fatalf("the same when the clock is said to be right: %v", err)
 	}
 }
 

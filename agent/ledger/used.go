@@ -69,6 +69,7 @@ type Used struct {
 	mu   sync.Mutex
 	d    Disk
 	now  func() time.Time
+	time *clock // by which ids expire
 	f    File
 	ids  map[usedKey]usedTimes
 	next int // first free slot
@@ -87,6 +88,9 @@ func openUsed(d Disk, now func() time.Time) (*Used, error) {
 		return nil, err
 	}
 	u := &Used{d: d, now: now, ids: make(map[usedKey]usedTimes)}
+	if u.time, err = openClock(d); err != nil {
+		return nil, err
+	}
 	if f == nil {
 		// A folder that never had a ledger, or lost it: whatever is older than
 		// this moment may have been used.
@@ -192,7 +196,7 @@ func (u *Used) rewrite() error {
 
 // Use marks items as used, all of them or none, and returns nil only when they
 // are on disk. ErrUsed if one was used before, ErrTooOld if one can't be told
-// from a used one. After any other error none of them may be acted on, and
+// from a used one, ErrBack if the clock has gone back by more than a minute. After any other error none of them may be acted on, and
 // later calls answer ErrBroken.
 func (u *Used) Use(items ...Item) error {
 	u.mu.Lock()
@@ -227,6 +231,14 @@ func (u *Used) Use(items ...Item) error {
 	return nil
 }
 
+// Now is the time by the machine's own clock, and is remembered: whoever asks now and
+// then sees to it that a clock that has gone back since is found out.
+func (u *Used) Now() time.Time {
+	now := u.now()
+	_ = u.time.tell(now) // whoever acts by it asks Check or Use
+	return now
+}
+
 // Check reports what Use would, and marks nothing. It may be out of date when
 // it returns: Use decides.
 func (u *Used) Check(items ...Item) error {
@@ -238,6 +250,9 @@ func (u *Used) Check(items ...Item) error {
 func (u *Used) check(items []Item) error {
 	if u.broken {
 		return ErrBroken
+	}
+	if err := u.time.tell(u.now()); err != nil {
+		return err
 	}
 	seen := make(map[usedKey]bool, len(items))
 	for _, it := range items {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host"
 	"github.com/tucdesk/tucdesk/agent/host/errand"
 	"github.com/tucdesk/tucdesk/agent/host/gate/shim"
+	"github.com/tucdesk/tucdesk/agent/ledger"
 	"github.com/tucdesk/tucdesk/agent/newcomer"
 	"github.com/tucdesk/tucdesk/internal/daemon"
 	"github.com/tucdesk/tucdesk/internal/envelope"
@@ -60,7 +62,7 @@ func Command(at ...string) daemon.Command {
 		New: func(cfg []byte, env daemon.Env) (daemon.Service, error) {
 			return newService(cfg, env, at)
 		},
-		Commands: append(newcomer.Commands(defaultDir), keysCommand(), networkCommand(), sessionCommand(), shimCommand(), errandCommand()),
+		Commands: append(newcomer.Commands(defaultDir), keysCommand(), clockCommand(), networkCommand(), sessionCommand(), shimCommand(), errandCommand()),
 	}
 }
 
@@ -171,5 +173,36 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", dir, "folder of the agent's keys")
+	return cmd
+}
+
+func clockCommand() *cobra.Command {
+	dir, reset := defaultDir, false
+	cmd := &cobra.Command{
+		Use:   "clock",
+		Short: "Print up to which time this agent has seen its machine's clock come, or reset that",
+		Long: "An agent does nothing by a clock that has gone back by more than a minute: what had\n" +
+			"expired would be good again. If the clock was ahead once and is right now, stop the\n" +
+			"agent and run this with --reset. What was used stays used.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder := filepath.Join(dir, "ledger")
+			if reset {
+				return ledger.ResetClock(folder)
+			}
+			at, err := ledger.Latest(folder)
+			if err != nil {
+				return err
+			}
+			said := "nothing yet"
+			if !at.IsZero() {
+				said = at.UTC().Format(time.RFC3339)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", dir, "folder of the agent")
+	cmd.Flags().BoolVar(&reset, "reset", false, "take the machine's clock as it is now")
 	return cmd
 }
