@@ -60,17 +60,11 @@ func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, rel
 		return nil, err
 	}
 	l.way = way
-	o := channel.Options{Grace: p.verdict.Obligations.Grace}
-	var first *channel.Channel // nil while there is no path that may be used
-	if b.path == DirectOnly {
-		l.mux, err = channel.Dial(ctx, way, peer, est, o) // owns path and session from here on, and so does DialOpen
-	} else {
-		l.mux, first, err = channel.DialOpen(ctx, way, peer, est, o, p.opening())
-	}
+	l.mux, err = channel.Dial(ctx, way, peer, est, channel.Options{Grace: p.verdict.Obligations.Grace}) // owns path and session from here on
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s answered, but no data path came up: %w", backend.ErrUnavailable, p.agent.Name, err)
 	}
-	t, err := b.begin(ctx, l, first)
+	t, err := b.begin(ctx, l)
 	if err != nil {
 		l.mux.Close()
 		return nil, err
@@ -79,9 +73,8 @@ func (b *Backend) connect(ctx context.Context, p *plan, bundle token.Bundle, rel
 	return t, nil
 }
 
-// begin makes the terminal of a channel, if that is open already, and has a direct path
-// looked for as b.path says.
-func (b *Backend) begin(ctx context.Context, l *link, first *channel.Channel) (backend.Terminal, error) {
+// begin opens the terminal, and has a direct path looked for as b.path says.
+func (b *Backend) begin(ctx context.Context, l *link) (backend.Terminal, error) {
 	if b.path == DirectOnly {
 		way := l.way
 		backend.Go(func() { l.steer(way) })
@@ -91,7 +84,7 @@ func (b *Backend) begin(ctx context.Context, l *link, first *channel.Channel) (b
 			return nil, fmt.Errorf("%w: %s can't be reached directly: %w; the relay works: leave --path out", backend.ErrUnavailable, l.plan.agent.Name, err)
 		}
 	}
-	t, err := b.start(ctx, l, first, false)
+	t, err := b.start(ctx, l, false)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (b *Backend) Open(ctx context.Context, req backend.OpenRequest) (backend.Te
 		if p, approvals, err = b.plan(r, req, approvals); err != nil {
 			return nil, err
 		}
-		return b.open(ctx, p, approvals)
+		t, err = b.open(ctx, p, approvals)
 	}
 	return t, err
 }
@@ -219,8 +219,10 @@ func (p *plan) seal(bundle token.Bundle, relay wire.Relay) ([]byte, envelope.Has
 	return token.SealBundle(bundle, p.agent.Recipient)
 }
 
-// opening is the first message of the channel that p is about.
-func (p *plan) opening() channel.OpenMessage {
+// start opens the channel of a session, the first or an extra one, and waits for the
+// agent's word.
+func (b *Backend) start(ctx context.Context, l *link, extra bool) (backend.Terminal, error) {
+	p := l.plan
 	c := p.command
 	msg := channel.OpenMessage{
 		Kind: string(p.req.Kind), Argv: c.Argv, Cwd: c.Cwd, Env: c.Env, As: p.req.As, Stdin: c.Stdin, Salt: c.Salt, Bound: c.Bound, Runbook: c.Runbook,
@@ -231,17 +233,9 @@ func (p *plan) opening() channel.OpenMessage {
 	if c.Stdin == token.StdinTTY {
 		msg.TTY = &channel.TTY{Cols: max(p.req.Cols, 1), Rows: max(p.req.Rows, 1), Term: p.req.Term}
 	}
-	return msg
-}
-
-// start makes a terminal of a channel of a session, the first or an extra one: it opens
-// it, if it is not given, and waits for the agent's word.
-func (b *Backend) start(ctx context.Context, l *link, ch *channel.Channel, extra bool) (_ backend.Terminal, err error) {
-	p := l.plan
-	if ch == nil {
-		if ch, err = l.mux.Open(ctx, p.opening()); err != nil {
-			return nil, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
-		}
+	ch, err := l.mux.Open(ctx, msg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 	}
 	answer, err := ch.AwaitAnswer(ctx)
 	if err != nil {

@@ -206,7 +206,7 @@ func (t *terminal) Link() backend.Link { return t.link.state() }
 
 // Again implements backend.Repeater.
 func (t *terminal) Again(ctx context.Context) (backend.Terminal, error) {
-	return t.b.start(ctx, t.link, nil, true)
+	return t.b.start(ctx, t.link, true)
 }
 
 // Close ends the session, and with it the program.

@@ -282,12 +282,6 @@ func (c *Channel) write(t FrameType, payload []byte) error {
 	return nil
 }
 
-// rejected reports whether the channel was opened with the first packets, and the agent
-// has not taken those.
-func (c *Channel) rejected() bool {
-	return errors.Is(context.Cause(c.stream.Context()), quic.Err0RTTRejected)
-}
-
 // Close ends the channel and stops reading. What was written still arrives if
 // this side has said its end (CloseWrite, Exit, a refusing Answer); otherwise
 // the peer reads ErrTruncated. It never blocks on the peer and may be called

@@ -5,8 +5,7 @@
 // Below is internal/session: every datagram is one of its records, and nothing
 // else is believed. QUIC (RFC 9000) runs inside the records for retransmission,
 // streams and priorities. QUIC's own TLS proves nothing here; it is pinned to
-// the session's exporter all the same, and so is the ticket that lets the first channel
-// travel with its first packets. Datagrams are told apart by the session's
+// the session's exporter all the same. Datagrams are told apart by the session's
 // connection id, never by address: a peer may change its address.
 //
 //	operator                                     agent
@@ -62,8 +61,8 @@
 //
 // # For the operator
 //
-//	mux, ch, err := channel.DialOpen(ctx, conn, peer, established, channel.Options{},
-//		channel.OpenMessage{Kind: "exec", Argv: argv}) // Dial and Open, a round trip sooner
+//	mux, err := channel.Dial(ctx, conn, peer, established, channel.Options{})
+//	ch, err := mux.Open(ctx, channel.OpenMessage{Kind: "exec", Argv: argv})
 //	answer, err := ch.AwaitAnswer(ctx) // err is nil for every effect; look at it
 //	// ReadFrame until Exit; write Stdin, then CloseWrite.
 //

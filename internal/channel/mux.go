@@ -28,16 +28,11 @@ type Options struct {
 	// the operator's side then keeps alive by itself, and the shorter of both sides'
 	// counts. 0: the Mux ends with its path.
 	Grace time.Duration
-
-	first *OpenMessage // of DialOpen
 }
 
 const (
 	// establishTimeout bounds Dial and Accept when the context does not.
 	establishTimeout = 10 * time.Second
-	// mintTime is how long a ticket is waited for once ACCEPT has come: what it saves
-	// on a path that is far.
-	mintTime = 100 * time.Millisecond
 	// openTimeout bounds how long a channel may exist without its Open frame.
 	openTimeout = 10 * time.Second
 	// packetSize is what QUIC may put into one record: its minimum (RFC 9000,
@@ -62,7 +57,6 @@ type Mux struct {
 
 	link link
 
-	first    *Channel // of DialOpen
 	incoming chan *Channel
 	workers  sync.WaitGroup
 	done     chan struct{}
@@ -74,22 +68,6 @@ type Mux struct {
 // call on: both are closed when it ends, and when Dial fails.
 func Dial(ctx context.Context, conn net.PacketConn, peer net.Addr, est *session.Established, o Options) (*Mux, error) {
 	return establish(ctx, conn, peer, est, o, true)
-}
-
-// DialOpen is Dial and Open in one. An agent that can takes the channel with the first
-// packets, so its answer is there a round trip sooner.
-func DialOpen(ctx context.Context, conn net.PacketConn, peer net.Addr, est *session.Established, o Options, msg OpenMessage) (*Mux, *Channel, error) {
-	if err := msg.check(); err != nil {
-		conn.Close()
-		est.Close()
-		return nil, nil, err
-	}
-	o.first = &msg
-	m, err := establish(ctx, conn, peer, est, o, true)
-	if err != nil {
-		return nil, nil, err
-	}
-	return m, m.first, nil
 }
 
 // Accept makes the agent's Mux: it sends ACCEPT until the operator is heard. It
@@ -121,7 +99,10 @@ func establish(ctx context.Context, conn net.PacketConn, peer net.Addr, est *ses
 		return nil, err
 	}
 	if operator {
-		err = m.dial(ctx, est, config, o)
+		if err := m.path.awaitAccept(ctx); err != nil {
+			return nil, err
+		}
+		m.conn, err = m.transport.Dial(ctx, peerAddr(0), config, o.quic(operator))
 	} else {
 		m.conn, err = m.listen(ctx, config, o.quic(operator))
 	}
@@ -138,69 +119,9 @@ func establish(ctx context.Context, conn net.PacketConn, peer net.Addr, est *ses
 	return m, nil
 }
 
-// dial connects after ACCEPT. Until that has come there is time to make a ticket, for a
-// channel that goes with the first packets.
-func (m *Mux) dial(ctx context.Context, est *session.Established, config *tls.Config, o Options) error {
-	var with *ticket
-	if o.first != nil {
-		agents, err := tlsConfig(est, false)
-		if err != nil {
-			return err
-		}
-		minting, stop := context.WithCancel(ctx)
-		defer stop()
-		minted := make(chan *ticket, 1)
-		go func() { minted <- mint(minting, config, agents, o) }()
-		err = m.path.awaitAccept(ctx)
-		wait := time.NewTimer(mintTime)
-		defer wait.Stop()
-		if err == nil {
-			select {
-			case with = <-minted:
-			case <-wait.C:
-			}
-		}
-		if with == nil {
-			stop()
-			with = <-minted
-		}
-		if err != nil {
-			return err
-		}
-	} else if err := m.path.awaitAccept(ctx); err != nil {
-		return err
-	}
-	var err error
-	if _, ok := with.session(); !ok {
-		if m.conn, err = m.transport.Dial(ctx, peerAddr(0), config, o.quic(true)); err == nil && o.first != nil {
-			m.first, err = m.Open(ctx, *o.first)
-		}
-		return err
-	}
-	config.ClientSessionCache = with
-	if m.conn, err = m.transport.DialEarly(ctx, peerAddr(0), config, o.quic(true)); err != nil {
-		return err
-	}
-	if m.first, err = m.Open(ctx, *o.first); err != nil && !errors.Is(err, quic.Err0RTTRejected) {
-		return err
-	}
-	if _, nerr := m.conn.NextConnection(ctx); nerr != nil { // the same one, when its handshake is done
-		return nerr
-	}
-	if err == nil && !m.first.rejected() {
-		return nil
-	}
-	// This agent has not read a byte of it.
-	if m.first != nil {
-		m.first.Close()
-	}
-	m.first, err = m.Open(ctx, *o.first)
-	return err
-}
-
 // listen takes the one connection that the operator makes.
 func (m *Mux) listen(ctx context.Context, config *tls.Config, qc *quic.Config) (*quic.Conn, error) {
-	ln, err := m.transport.ListenEarly(config, qc)
+	ln, err := m.transport.Listen(config, qc)
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +157,6 @@ func (o Options) quic(operator bool) *quic.Config {
 	}
 	if operator {
 		c.MaxIncomingStreams = -1 // the agent opens nothing
-	} else {
-		c.Allow0RTT = true // see ticket
 	}
 	if o.Grace > 0 {
 		c.MaxIdleTimeout, c.KeepAlivePeriod = o.Grace, 0
@@ -260,17 +179,12 @@ func tlsConfig(est *session.Established, operator bool) (*tls.Config, error) {
 	clear(seed)
 	public := private.Public().(ed25519.PublicKey)
 	c := &tls.Config{
-		MinVersion:       tls.VersionTLS13,
-		NextProtos:       []string{alpn},
-		ServerName:       alpn,
-		CurvePreferences: []tls.CurveID{tls.X25519}, // the hybrid is below, in the session
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{alpn},
+		ServerName:             alpn,
+		CurvePreferences:       []tls.CurveID{tls.X25519}, // the hybrid is below, in the session
+		SessionTicketsDisabled: true,
 	}
-	ticketKey, err := est.Exporter("quic ticket", 32)
-	if err != nil {
-		return nil, err
-	}
-	c.SetSessionTicketKeys([][32]byte{[32]byte(ticketKey)})
-	clear(ticketKey)
 	if operator {
 		c.InsecureSkipVerify = true // no names and no dates here: the pin is exact
 		c.VerifyConnection = func(s tls.ConnectionState) error {

@@ -48,7 +48,7 @@ func TestPicture(t *testing.T) {
 
 // TestEveryRune: whatever the console itself writes has a letter or a shape.
 func TestEveryRune(t *testing.T) {
-	files, err := filepath.Glob("../console/testdata/frames/*-80x24.txt")
+	files, err := filepath.Glob("../console/testdata/frames/*.txt")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d frames, %v", len(files), err)
 	}
@@ -58,7 +58,7 @@ func TestEveryRune(t *testing.T) {
 	}
 	c := canvas{RGBA: image.NewRGBA(image.Rect(0, 0, cellW, cellH)), plain: use, bold: use}
 	for _, f := range files {
-		if strings.Contains(f, "hostile") || strings.Contains(f, "terminal-") {
+		if strings.Contains(f, "hostile") || strings.Contains(f, "terminal") {
 			continue
 		}
 		text, err := os.ReadFile(f)

@@ -40,6 +40,9 @@ func (c canvas) shape(x, y int, r rune, ink color.RGBA) bool {
 		}
 	case r == '━': // the player's bar
 		c.fill(image.Rect(x, y+midY-1, x+cellW, y+midY+2), ink)
+	case r == '‖': // the player's pause
+		c.fill(image.Rect(x+midX-3, y+midY-5, x+midX-1, y+midY+5), ink)
+		c.fill(image.Rect(x+midX+1, y+midY-5, x+midX+3, y+midY+5), ink)
 	case r == '◆':
 		for i := range 5 {
 			c.fill(image.Rect(x+midX-i, y+midY-5+i, x+midX+i+1, y+midY-4+i), ink)
