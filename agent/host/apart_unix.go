@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -68,13 +67,7 @@ func (h *Host) apart(in *inside, ready func(), end context.CancelCauseFunc) (net
 		Program: cell.Program{Args: append(slices.Clone(c.Args), SessionHalf), Logger: c.Logger},
 		Errand:  c.Errand,
 		Door:    door, Groups: groups, Logger: c.Logger,
-		Adopt: func(k halves.Kept, theirs, sock *os.File) (cell.Way, error) {
-			w, err := n.Adopt(k, theirs, sock)
-			if err != nil {
-				return nil, err
-			}
-			return w, nil
-		},
+		Adopt: n.Adopt,
 	}}
 	if in.gate != nil { // each half has its own
 		a.c.Gate = c.Gate

@@ -9,6 +9,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/live"
 	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/token"
 	"github.com/tucdesk/tucdesk/internal/wire"
 )
 
@@ -43,7 +44,7 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 	if !peer.IsValid() {
 		return answer, nil
 	}
-	w, no := s.open(ctx, d.holder(), peer)
+	w, no := s.open(ctx, d.relay(), peer)
 	if no != nil {
 		s.logger.Info("resume without a path", "session", o.SessionID, "error", no)
 		return wire.SignalAnswer{}, errors.Join(no, &wire.RefuseError{Reason: outsideReason(no.code)})
@@ -55,9 +56,17 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 	return answer, nil
 }
 
-// open opens a path through the relay of an admission to the operator's side.
-func (s *sessions) open(ctx context.Context, a *admission, peer netip.AddrPort) (way, *refusal) {
-	r := a.bundle.Relay
+// relay is what the session's paths go by. After a take-over only its half knows.
+func (d *ward) relay() token.RelayAccess {
+	r := d.holder().bundle.Relay
+	if h, ok := d.half.(interface{ Relay() token.RelayAccess }); ok && r.Addr == "" {
+		return h.Relay()
+	}
+	return r
+}
+
+// open opens a path through a relay to the operator's side.
+func (s *sessions) open(ctx context.Context, r token.RelayAccess, peer netip.AddrPort) (way, *refusal) {
 	w, err := s.outside.OpenWay(ctx, r.Addr, cred.Credential{Username: r.Username, Password: cred.Password(r.Password)})
 	if err == nil {
 		if err = w.Permit(ctx, net.UDPAddrFromAddrPort(peer)); err != nil {

@@ -99,3 +99,24 @@ func TestResume(t *testing.T) {
 		t.Fatalf("the session did not open: %+v", e)
 	}
 }
+
+// taken is a half of a session that was taken over.
+type taken struct{ half }
+
+func (taken) Relay() token.RelayAccess { return token.RelayAccess{Addr: "of the half"} }
+
+// A resume goes by the relay that the operator's bundle named, or, where an agent before
+// has had that, by the one that the session's half has.
+func TestRelayOfAResume(t *testing.T) {
+	known := &admission{}
+	known.bundle.Relay.Addr = "of the bundle"
+	for want, d := range map[string]*ward{
+		"of the bundle": {a: known, half: taken{}},
+		"of the half":   {a: &admission{}, half: taken{}},
+		"":              {a: &admission{}, half: &within{}},
+	} {
+		if got := d.relay().Addr; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

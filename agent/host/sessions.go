@@ -186,7 +186,7 @@ func outsideReason(code string) string {
 	case codeGate:
 		return "gate: policy wants shells gated at a level that this machine does not have; use exec for one command, or ask an admin to change the policy's key gate"
 	case codeUsed:
-		return "used: this session was used before; start a new one"
+		return "used: this session was used before, or the clock of the machine has gone back; start a new one, or look at the log there"
 	case codeProof, codeGrant:
 		return code + ": it is expired or not for this request; start again, and check the clocks"
 	case codeRelay:
@@ -201,7 +201,7 @@ func (s *sessions) respond(ctx context.Context, d *ward, a *admission, o wire.Si
 	if err != nil {
 		return wire.SignalAnswer{}, refuse(codeRelay, err, "the operator's candidate is no address")
 	}
-	w, no := s.open(ctx, a, peer)
+	w, no := s.open(ctx, a.bundle.Relay, peer)
 	if no != nil {
 		return wire.SignalAnswer{}, no
 	}
@@ -385,7 +385,7 @@ func (s *sessions) start(a *admission, said session.Evidence) *refusal {
 // start reads what is really there.
 func (s *sessions) use(items ...ledger.Item) error {
 	err := s.checker.used.Use(items...)
-	if err != nil && !errors.Is(err, ledger.ErrUsed) && !errors.Is(err, ledger.ErrTooOld) && !errors.Is(err, ledger.ErrFull) {
+	if err != nil && !errors.Is(err, ledger.ErrUsed) && !errors.Is(err, ledger.ErrTooOld) && !errors.Is(err, ledger.ErrFull) && !errors.Is(err, ledger.ErrBack) {
 		s.fail(err)
 	}
 	return err

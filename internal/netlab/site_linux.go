@@ -202,8 +202,21 @@ func (s *Site) join(ctx context.Context, pin string) error {
 	if _, err := s.output(s.Tucdesk(ctx, "policy", "set", s.at("policy.yaml"))); err != nil {
 		return err
 	}
+	return s.startAgent(ctx)
+}
+
+func (s *Site) startAgent(ctx context.Context) (err error) {
 	s.agent, err = s.start(ctx, s.Agent, "tucdesk-agent", "--dir", s.at("agent"), "--admin-listen=")
 	return err
+}
+
+// RestartAgent kills the agent (SIGKILL) and starts another one.
+func (s *Site) RestartAgent(ctx context.Context) error {
+	if err := s.agent.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-s.agent.ended
+	return s.startAgent(ctx)
 }
 
 // Tucdesk prepares a command of alice's on her host.

@@ -128,15 +128,20 @@ func TestSmallMTU(t *testing.T) {
 }
 
 // An operator who gets another address, again and again, goes on typing in the same
-// shell: on another path, under new keys.
+// shell: on another path, under new keys. Also where the agent was started again in
+// between, and has never seen the session begin.
 func TestShellMoves(t *testing.T) {
 	s := clear(t)
 	term := shell(t, s, "auto")
 	keys(t, term, 5)
-	for range 2 {
-		s.Operator.Move()
-		keys(t, term, 5)
+	s.Operator.Move()
+	keys(t, term, 5)
+	if err := s.RestartAgent(t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	keys(t, term, 5)
+	s.Operator.Move()
+	keys(t, term, 5)
 }
 
 // Where UDP is blocked the way leads to the relay over TCP, through loss too.

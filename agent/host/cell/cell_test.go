@@ -32,6 +32,7 @@ import (
 	"github.com/tucdesk/tucdesk/internal/envelope"
 	"github.com/tucdesk/tucdesk/internal/gating"
 	"github.com/tucdesk/tucdesk/internal/key"
+	"github.com/tucdesk/tucdesk/internal/path/cred"
 	"github.com/tucdesk/tucdesk/internal/recording"
 	"github.com/tucdesk/tucdesk/internal/session"
 	"github.com/tucdesk/tucdesk/internal/token"
@@ -552,4 +553,26 @@ func (k *keeper) Guide(_ context.Context, t live.Task) (net.Conn, error) {
 		}
 	}()
 	return ours, nil
+}
+
+// A path that was handed over, as far as its keeper needs it.
+type handed struct {
+	Way
+	kept halves.Kept
+}
+
+func (h handed) Kept() halves.Kept     { return h.kept }
+func (h handed) Done() <-chan struct{} { return nil }
+
+// A keeper that has taken a session over knows of its half by which relay a resume goes.
+func TestRelayOfAHalf(t *testing.T) {
+	h := newHalf(newKeeper(t), &Config{Logger: discard})
+	if r := h.Relay(); r != (token.RelayAccess{}) {
+		t.Errorf("before there is a path: %v", r)
+	}
+	k := halves.Kept{Relay: "relay.example.com:3478", Cred: cred.Credential{Username: "name", Password: "word"}}
+	h.setWay(1, handed{kept: k})
+	if r := h.Relay(); r != (token.RelayAccess{Addr: k.Relay, Username: "name", Password: "word"}) {
+		t.Errorf("%v", r)
+	}
 }

@@ -3,6 +3,7 @@
 package cell
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/tucdesk/tucdesk/agent/host/recorder"
 	"github.com/tucdesk/tucdesk/internal/direct"
 	"github.com/tucdesk/tucdesk/internal/session"
+	"github.com/tucdesk/tucdesk/internal/token"
 )
 
 const (
@@ -54,7 +56,7 @@ type Config struct {
 	Gate    []string       // arguments with which this program is the exec gate's shim; nil: no gate
 	Errand  []string       // arguments that lead this program to errand.Main; nil: no copies and forwards
 	// Adopt has a path kept that an earlier keeper had opened.
-	Adopt  func(k halves.Kept, theirs, sock *os.File) (Way, error)
+	Adopt  func(k halves.Kept, theirs, sock *os.File) (*halves.Way, error)
 	Logger *slog.Logger
 }
 
@@ -227,10 +229,7 @@ func (h *Half) Respond(ctx context.Context, m live.Handshake, w Way) ([]byte, er
 		return nil, err
 	}
 	defer link.CloseFiles(files)
-	away := h.c.Away
-	if away == 0 {
-		away = AwayTime
-	}
+	away := cmp.Or(h.c.Away, AwayTime)
 	kept := w.Kept()
 	kept.Peer = m.Peer
 	h.setWay(1, w)
@@ -258,6 +257,18 @@ func (h *Half) setWay(n uint64, w Way) {
 		before.Close()
 	}
 	h.follow(n, w)
+}
+
+// Relay is what the newest path goes by. A keeper that has taken the session over has it
+// of nobody else: a password is not kept on disk.
+func (h *Half) Relay() (r token.RelayAccess) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.way != nil {
+		k := h.way.Kept()
+		r = token.RelayAccess{Addr: k.Relay, Username: k.Cred.Username, Password: string(k.Cred.Password)}
+	}
+	return r
 }
 
 // follow tells the half when a path is over.
