@@ -34,7 +34,7 @@ func (s *sessions) resume(ctx context.Context, o wire.SignalOffer) (wire.SignalA
 	rs2, err := d.half.Resume(ctx, o.HS1, s.checker.said(s.checker.team.Newest(), nil))
 	if err != nil && d.by.Load() != nil {
 		// Most likely by the keys that it had before somebody came back to it.
-		return wire.SignalAnswer{}, &wire.RefuseError{Reason: wire.ReasonGone}
+		return wire.SignalAnswer{}, &wire.RefuseError{Reason: wire.ReasonTaken}
 	}
 	if err != nil {
 		s.logger.Info("resume refused", "session", o.SessionID, "error", err)

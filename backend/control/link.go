@@ -233,7 +233,7 @@ func (l *link) shake(ctx context.Context, start starter, sealed []byte, candidat
 	reply, err := offer(ctx, l.knock, l.where, wire.Offer{
 		SessionID: p.session, Agent: p.agent.Kid, Sealed: sealed, HS1: hs1, Candidate: candidate,
 	})
-	if wire.IsGone(err) {
+	if wire.IsGone(err, wire.ReasonGone) {
 		return nil, err
 	}
 	if err != nil {

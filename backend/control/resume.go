@@ -96,9 +96,13 @@ func (l *link) resume(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeTime)
 	defer cancel()
 	est, way, peer, err := l.meet(ctx, l.mux.Session().Initiate, nil, fresh)
-	if wire.IsGone(err) {
-		if _, lost := l.mux.Lost(); lost {
-			l.end(fmt.Errorf("%s does not have this session any more for this client: its agent was started again, its time there was over, or another client of yours has attached it; `tucdesk ps` lists what runs", l.plan.agent.Name))
+	if wire.IsGone(err, wire.ReasonGone) {
+		switch _, lost := l.mux.Lost(); {
+		case !lost:
+		case wire.IsGone(err, wire.ReasonTaken):
+			l.end(l.taken())
+		default:
+			l.end(fmt.Errorf("%s does not have this session any more for this client: its agent was started again, or its time there was over; `tucdesk ps` lists what runs", l.plan.agent.Name))
 		}
 		return err
 	}
@@ -117,6 +121,11 @@ func (l *link) resume(ctx context.Context, fresh bool) error {
 		backend.Go(func() { l.steer(way) })
 	}
 	return nil
+}
+
+// taken is the end of a session that another client has attached.
+func (l *link) taken() error {
+	return fmt.Errorf("%w; it goes on there: tucdesk attach %s", backend.ErrTaken, l.plan.session)
 }
 
 // use notes another path.

@@ -116,7 +116,7 @@ func (t *terminal) lost(err error) error {
 		return backend.ErrClosed
 	}
 	if errors.Is(err, channel.ErrLeft) {
-		return fmt.Errorf("%w; it goes on there: tucdesk attach %s", backend.ErrTaken, t.link.plan.session)
+		return t.link.taken()
 	}
 	if gone := t.link.ended(); gone != nil {
 		return &lostError{gone}

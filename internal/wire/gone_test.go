@@ -20,8 +20,15 @@ func TestIsGone(t *testing.T) {
 		"nothing":           {nil, false},
 		"words that follow": {NewProblem(KindDenied, ReasonGone+" not", ""), false},
 	} {
-		if IsGone(row.err) != row.want {
+		if IsGone(row.err, ReasonGone) != row.want {
 			t.Errorf("%s: %v", name, !row.want)
 		}
+		if IsGone(row.err, ReasonTaken) {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	taken := NewProblem(KindDenied, "the agent refused: "+ReasonTaken, "")
+	if !IsGone(taken, ReasonTaken) || !IsGone(taken, ReasonGone) {
+		t.Error("a session that was taken is gone, too")
 	}
 }

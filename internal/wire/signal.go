@@ -67,11 +67,15 @@ type SignalRefuse struct {
 // agent does not have.
 const ReasonGone = "gone: this session is not here any more: it has ended, its time was over, or the agent was started again"
 
-// IsGone reports whether the rendezvous says that an agent has answered ReasonGone. It
+// ReasonTaken is ReasonGone where the reason is that another client of the member's has
+// attached the session. Who does not know it reads that the session is gone.
+const ReasonTaken = "taken: another client has attached it; " + ReasonGone
+
+// IsGone reports whether the rendezvous says that an agent has answered that reason. It
 // could say so by itself, as it can keep silent.
-func IsGone(err error) bool {
+func IsGone(err error, reason string) bool {
 	var p *ProblemError
-	return errors.As(err, &p) && errors.Is(err, ErrDenied) && strings.HasSuffix(p.Detail, ReasonGone)
+	return errors.As(err, &p) && errors.Is(err, ErrDenied) && strings.HasSuffix(p.Detail, reason)
 }
 
 // SignalWelcome says that the agent is registered. Nobody signs it: it is worth

@@ -273,10 +273,7 @@ func (h *Half) Relay() (r token.RelayAccess) {
 
 // follow tells the half when a path is over.
 func (h *Half) follow(n uint64, w Way) {
-	go func() {
-		<-w.Done()
-		h.tell(opLost, attemptCall{Way: n})
-	}()
+	go func() { <-w.Done(); h.tell(opLost, attemptCall{Way: n}) }()
 }
 
 // Resume has the half answer the first message of a resume.
