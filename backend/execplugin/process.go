@@ -245,8 +245,7 @@ func (p *program) end(wait bool) (how, said string) {
 		}
 	}
 	p.once.Do(func() { close(p.kill) })
-	<-p.done
-	_ = p.out.Close()
+	<-p.done // what it has said last may still be read; wait closes p.out soon
 	_ = p.WriteCloser.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -73,9 +73,9 @@ func TestEchoInBadWeather(t *testing.T) {
 }
 
 // Somebody types for five minutes through 10 % loss, at 50 ms: with copies of what is short
-// the slowest key in a hundred comes back in less than half the time.
+// it is rare that a key takes two round trips or more, and without them it is not.
 func TestSpares(t *testing.T) {
-	slowest := func(with bool) (p99 time.Duration) {
+	slow := func(with bool) (n int) {
 		simulated(t, func(t *testing.T) {
 			operator, agent := connect(t, memnet.Options{Loss: .1, Delay: 25 * time.Millisecond, Seed: 5}, Options{})
 			if !with { // as if as many waited as may
@@ -88,13 +88,14 @@ func TestSpares(t *testing.T) {
 				took = append(took, keystrokes(t, c, 1, 150*time.Millisecond))
 			}
 			slices.Sort(took)
-			p99 = took[len(took)*99/100]
-			t.Logf("with copies: %v; median %v, 90 in 100 %v, 99 in 100 %v, all %v", with, took[len(took)/2], took[len(took)*9/10], p99, took[len(took)-1])
+			at, _ := slices.BinarySearch(took, 100*time.Millisecond)
+			n = len(took) - at
+			t.Logf("with copies: %v; median %v, 90 in 100 %v, 99 in 100 %v, all %v; %d of %d slow", with, took[len(took)/2], took[len(took)*9/10], took[len(took)*99/100], took[len(took)-1], n, len(took))
 		})
-		return p99
+		return n
 	}
-	if with, without := slowest(true), slowest(false); 2*with > without {
-		t.Errorf("%v with copies, %v without", with, without)
+	if with, without := slow(true), slow(false); without < 150 || 4*with > without {
+		t.Errorf("%d slow keys with copies, %d without", with, without)
 	}
 }
 
