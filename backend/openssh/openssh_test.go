@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/tucdesk/tucdesk/backend/backendtest"
 	"github.com/tucdesk/tucdesk/backend/openssh"
 	"github.com/tucdesk/tucdesk/internal/skiptest"
+	"github.com/tucdesk/tucdesk/internal/sshdtest"
 )
 
 // program finds a program, or says what to install.
@@ -50,43 +50,9 @@ func serve(t *testing.T) string {
 	program(t, "ssh", "openssh-client")
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, name := range []string{"host", "key", "other"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", at(name)).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+	sshdtest.Keys(t, dir, "host", "key", "other")
 	write(t, at("sshd_config"), "HostKey "+at("host")+"\nAuthorizedKeysFile "+at("key.pub")+"\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nUsePAM no\n")
-	if os.Getuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // it insists
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f, err := conn.(*net.TCPConn).File()
-			conn.Close()
-			if err != nil {
-				return
-			}
-			// One process for each connection, which ends with it.
-			cmd := exec.Command(sshd, "-i", "-f", at("sshd_config"))
-			cmd.Stdin, cmd.Stdout = f, f
-			if cmd.Start() == nil {
-				go func() { _ = cmd.Wait() }()
-			}
-			f.Close()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	port := sshdtest.Listen(t, func() *exec.Cmd { return exec.Command(sshd, "-i", "-f", at("sshd_config")) })
 	known := func(key string) string {
 		pub, err := os.ReadFile(at(key + ".pub"))
 		if err != nil {

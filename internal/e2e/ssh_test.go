@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tucdesk/tucdesk/internal/skiptest"
+	"github.com/tucdesk/tucdesk/internal/sshdtest"
 )
 
 // sshd is an OpenSSH server on loopback, one process for each connection, as inetd has
@@ -22,42 +22,11 @@ func sshd(t *testing.T) (port, key string) {
 		skiptest.Missing(t, "sshd is missing; install it: apt-get install openssh-server")
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"host", "key"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
-			skiptest.Missing(t, "ssh-keygen: %v: %s; install it: apt-get install openssh-client", err, out)
-		}
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f, err := conn.(*net.TCPConn).File()
-			conn.Close()
-			if err != nil {
-				return
-			}
-			cmd := exec.Command(server, "-i", "-f", "/dev/null", "-h", filepath.Join(dir, "host"),
-				"-o", "AuthorizedKeysFile="+filepath.Join(dir, "key.pub"), "-o", "StrictModes=no", "-o", "PermitRootLogin=yes")
-			cmd.Stdin, cmd.Stdout = f, f
-			_ = cmd.Start()
-			f.Close()
-			go cmd.Wait()
-		}
-	}()
-	_, port, err = net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	sshdtest.Keys(t, dir, "host", "key")
+	port = sshdtest.Listen(t, func() *exec.Cmd {
+		return exec.Command(server, "-i", "-f", "/dev/null", "-h", filepath.Join(dir, "host"),
+			"-o", "AuthorizedKeysFile="+filepath.Join(dir, "key.pub"), "-o", "StrictModes=no", "-o", "PermitRootLogin=yes")
+	})
 	return port, filepath.Join(dir, "key")
 }
 

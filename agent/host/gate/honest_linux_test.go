@@ -1,12 +1,13 @@
 package gate
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tucdesk/tucdesk/internal/sshdtest"
 )
 
 // honest are things that people do all day. Each ends with 0, with and without gate.
@@ -108,40 +109,9 @@ func TestSSH(t *testing.T) {
 	tool(t, "ssh", "openssh-client")
 	sshd := tool(t, "sshd", "openssh-server")
 	dir := t.TempDir()
-	for _, name := range []string{"host", "key"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// One process for each connection, as inetd does: nothing stays.
+	sshdtest.Keys(t, dir, "host", "key")
 	server := sshd + " -i -f /dev/null -h " + dir + "/host -o AuthorizedKeysFile=" + dir + "/key.pub -o StrictModes=no -o PermitRootLogin=yes"
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f, err := conn.(*net.TCPConn).File()
-			conn.Close()
-			if err != nil {
-				return
-			}
-			cmd := exec.Command("/bin/sh", "-c", "exec "+server)
-			cmd.Stdin, cmd.Stdout = f, f
-			cmd.Start()
-			f.Close()
-			go cmd.Wait()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	port := sshdtest.Listen(t, func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "exec "+server) })
 	runHonest(t, g, `[ "$(ssh -F /dev/null -p `+port+` -i `+dir+`/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@127.0.0.1 'echo out; true')" = out ]`, true)
 }
 
